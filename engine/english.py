@@ -94,6 +94,7 @@ ENGLISH: Final[Mapping[str, str]] = {
     "unknown_map_kind": "The control model {name!r} serves several kinds of maps: use it with "
     "{finds}, or use a control model for one kind.",
     "broken_model": "The model {name!r} cannot be loaded: {reason}",
+    "broken_part": "The {kind} {name!r} cannot be loaded: {reason}",
     "model_too_large": "The model {name!r} needs {needed} GB of memory, and {there} GB are there "
     "for models: a smaller form of it, such as fp8 or GGUF, may fit.",
     "not_finite_step": "The model produced invalid numbers (NaN or infinity) in step {step} of "

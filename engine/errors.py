@@ -25,7 +25,8 @@ Texts of other rooms (storage, the chats) extend `UserError`, so that an edge ne
 know what it may show.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import ClassVar, Final
 
@@ -144,11 +145,31 @@ class MissingVae(UserError):
 
 
 class BrokenModel(UserError):
-    """Name the model that cannot be loaded and why."""
+    """Name the file that cannot be loaded and why.
 
-    def __init__(self, name: str, reason: str) -> None:
+    kind: what it is, where it is no model ("LoRA", say).
+    """
+
+    def __init__(self, name: str, reason: str, kind: str = "") -> None:
+        self.name = name
         self.reason = reason
-        super().__init__(Sentence("broken_model", name=name, reason=reason))
+        self.kind = kind
+        super().__init__(
+            Sentence("broken_part", kind=kind, name=name, reason=reason)
+            if kind
+            else Sentence("broken_model", name=name, reason=reason)
+        )
+
+
+@contextmanager
+def reading_a(kind: str) -> Iterator[None]:
+    """Name the kind of file that is read in each `BrokenModel` that names none."""
+    try:
+        yield
+    except BrokenModel as error:
+        if error.kind:
+            raise
+        raise BrokenModel(error.name, error.reason, kind) from error.__cause__
 
 
 class OutOfMemory(UserError):

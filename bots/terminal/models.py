@@ -50,7 +50,7 @@ async def models(arguments: argparse.Namespace, settings: Settings) -> None:
     if fault:
         console.print(styled(f"Whether they fit is not known: {fault}", "red"))
     parts = [(name, kind) for kind, name in list_parts(settings.models_dir)]
-    _print_parts(console, ("part", "kind"), parts)
+    _print_below(console, ("part", "kind"), parts)
 
 
 async def check(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -67,7 +67,7 @@ async def check(arguments: argparse.Namespace, settings: Settings) -> int:
     else:
         models, parts = catalogue.names(), list_parts(settings.models_dir)
     table, console, failures = Listing(*OF_MODELS, "verdict"), open_console(), 0
-    stages = Listing("model", "stage", "seconds", "most memory")
+    stages: list[tuple[str, ...]] = []
     verdicts = examine(catalogue, models)
     with console.status("Loading each model …"):
         while (verdict := await asyncio.to_thread(next, verdicts, None)) is not None:
@@ -76,7 +76,7 @@ async def check(arguments: argparse.Namespace, settings: Settings) -> int:
                 try:
                     for each in await asyncio.to_thread(try_out, its, engine_config(settings)):
                         row = each.stage, f"{each.seconds:.1f}", size_of(each.memory)
-                        stages.add(verdict.name, *row)
+                        stages.append((verdict.name, *row))
                 except MarbleError as error:
                     verdict = replace(verdict, problem=str(error))
             failures += verdict.problem is not None
@@ -86,11 +86,9 @@ async def check(arguments: argparse.Namespace, settings: Settings) -> int:
         found = await asyncio.to_thread(list, examine_parts(settings.models_dir, parts))
     if models:
         console.print(table)
-    if models and arguments.name:
-        console.print()
-        console.print(stages)
+    _print_below(console, ("model", "stage", "seconds", "most memory"), stages)
     rows = [(each.name, each.kind, each.title, _verdict(each.problem)) for each in found]
-    _print_parts(console, ("part", "kind", "what it is", "verdict"), rows)
+    _print_below(console, ("part", "kind", "what it is", "verdict"), rows)
     return FAILED if failures or any(each.problem for each in found) else OK
 
 
@@ -110,10 +108,10 @@ def _meant(
     return models, parts
 
 
-def _print_parts(
+def _print_below(
     console: Console, headings: tuple[str, ...], rows: Sequence[tuple[str | Text, ...]]
 ) -> None:
-    """List files beside the models, if there are any."""
+    """Print a table below another, if it has rows."""
     if rows:
         table = Listing(*headings)
         for row in rows:

@@ -17,12 +17,13 @@ from engine.decode.tiny_vae import is_tiny, read_tiny
 from engine.device.backends import layout
 from engine.device.finite import check_weights
 from engine.device.tensor_bytes import file_bytes, module_bytes
-from engine.errors import BrokenModel, MissingVae, UnknownPart
+from engine.errors import BrokenModel, MissingVae, UnknownPart, reading_a
 from engine.loading.model import Model, NoVae
 from engine.loading.modules import read_folder, read_part, read_vae_tensors, reading
 from engine.loading.unused_tensors import VAE_HARMLESS, check_unused, left_in_vae
 from engine.models.control_files import read_config
 from engine.models.families import TINY_VAES
+from engine.models.folders import ModelKind
 from engine.models.model_files import ModelFiles
 from engine.models.name_matching import stem
 from engine.models.supported import check_vae as check_config
@@ -108,6 +109,7 @@ class ExternalVaes:
         self._models.move_to_end(name)
         return self._models[name]
 
+    @reading_a(ModelKind.VAE)
     def _load(self, name: str, path: Path) -> Any:
         if is_tiny(path):
             return self._tiny(name, path)
@@ -136,11 +138,11 @@ def read_vae(name: str, path: Path, config: Path, prefix: str = "") -> Autoencod
     """
     with reading(name):
         if path.is_dir():
-            check_config(read_config(path.name, path))
+            check_config(read_config(name, path))
             vae, left = read_folder(AutoencoderKL, path, torch.float32)
             check_unused(left, VAE_HARMLESS)
         else:
-            tensors = read_vae_tensors(path, prefix)
+            tensors = read_vae_tensors(name, path, prefix)
             with torch.device("meta"):
                 form = AutoencoderKL.from_config(AutoencoderKL.load_config(config / "vae"))
             check_unused(left_in_vae(tensors, form))

@@ -74,7 +74,7 @@ def read_vae(name: str, path: Path, prefix: str = "") -> AutoencoderKLFlux2:
             vae, left = read_folder(AutoencoderKLFlux2, path, torch.float32)
             check_unused(left, VAE_HARMLESS)
         else:
-            vae = vae_of(read_vae_tensors(path, prefix)).float()
+            vae = vae_of(read_vae_tensors(name, path, prefix)).float()
     check_weights(name, vae)
     return vae
 

@@ -104,7 +104,7 @@ def read_vae(name: str, path: Path, prefix: str = "") -> QwenVae:
             check_unused(left)
             vae = _keep_first_frame(module)
         else:
-            whole = read_tensors(path.stem, path, fp8=bool(prefix))  # which other parts may be in
+            whole = read_tensors(name, path, fp8=bool(prefix))  # which other parts may be in
             its = (each for each in whole if each.startswith(prefix))
             vae = vae_of({each.removeprefix(prefix): whole[each] for each in its}).float()
     check_weights(name, vae)

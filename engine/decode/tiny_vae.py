@@ -21,10 +21,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from engine.device.finite import check_weights
+from engine.errors import reading_a
 from engine.files.atomic import read_object
 from engine.files.safetensors import BadFile, Header, read_header
 from engine.loading.modules import read_folder, reading
 from engine.loading.unused_tensors import check_unused
+from engine.models.folders import ModelKind
 
 CLASS: Final = "AutoencoderTiny"
 # A decoder's layers in the authors' files, ComfyUI's joined files and diffusers' folders. The first
@@ -52,6 +54,7 @@ def is_tiny(path: Path) -> bool:
         return False
 
 
+@reading_a(ModelKind.TINY_VAE)
 def read_tiny(name: str, path: Path) -> AutoencoderTiny:
     """Read a tiny VAE's decoder in fp32, or raise `BrokenModel` with the reason."""
     with reading(name):

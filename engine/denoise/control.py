@@ -25,11 +25,12 @@ from engine.decode.encode import Pixels
 from engine.denoise.control_union import Union, union_config
 from engine.device.finite import check_weights
 from engine.device.tensor_bytes import file_bytes
-from engine.errors import BrokenModel
+from engine.errors import BrokenModel, reading_a
 from engine.loading.model import Model
 from engine.loading.modules import check_missing, read_folder, reading
 from engine.loading.unused_tensors import check_unused, unused
 from engine.models.control_files import CONTROL_TYPES, check_control_type, check_family, is_union
+from engine.models.folders import ModelKind
 from engine.models.model_files import ModelFiles
 from engine.pictures.control_images import ControlImage
 
@@ -169,6 +170,7 @@ def control_residuals(
     return {"down_block_additional_residuals": down, "mid_block_additional_residual": middle}
 
 
+@reading_a(ModelKind.CONTROLNET)
 def load_control(name: str, path: Path, model: Model) -> Any:
     """Load a ControlNet for a model, from a folder in diffusers' layout or a single file.
 

@@ -46,9 +46,7 @@ class Measurements:
 
     def recall(self, key: str, measure: Callable[[], Any]) -> Any:
         """Return the measurement stored under a key, or measure and store it."""
-        if key not in self._notes:
-            self._notes = self._read()
-        if key not in self._notes:
+        if self.find(key) is None:
             value = measure()
             # What another process wrote in the meantime stands: all are to use the same figures.
             self._notes = {key: value, **self._read()}
@@ -56,6 +54,12 @@ class Measurements:
         if not self._saved:
             self._save()
         return self._notes[key]
+
+    def find(self, key: str) -> Any:
+        """Return the measurement stored under a key, None where there is none."""
+        if key not in self._notes:
+            self._notes = self._read()
+        return self._notes.get(key)
 
     def _save(self) -> None:
         """Write all measurements to the file; a disk without room is tried again at each recall."""
@@ -82,8 +86,10 @@ class Probe:
         self._kind = kind
         self._clock = clock
 
-    def buckets(self, device: torch.device, what: str, call: Call) -> Buckets:
+    def buckets(self, device: torch.device, what: str, call: Call, before: str = "") -> Buckets:
         """Return calls' stored costs; `what` names the model's form, dtype and size.
+
+        before: what earlier versions called it, if otherwise: what they stored stands.
 
         A processor works in one thread for this, and is asked for that thread's own seconds: they
         hardly depend on what else runs on the machine, and the figures decide bits for good.
@@ -94,11 +100,12 @@ class Probe:
                 clock = time.thread_time if device.type == "cpu" else time.perf_counter
                 return {str(k): v for k, v in self._measure(device, call, clock).items()}
 
-        key = " | ".join(filter(None, [f"calls {VERSION}", software(device), self._kind, what]))
-        seconds = self._notes.recall(key, measure)
+        start = [f"calls {VERSION}", software(device), self._kind]
+        key, earlier = (" | ".join(filter(None, [*start, each])) for each in (what, before))
+        seconds = (before and self._notes.find(earlier)) or self._notes.recall(key, measure)
         return Buckets({int(rows): cost for rows, cost in seconds.items()})
 
-    def buckets_now(self, device: torch.device, what: str, call: Call) -> Buckets:
+    def buckets_now(self, device: torch.device, what: str, call: Call, before: str = "") -> Buckets:
         """Return what calls cost as the device is used now, for throughput mode: no bit hangs on
         it, and it is not remembered.
         """

@@ -254,7 +254,7 @@ class Parts:
 
     def _module(self, part: str, make: Make, folder: str) -> Any:
         name = self.checkpoint.name
-        target = Target(self._dtype, self._weights_device, self._room)
+        target = Target(self._dtype, self._weights_device, self._room, self._device)
         with reading(name, part):
             module = make(self._tensors(part, folder), target)
         check_values(name, module.state_dict().items(), part)

@@ -28,9 +28,10 @@ from engine.device.backends import CUDA
 from engine.device.finite import are_finite, check_weights
 from engine.device.out_of_memory import Ladder
 from engine.device.tensor_bytes import file_bytes, module_bytes
-from engine.errors import BrokenModel, NotFinite
+from engine.errors import BrokenModel, NotFinite, reading_a
 from engine.events import Stage
 from engine.loading.modules import reading
+from engine.models.folders import ModelKind
 from engine.models.model_files import ModelFiles
 from engine.pictures.images import LANCZOS
 from engine.pictures.tiles import Tiling, tiled
@@ -141,6 +142,7 @@ class UpscaleModel:
         return answer
 
 
+@reading_a(ModelKind.UPSCALER)
 def load_upscale_model(name: str, path: Path, device: torch.device) -> UpscaleModel:
     """Load an upscale model's safetensors file, or raise `BrokenModel` with the reason."""
     try:

@@ -20,13 +20,14 @@ from torch import Tensor
 from engine.device.backends import is_out_of_memory
 from engine.device.finite import check_values
 from engine.device.tensor_bytes import file_bytes, tensor_bytes
-from engine.errors import BrokenModel
+from engine.errors import BrokenModel, reading_a
 from engine.loading.lora_file import LoraEntry, read_entries
 from engine.loading.lora_layers import SIZES, Addition, Found, join, read_change
 from engine.loading.makers_names import Rows
 from engine.loading.model import Model
 from engine.loading.modules import read_tensors
 from engine.models.control_files import family_title
+from engine.models.folders import ModelKind
 from engine.models.model_files import ModelFiles
 from engine.models.parts import NETWORK
 from engine.recipe.parts import Lora
@@ -75,6 +76,7 @@ class Loras:
         self._sets.move_to_end(loras)
         self._active = self._sets[loras]
 
+    @reading_a(ModelKind.LORA)
     def _join(self, loras: Set) -> Mapping[Any, Addition]:
         """Read a set's files, and hook the layers that it is the first to change."""
         changes: dict[Any, list[Found]] = defaultdict(list)

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from engine.errors import BrokenModel
+from engine.errors import BrokenModel, reading_a
 from engine.files.safetensors import Header, as_broken_model, read_header
 from engine.loading.lora_config import PeftConfig, read_config
+from engine.models.folders import ModelKind
 
 # How a tensor's name ends behind its layer's → what it is.
 ROLES: Final[Mapping[str, str]] = {
@@ -89,6 +90,7 @@ class LoraEntry:
         return self.alpha / (math.sqrt(rank) if self.by_root else rank)
 
 
+@reading_a(ModelKind.LORA)
 def read_entries(name: str, path: Path) -> list[LoraEntry]:
     """Return a file's changes of a model, or raise `BrokenModel` with the reason.
 

@@ -80,13 +80,15 @@ def check_missing(names: Iterable[str]) -> None:
 class Target:
     """Where a module's weights are to lie, and in which dtype it computes.
 
-    device: None is where the tensors are; room: bytes that it may take once all plain weights are
-    cast to that dtype.
+    device: None is where the tensors are; computes: the device that computes, where weights wait
+    elsewhere for their turn (None: where they lie); room: bytes that it may take once all plain
+    weights are cast to that dtype.
     """
 
     dtype: torch.dtype = torch.float32
     device: torch.device | None = None
     room: int = 0
+    computes: torch.device | None = None
 
 
 IN_PLACE: Final = Target()
@@ -161,7 +163,9 @@ def _place(tensor: Tensor, target: Target, *, may_stay: bool, tight: bool) -> Te
         return tensor.to(device=target.device)
     stored = tensor if isinstance(tensor, StoredWeight) else StoredWeight(tensor)
     if stored.is_quantised:
-        stays = stored.kind is not None or holds_fp8(target.device or tensor.device)
+        stays = stored.kind is not None or holds_fp8(
+            target.computes or target.device or tensor.device
+        )
     else:
         stays = tight and stored.stored.itemsize < target.dtype.itemsize
     if may_stay and stays:
@@ -214,11 +218,11 @@ def read_tensors(name: str, file: Path, *, fp8: bool = False) -> dict[str, Tenso
         raise BrokenModel(name, f"it cannot be read ({error}).") from None
 
 
-def read_vae_tensors(path: Path, prefix: str = "") -> dict[str, Tensor]:
+def read_vae_tensors(name: str, path: Path, prefix: str = "") -> dict[str, Tensor]:
     """Read a VAE's tensors by their own names; prefix: what these begin with in its file."""
-    whole = read_tensors(path.stem, path, fp8=bool(prefix))  # which other parts may be in
-    its = (name for name in whole if name.startswith(prefix))
-    return vae_tensors(respelled({name.removeprefix(prefix): whole[name] for name in its}))
+    whole = read_tensors(name, path, fp8=bool(prefix))  # which other parts may be in
+    its = (each for each in whole if each.startswith(prefix))
+    return vae_tensors(respelled({each.removeprefix(prefix): whole[each] for each in its}))
 
 
 def vae_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -8,10 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from engine.errors import BrokenModel, UserError
+from engine.errors import BrokenModel, UserError, reading_a
 from engine.files.safetensors import as_broken_model, read_header
 from engine.models.catalogue import Checkpoint
 from engine.models.families import FAMILIES
+from engine.models.folders import ModelKind
 from engine.models.model_files import ModelFiles
 from engine.recipe.parts import Control
 from engine.sentences import Sentence
@@ -41,6 +42,7 @@ def find_control(model_files: ModelFiles, control: Control, checkpoint: Checkpoi
     return replace(control, model=name)
 
 
+@reading_a(ModelKind.CONTROLNET)
 def is_union(name: str, path: Path) -> bool:
     """Return whether a folder or file is a union ControlNet; raises `BrokenModel`."""
     if path.is_dir():
@@ -65,6 +67,7 @@ def check_family(name: str, path: Path, checkpoint: Checkpoint) -> None:
         raise UserError(what)
 
 
+@reading_a(ModelKind.CONTROLNET)
 def context_width(name: str, path: Path) -> int | None:
     """Return the width of the text embeddings that it takes, None if its files do not say."""
     if path.is_dir():

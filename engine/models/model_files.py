@@ -97,6 +97,7 @@ class ModelFiles:
             raise BrokenModel(
                 now.short[full],
                 f"{path.name} is a pickle, which can run code; convert it to safetensors.",
+                self.kind,
             )
         return path
 

@@ -98,17 +98,16 @@ def read_part(path: Path) -> Header:
         header = read_weights(path)
         if (kind := header.metadata.get("general.architecture")) in REORDERED:
             raise BadFile(f"its rows are in llama.cpp's order for {kind}, {LATER}")
-        header = replace(header, tensors=by_transformers(header.tensors))
-    else:
-        files = component_files(path)
-        if not files:
-            raise BadFile(f"{path.name}/ holds no safetensors file")
-        tensors: dict[str, Tensor] = {}
-        for file in files:
-            tensors |= read_weights(file).tensors
-        header = Header(files[0], tensors, {})
-    check_quantised(header)
-    return header
+        check_quantised(header)
+        return replace(header, tensors=by_transformers(header.tensors))
+    headers = [read_weights(file) for file in component_files(path)]
+    if not headers:
+        raise BadFile(f"{path.name}/ holds no safetensors file")
+    check_quantised(*headers)
+    tensors: dict[str, Tensor] = {}
+    for header in headers:
+        tensors |= header.tensors
+    return Header(headers[0].path, tensors, {})
 
 
 @lru_cache(maxsize=256)

@@ -12,7 +12,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
-from engine.files.safetensors import FP8, BadFile, Header, quantised
+from engine.files.safetensors import FP8, BadFile, Header, Tensor, quantised
 
 SCALED: Final = "scaled_fp8"  # says that fp8 weights are scaled whose names begin as its own
 MARK: Final = ".comfy_quant"  # a layer's format, JSON as bytes
@@ -33,19 +33,25 @@ OTHERS: Final[Mapping[str, str]] = {
 BYTES: Final = ("I8", "U8")  # in which others are packed
 
 
-def check_quantised(header: Header) -> None:
-    """Refuse weights in a format that is not read, and fp8 files that lack scales."""
-    names = "\n".join(header.tensors)
+def check_quantised(*headers: Header) -> None:
+    """Refuse weights in a format that is not read, and fp8 files that lack scales.
+
+    headers: of the files that hold one module; a layer's scale may lie in another than the layer.
+    """
+    tensors, marks = dict[str, Tensor](), dict[str, Any]()
+    for header in headers:
+        tensors |= header.tensors
+        marks |= metadata_marks(header.metadata)
+        for name in header.tensors:
+            if name.endswith(MARK):
+                marks[name.removesuffix(MARK)] = read_mark(header.contents(name))
+    names = "\n".join(tensors)
     if found := next((what for mark, what in OTHERS.items() if mark in names), None):
         raise BadFile(quantised(found))
-    marks = metadata_marks(header.metadata)
-    for name in header.tensors:
-        if name.endswith(MARK):
-            marks[name.removesuffix(MARK)] = read_mark(header.contents(name))
     check_formats(marks)
-    fp8 = {n: len(each.shape) for n, each in header.tensors.items() if each.dtype in FP8}
-    check_scales(header.tensors, fp8, marks)
-    for name, tensor in header.tensors.items():
+    fp8 = {name: len(each.shape) for name, each in tensors.items() if each.dtype in FP8}
+    check_scales(tensors, fp8, marks)
+    for name, tensor in tensors.items():
         if tensor.dtype in BYTES and len(tensor.shape) == 2 and name.endswith(WEIGHT):
             raise BadFile(quantised(tensor.dtype))
 

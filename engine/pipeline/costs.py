@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import cached_property, partial
 from math import prod
-from typing import Any
+from typing import Any, Final
 from weakref import WeakKeyDictionary, WeakSet
 
 import torch
@@ -21,7 +21,8 @@ from engine.errors import OutOfMemory
 from engine.events import Stage
 from engine.loading.model import Model
 
-Measure = Callable[[torch.device, str, Call], Buckets]
+Measure = Callable[[torch.device, str, Call, str], Buckets]
+PATH: Final = "_name_or_path"  # in configurations by diffusers: where a network was read from
 # Calls of equal cost have equal shapes of latents, their references' included, and ControlNets of
 # equal configuration.
 Form = tuple[Shape, tuple[str, ...], tuple[Shape, ...]]
@@ -83,15 +84,10 @@ class Costs:
 
     def _try_to_measure(self, form: Form, picture: Denoising) -> None:
         shape, controls, references = form
-        what = f"{self._form} | {self._model.dtype} | {'×'.join(map(str, shape))}"
-        what += f" | controls {', '.join(controls)}" if controls else ""
-
-        if references:
-            sizes = ("×".join(map(str, each)) for each in references)
-            what += f" | references {', '.join(sizes)}"
-
-        if self._stored:
-            what += f" | stored {', '.join(self._stored)}"
+        configs = [control.config for control in picture.controls]
+        before = sorted(_digest(config, whole=True) for config in configs)
+        what = self._called(_digest(self._model.network.config), controls, form)
+        earlier = self._called(_digest(self._model.network.config, whole=True), before, form)
 
         what += " | by groups" if self._by_groups else ""
 
@@ -99,7 +95,7 @@ class Costs:
             self._prepare()
             call_on_noise(self._model, shape, picture.controls, rows, references)
 
-        measure = partial(self._measure, self._model.device, what, call)
+        measure = partial(self._measure, self._model.device, what, call, earlier)
         try:
             self.measured[form] = self._ladder.run(Stage.DENOISE, measure)
         except OutOfMemory:
@@ -116,10 +112,15 @@ class Costs:
         ratio = _values(form) / _values(other)
         return Buckets({rows: seconds * ratio for rows, seconds in buckets.seconds.items()})
 
-    @cached_property
-    def _form(self) -> str:
-        """Return a digest of the network's configuration."""
-        return _digest(self._model.network.config)
+    def _called(self, network: str, controls: Sequence[str], form: Form) -> str:
+        """Return by which name the cost of a form's calls is kept, of networks by their digests."""
+        shape, _, references = form
+        what = f"{network} | {self._model.dtype} | {'×'.join(map(str, shape))}"
+        what += f" | controls {', '.join(controls)}" if controls else ""
+        if references:
+            sizes = ("×".join(map(str, each)) for each in references)
+            what += f" | references {', '.join(sizes)}"
+        return what + (f" | stored {', '.join(self._stored)}" if self._stored else "")
 
     @cached_property
     def _stored(self) -> list[str]:
@@ -133,12 +134,16 @@ def _values(form: Form) -> int:
     return sum(map(prod, (form[0], *form[2])))
 
 
-def _digest(config: Mapping[str, Any]) -> str:
-    """Return a digest of a network's configuration, the same in every process."""
+def _digest(config: Mapping[str, Any], *, whole: bool = False) -> str:
+    """Return a digest of a network's configuration, the same in every process and folder.
+
+    whole: with the path of its folder, as measurements were called by before.
+    """
     # diffusers notes default values as a list of a set, whose order differs between processes.
     kept = {
         key: sorted(value) if key == "_use_default_values" and value else value
         for key, value in config.items()
+        if whole or key != PATH
     }
     form = json.dumps(kept, sort_keys=True, default=str)
     return hashlib.sha256(form.encode()).hexdigest()[:16]

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from engine.device.finite import check_values
-from engine.errors import BrokenModel
+from engine.errors import BrokenModel, reading_a
 from engine.loading.modules import read_tensors
+from engine.models.folders import ModelKind
 from engine.models.model_files import ModelFiles
 
 WORD: Final = re.compile(r"\bembedding:([\w.\-+/]*[\w+])")
@@ -67,6 +68,7 @@ class Embeddings:
             self._known[name] = list(range(begin, begin + len(vectors)))
         return self._known[name]
 
+    @reading_a(ModelKind.EMBEDDING)
     def _read(self, name: str) -> Tensor:
         tensors = read_tensors(name, self._model_files.path(name))
         vectors = find_vectors(name, tensors, self._number)
@@ -102,6 +104,7 @@ class Embeddings:
             hook.remove()
 
 
+@reading_a(ModelKind.EMBEDDING)
 def find_vectors(name: str, tensors: Mapping[str, Tensor], number: int) -> Tensor:
     """Return a file's vectors for a text encoder, [n, width] fp32, or raise `BrokenModel`."""
     keys: list[str] = [key for key in (TWO[number], ONE) if key in tensors]

@@ -38,7 +38,7 @@ ORDER = [Stage.LOAD, Stage.ENCODE, Stage.DENOISE, Stage.DECODE]
 
 def costing(buckets: Buckets) -> Measure:
     """Return a measurement of calls with that result."""
-    return lambda device, what, call: buckets
+    return lambda device, what, call, before: buckets
 
 
 unmeasured = costing(UNMEASURED)

@@ -80,6 +80,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "unknown_map_kind": "控制模型 {name!r} 支持多种控制图：请配合 {finds} 使用，或换用只支持一种控"
     "制图的模型。",
     "broken_model": "无法载入模型 {name!r}：{reason}",
+    "broken_part": "无法载入 {kind} {name!r}：{reason}",
     "model_too_large": "模型 {name!r} 需要 {needed} GB 内存，而可供模型使用的只有 {there} GB；"
     "换用较小的版本（如 fp8 或 GGUF）也许可以。",
     "not_finite_step": "模型在第 {step}/{total} 步算出了无效数值（NaN 或无穷大）；减小词语和 LoRA "

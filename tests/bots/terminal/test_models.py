@@ -91,6 +91,17 @@ def test_what_lies_beside_the_models_is_listed_and_examined_too(
     assert "LoRA              it is empty." in capsys.readouterr().out
 
 
+def test_a_table_of_stages_is_printed_where_something_was_drawn(
+    models: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    heading = ["model", "stage", "seconds", "most", "memory"]
+    for name, drawn in (("mine", True), ("broken", False)):
+        main(["models", "check", name])
+        lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+        assert (heading in lines) == drawn
+        assert lines[-1], "ends with an empty line"
+
+
 def test_a_check_finds_names_as_everything_does(
     models: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,10 +10,16 @@ from diffusers.models.controlnets.controlnet import ControlNetModel
 from safetensors.torch import load_file
 
 from engine.check.models import Report, examine_parts
+from engine.decode.external_vae import ExternalVaes
+from engine.denoise.control import load_control
+from engine.errors import BrokenModel
 from engine.families.stable_diffusion import StableDiffusion
+from engine.loading.lora import Loras
 from engine.models import families
 from engine.models.folders import ModelKind
-from engine.models.model_files import list_parts
+from engine.models.model_files import ModelFiles, list_parts
+from engine.recipe.parts import Lora
+from engine.text_encode.embeddings import Embeddings
 from tests.loras import random_lora, save, write_kohya
 from tests.single_files import make_modules, make_true_model, small_forms, vae_name
 from tests.tiny_vaes import makers_decoder, write_makers
@@ -111,6 +117,38 @@ def test_a_broken_one_is_told_with_its_reason_and_the_others_are_good(
     assert said in problem
     assert "\n" not in problem
     assert not any(part.problem for part in found.values())
+
+
+# What a file is called in a sentence, and who reads it for a picture.
+USES: dict[str, tuple[ModelKind, Callable[[StableDiffusion, ModelFiles], object]]] = {
+    "style": (ModelKind.LORA, lambda model, files: Loras(model, files).use((Lora(name="style"),))),
+    "own": (ModelKind.VAE, lambda model, files: ExternalVaes(model, files).decoder("own")),
+    "taesd": (ModelKind.VAE, lambda model, files: ExternalVaes(model, files).decoder("taesd")),
+    "cat": (
+        ModelKind.EMBEDDING,
+        lambda model, files: [*Embeddings(files, model.text_encoder, 0).split("embedding:cat")],
+    ),
+    "canny": (
+        ModelKind.CONTROLNET,
+        lambda model, files: load_control("canny", files.path("canny"), model),
+    ),
+}
+
+
+@pytest.mark.parametrize("spoil", [cut, fill, pickle_it])
+@pytest.mark.parametrize("name", USES)
+def test_a_broken_file_is_called_by_its_kind(
+    small: StableDiffusion, home: Path, name: str, spoil: Callable[[Path], None]
+) -> None:
+    if spoil is pickle_it and name in ("taesd", "canny"):
+        return  # of these no pickle is offered
+    kind, use = USES[name]
+    spoil(home / PATHS[name])
+    with pytest.raises(BrokenModel) as error:
+        use(small, ModelFiles(home, kind))
+    # By its tensors, which a file that is cut does not show.
+    called = "tiny VAE" if name == "taesd" and spoil is fill else kind
+    assert str(error.value).startswith(f"The {called} {name!r} cannot be loaded: ")
 
 
 def test_pickles_and_files_of_other_kinds_are_told(home: Path) -> None:

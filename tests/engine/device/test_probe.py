@@ -94,6 +94,16 @@ def test_figures_are_remembered_over_a_restart_and_by_what_they_are_of(tmp_path:
     assert [file.name for file in tmp_path.iterdir()] == ["measured.json"]
 
 
+def test_what_an_earlier_version_measured_stands(tmp_path: Path) -> None:
+    first, second, third = Machine(0.1, 0.1, 0.3), Machine(0.5, 1.5), Machine(0.7, 2.1)
+    old = first.probe(tmp_path).buckets(CPU, "a folder's", first)
+    assert second.probe(tmp_path).buckets(CPU, "anywhere's", second, "a folder's") == old
+    assert not second.calls
+    new = third.probe(tmp_path).buckets(CPU, "anywhere's", third, "another folder's")
+    assert new.seconds[1] == pytest.approx(0.7)
+    assert second.probe(tmp_path).buckets(CPU, "anywhere's", second, "a third one's") == new
+
+
 def test_for_throughput_mode_it_is_measured_at_each_start(tmp_path: Path) -> None:
     for costs in ((0.1, 0.1, 0.3), (0.2, 0.2, 0.5)):
         machine = Machine(*costs)
@@ -153,7 +163,7 @@ class Watched:
         self.model = model
         self.given: list[tuple[int, torch.Size, torch.Size, bool]] = []
 
-    def measure(self, device: torch.device, what: str, call: Call) -> Buckets:
+    def measure(self, device: torch.device, what: str, call: Call, before: str = "") -> Buckets:
         forward = self.model.unet.forward
 
         def watched(rows: int) -> None:
@@ -231,7 +241,7 @@ def test_a_control_that_speaks_later_is_measured_at_work(model: StableDiffusion)
 def test_controls_of_another_form_are_measured_anew(model: StableDiffusion) -> None:
     whats: list[str] = []
 
-    def measure(device: torch.device, what: str, call: Call) -> Buckets:
+    def measure(device: torch.device, what: str, call: Call, before: str) -> Buckets:
         whats.append(what)
         return Buckets({1: 1.0})
 

@@ -11,6 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from engine.device.backends import CUDA, MPS
+from engine.device.stored_weights import StoredWeight
 from engine.families.flow_model import Parts
 from engine.families.registry import load
 from engine.families.z_image import network_of
@@ -172,3 +174,18 @@ def test_a_model_is_the_same_in_every_layout(
     assert (texts[0].embeds - texts[1].embeds).abs().max() <= 1e-5
     for name, each in texts[0].others.items():
         assert (each - texts[1].others[name]).abs().max() <= 1e-5
+
+
+def test_fp8_waits_in_main_memory_as_the_device_that_computes_takes_it(tmp_path: Path) -> None:
+    made = make_z_image(tmp_path / "it")
+    file = made / "transformer" / "diffusion_pytorch_model.safetensors"
+    fp8 = {
+        name: each.to(torch.float8_e4m3fn) if each.ndim == 2 else each
+        for name, each in tensors(made / "transformer").items()
+    }
+    save_file(fp8, file)
+    for kind, stays in ((MPS, False), (CUDA, True)):
+        parts = Parts(described(made, "z"), torch.device(kind), torch.float32, CPU, 2**30)
+        weights = [*parts.network(network_of).parameters()]
+        assert any(isinstance(each, StoredWeight) for each in weights) == stays
+        assert {each.device for each in weights} == {CPU}

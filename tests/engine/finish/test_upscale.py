@@ -129,7 +129,7 @@ def test_a_damaged_file_is_named(content: bytes, words: str, tmp_path: Path) -> 
     path.write_bytes(content)
     with pytest.raises(BrokenModel, match=words) as caught:
         load_upscale_model("broken", path, CPU)
-    assert str(caught.value).startswith("The model 'broken' cannot be loaded: ")
+    assert str(caught.value).startswith("The upscaler 'broken' cannot be loaded: ")
 
 
 @needs_spandrel

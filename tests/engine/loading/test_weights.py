@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import Conv2d, Embedding, LayerNorm, Linear, Module
 
+from engine.device.backends import CUDA, MPS
 from engine.device.finite import check_weights
 from engine.device.stored_weights import StoredWeight, real_values
 from engine.device.tensor_bytes import module_bytes
@@ -152,6 +153,18 @@ def test_a_device_that_cannot_hold_fp8_gets_it_cast(monkeypatch: pytest.MonkeyPa
     module = fill(small(), tensors)
     assert not isinstance(module.line.weight, StoredWeight)
     assert torch.equal(module.line.weight, torch.ones(512, 256))
+
+
+def test_weights_that_wait_for_their_turn_are_as_the_device_that_computes_takes_them() -> None:
+    tensors = {
+        **tensors_of(torch.float32),
+        "line.weight": StoredWeight(torch.ones(512, 256).to(FP8)),
+    }
+    for computes, stays in ((torch.device(MPS), False), (torch.device(CUDA), True)):
+        target = Target(device=torch.device("cpu"), computes=computes)
+        weight = fill(small(), tensors, target).line.weight
+        assert isinstance(weight, StoredWeight) == stays
+        assert weight.device.type == "cpu"
 
 
 @pytest.mark.parametrize("room", [0, 2**30])

@@ -376,6 +376,33 @@ def test_a_folder_in_diffusers_layout_is_described(tmp_path: Path) -> None:
         Catalogue(tmp_path).get("ada/Z-Image-Turbo")
 
 
+def test_marks_of_layers_are_read_in_every_file_of_a_folder(tmp_path: Path) -> None:
+    shapes = network("zimage")
+    names = list(shapes)
+    root = folder(tmp_path / "z", shapes, _class_name="ZImagePipeline")
+    (root / "transformer" / "diffusion_pytorch_model.safetensors").unlink()
+
+    def shards(form: bytes, metadata: Mapping[str, str]) -> None:
+        for number, part in enumerate((names[:99], names[99:]), 1):
+            file = f"diffusion_pytorch_model-0000{number}-of-00002.safetensors"
+            write(
+                root / "transformer" / file,
+                {"filler": (number,), **{name: shapes[name] for name in part}},
+                metadata=metadata if number == 2 else None,
+                contents={f"layers.{number}.attention.out.comfy_quant": form},
+            )
+
+    shards(b'{"format": "float8_e4m3fn"}', {})
+    assert Catalogue(tmp_path).get("z").title == "Z-Image"
+    shards(b'{"format": "nvfp4"}', {})
+    with pytest.raises(BrokenModel, match=r"its weights are quantised \(nvfp4\), which Marble"):
+        Catalogue(tmp_path).get("z")
+    marks = {"_quantization_metadata": '{"layers": {"layers.9.attention.out": "mxfp8"}}'}
+    shards(b'{"format": "float8_e4m3fn"}', marks)
+    with pytest.raises(BrokenModel, match=r"its weights are quantised \(mxfp8\), which Marble"):
+        Catalogue(tmp_path).get("z")
+
+
 def test_an_owner_names_parts_of_a_folder(models: Path) -> None:
     root = folder(models / "diffusers" / "z", network("zimage"), _class_name="ZImagePipeline")
     before = Catalogue(models).get("z").size

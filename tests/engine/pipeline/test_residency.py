@@ -1,5 +1,7 @@
 """Memory runs out at every stage in turn; models make room for each other."""
 
+import hashlib
+import json
 import re
 import shutil
 from collections import defaultdict
@@ -10,9 +12,11 @@ from operator import attrgetter
 from pathlib import Path
 from threading import Event
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
+from diffusers.configuration_utils import FrozenDict
 
 from engine.decode.external_vae import ExternalVaes
 from engine.denoise.samplers import SAMPLERS, Request, Sampling
@@ -29,6 +33,7 @@ from engine.models.catalogue import Catalogue, Checkpoint
 from engine.models.families import Family
 from engine.models.folders import ModelKind
 from engine.models.model_files import ModelFiles
+from engine.pipeline.costs import PATH
 from engine.pipeline.pipeline import Pipeline
 from engine.pipeline.residency import Residency, budget
 from engine.recipe.parts import Lora
@@ -156,7 +161,7 @@ def test_memory_that_runs_out_while_calls_are_measured_costs_no_picture(
 def test_costs_are_kept_by_how_weights_are_stored(model: StableDiffusion) -> None:
     seen: list[str] = []
 
-    def measure(_: torch.device, what: str, __: Call) -> Buckets:
+    def measure(_: torch.device, what: str, *__: object) -> Buckets:
         seen.append(what)
         return UNMEASURED
 
@@ -176,6 +181,27 @@ def test_costs_are_kept_by_how_weights_are_stored(model: StableDiffusion) -> Non
         layer.weight = plain
     assert re.fullmatch(r"[0-9a-f]{16} \| torch\.float32 \| \d+×\d+×\d+", seen[0])
     assert seen[1] == f"{seen[0]} | stored float8_e4m3fn"
+
+
+def test_a_folder_that_was_moved_is_not_measured_anew(model: StableDiffusion) -> None:
+    seen: list[tuple[str, str]] = []
+
+    def measure(_: torch.device, what: str, __: Call, before: str) -> Buckets:
+        seen.append((what, before))
+        return UNMEASURED
+
+    config = model.unet.config
+    for folder in ("here", "there"):
+        with patch.object(model.unet, "_internal_dict", FrozenDict({**config, PATH: folder})):
+            loaded_model = make_loaded_model(model, measure=measure)
+            [picture] = loaded_model.begin(make_recipe())
+            loaded_model.costs.of(picture)
+    (here, before_here), (there, before_there) = seen
+    assert here == there
+    digest = before_here.partition(" | ")[0]
+    text = json.dumps({**config, PATH: "here"}, sort_keys=True, default=str)
+    assert digest == hashlib.sha256(text.encode()).hexdigest()[:16]  # as it has always been
+    assert len({here, before_here, before_there}) == 3
 
 
 def test_a_model_that_ran_out_of_memory_keeps_the_scale_of_its_cost(model: StableDiffusion) -> None:
