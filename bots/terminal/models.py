@@ -22,6 +22,7 @@ from engine.models.downloads import CHECKPOINTS, NETWORKS, find, offers
 from engine.models.folders import ModelKind
 from engine.models.memory_plan import Fit, Plan, plan
 from engine.models.model_files import find_parts, list_parts
+from engine.sentences import fill
 
 GIGABYTE: Final = 1_000_000_000
 OF_MODELS: Final = ("model", "form", "size")
@@ -181,7 +182,7 @@ def _defaults(checkpoint: Checkpoint) -> str:
     edits = "; edits pictures by words" if checkpoint.references else ""
     without = ", ".join(flag for field, flag in TYPED_AS.items() if field in lacks)
     return (
-        f"{its.width}×{its.height}, {its.steps} steps, {guidance}"
+        f"{its.width}×{its.height}, {fill('{n} {n:step|steps}', n=its.steps)}, {guidance}"
         f"{its.sampler} {its.schedule}{_lacking(checkpoint)}{edits}"
         f"{f'; without {without}' if without else ''}"
     )

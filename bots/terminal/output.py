@@ -16,6 +16,7 @@ from bots.terminal.pictures import show
 from engine.errors import UserError
 from engine.events import Verdict
 from engine.formats.metadata import write_as
+from engine.sentences import fill
 from storage import Job, Picture
 from storage.jobs.picture_files import Pictures
 
@@ -27,7 +28,7 @@ def headline(job: Job) -> Text:
     recipe = job.recipe
     facts = (
         "×".join(map(str, recipe.size)),
-        f"{recipe.steps} steps",
+        fill("{n} {n:step|steps}", n=recipe.steps),
         f"{recipe.sampler} {recipe.schedule}",
         f"guidance {recipe.guidance_scale:g}",
         f"seed {recipe.seed}",

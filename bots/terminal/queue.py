@@ -18,6 +18,7 @@ from bots.terminal.places import person
 from bots.texts import EN
 from bots.worker.pausing import check_reason
 from bots.worker.queue_view import QueueEntry, load_queue
+from engine.sentences import fill
 from storage import Pause, Storage
 
 EVERY: Final = 1.0  # seconds between two looks
@@ -101,4 +102,5 @@ def _what(entry: QueueEntry) -> str:
     pictures = len(recipe.pictures)
     count = f"{pictures} × " if pictures > 1 else ""
     size = f"{recipe.width}×{recipe.height}"
-    return f"{count}{size}, {recipe.steps} steps, {recipe.checkpoint}{note}"
+    steps = fill("{n} {n:step|steps}", n=recipe.steps)
+    return f"{count}{size}, {steps}, {recipe.checkpoint}{note}"

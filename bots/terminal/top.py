@@ -19,6 +19,7 @@ from bots.terminal.console import Listing, styled
 from bots.terminal.queue import show_live, view
 from bots.texts import EN
 from bots.worker.queue_view import DRAWN, QueueEntry, load_queue
+from engine.sentences import fill
 from storage import Job, Pause, Status, Storage
 
 ROWS: Final = 15  # of the queue
@@ -89,7 +90,8 @@ def _rates(ended: Sequence[Job]) -> str:
     wait = f"   half within {duration(waits[len(waits) // 2], EN)}" if waits else ""
     pictures = sum(len(job.pictures) for job in drawn)
     return (
-        f"last hour           {len(drawn)} drawn ({pictures} pictures)   "
+        f"last hour           {len(drawn)} drawn "
+        f"({fill('{n} {n:picture|pictures}', n=pictures)})   "
         f"{count[Status.FAILED]} failed   {count[Status.CANCELLED]} cancelled{wait}"
     )
 

@@ -7,7 +7,7 @@ import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 
@@ -27,6 +27,7 @@ from engine.models.families import BY_KEY
 from engine.models.folders import ModelKind
 from engine.models.model_files import KINDS, ModelFiles
 from engine.models.part_kinds import VAE, told
+from engine.sentences import fill
 from engine.text_encode.embeddings import find_vectors
 
 # On the CPU in half precision, a single file's weights stay memory-mapped.
@@ -82,12 +83,12 @@ def examine_parts(
 def _lora(name: str, path: Path) -> str:
     entries = read_entries(name, path)
     check_values(name, read_tensors(name, path).items())
-    return f"{len(entries)} layers"
+    return fill("{n} {n:layer|layers}", n=len(entries))
 
 
 def _vae(name: str, path: Path) -> str:
     if is_tiny(path):
-        return f"tiny, {read_tiny(name, path).config.latent_channels} channels"
+        return f"tiny, {_channels(read_tiny(name, path))}"
     if path.is_file():
         with as_broken_model(name):
             kind = told(VAE, read_header(path).tensors)
@@ -95,7 +96,11 @@ def _vae(name: str, path: Path) -> str:
             check_values(name, read_tensors(name, path).items())
             return kind.title
     vae = read_vae(name, path, BY_KEY["sd1"].config_folder)
-    return f"{vae.config.latent_channels} channels"
+    return _channels(vae)
+
+
+def _channels(vae: Any) -> str:
+    return fill("{n} {n:channel|channels}", n=vae.config.latent_channels)
 
 
 def _embedding(name: str, path: Path) -> str:

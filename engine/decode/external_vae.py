@@ -27,6 +27,7 @@ from engine.models.folders import ModelKind
 from engine.models.model_files import ModelFiles
 from engine.models.name_matching import stem
 from engine.models.supported import check_vae as check_config
+from engine.sentences import fill
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +126,8 @@ class ExternalVaes:
     def _fit(self, name: str, vae: Any) -> Any:
         its, own = (each.config.latent_channels for each in (vae, self._model.vae))
         if its != own:
-            raise BrokenModel(name, f"its latents have {its} channels, the model's {own}.")
+            what = "its latents have {its} {its:channel|channels}, the model's {own}."
+            raise BrokenModel(name, fill(what, its=its, own=own))
         made = vae.to(self._model.device).eval().requires_grad_(False)
         return made.to(memory_format=layout(self._model.device))
 

@@ -1,1 +1,1 @@
-"""Stage 2: the U-Net removes noise from latents, step by step."""
+"""Stage 2: a network removes noise from latents, step by step."""

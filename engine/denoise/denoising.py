@@ -1,7 +1,7 @@
 """Stage 2: remove noise from latents, step by step.
 
 A `Denoising` is the state of one picture between steps; `evaluate` computes the denoised latents
-that any number of them request, in one call of the U-Net, whatever their samplers.
+that any number of them request, in one call of the network, whatever their samplers.
 """
 
 from __future__ import annotations

@@ -13,6 +13,8 @@ from typing import Final
 
 import torch
 
+from engine.sentences import fill
+
 CUDA: Final = "cuda"
 MPS: Final = "mps"
 UNKNOWN: Final = 8 * 2**30  # bytes of memory where the system does not say
@@ -35,7 +37,7 @@ def available_kinds() -> dict[str, bool]:
 
 
 def precision(device: torch.device) -> torch.dtype:
-    """Return the dtype in which U-Nets and text encoders work there unless another is measured."""
+    """Return the dtype in which networks and text encoders work there if none is measured."""
     return PRECISIONS.get(device.type, torch.float32)
 
 
@@ -121,7 +123,8 @@ def name(device: torch.device) -> str:
         return torch.cuda.get_device_name(device)
     if device.type == MPS:
         return f"Apple Metal, macOS {platform.mac_ver()[0]}"
-    return f"{device.type}, {os.cpu_count()} cores" if device.type == "cpu" else device.type
+    cores = fill("{n} {n:core|cores}", n=os.cpu_count())
+    return f"{device.type}, {cores}" if device.type == "cpu" else device.type
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -1,4 +1,4 @@
-"""How many rows a call of the U-Net should have, from measured costs of calls.
+"""How many rows a call of the network should have, from measured costs of calls.
 
 Pure numbers, without torch: `engine.device.probe` measures them, `engine.pipeline.batching` decides
 by them.

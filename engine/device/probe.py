@@ -1,4 +1,4 @@
-"""Measure this device: the costs of the U-Net's calls by rows, and the fastest dtype.
+"""Measure this device: the costs of the network's calls by rows, and the fastest dtype.
 
 What was measured decides the last bits of pictures: the rows of every call in exact mode follow
 from it. So it is measured once for each device, software, kind of model and size, and remembered

@@ -48,7 +48,7 @@ class Executor(Protocol):
         """
 
     def cancel(self, job: int, epoch: int) -> None:
-        """Cancel a job before its next call of the U-Net; unknown jobs are ignored."""
+        """Cancel a job before its next call of the network; unknown jobs are ignored."""
 
     async def ready(self) -> None:
         """Wait until the engine takes jobs, or cannot be started; `run` then raises the error.

@@ -61,7 +61,7 @@ class QueueingExecutor(Executor, ABC):
             del self._inboxes[key]
 
     def cancel(self, job: int, epoch: int) -> None:
-        """Cancel a job before its next call of the U-Net; unknown jobs are ignored."""
+        """Cancel a job before its next call of the network; unknown jobs are ignored."""
         key = Key(job, epoch)
         if key in self._admitted:
             self._stop(key)

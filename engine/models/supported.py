@@ -9,6 +9,7 @@ from typing import Any, Final
 from engine.files.safetensors import BadFile
 from engine.models.families import INPAINTING, PURPOSES, Family
 from engine.recipe.limits import is_int
+from engine.sentences import fill
 
 LATER: Final = "which Marble cannot run yet"
 LEAST_GUIDANCE: Final = 4  # values that embed the scale: fewer have no frequencies
@@ -45,16 +46,18 @@ def check_channels(family: Family, taken: object, given: object = 4) -> None:
     if given == 4 and isinstance(taken, int) and taken in PURPOSES:
         what = f"{family.title} model for {PURPOSES[taken]} ({taken} channels)"
         raise BadFile(f"it is a {what}, {LATER}")
-    raise BadFile(f"its U-Net takes {taken} channels and its VAE gives {given}")
+    what = "its U-Net takes {taken} {taken:channel|channels} and its VAE gives {given}"
+    raise BadFile(fill(what, taken=taken, given=given))
 
 
 def check_guidance(values: object) -> None:
     """Refuse a U-Net that embeds its guidance scale in too few values; None: it does not."""
     if values is not None and not (isinstance(values, int) and values >= LEAST_GUIDANCE):
-        raise BadFile(
-            f"its U-Net is told the guidance scale in {values} values, where {LEAST_GUIDANCE} or "
-            "more are due"
+        what = (
+            "its U-Net is told the guidance scale in {n} {n:value|values}, where {least} or more "
+            "are due"
         )
+        raise BadFile(fill(what, n=values, least=LEAST_GUIDANCE))
 
 
 def check_unet(config: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Which pictures share the next call of the U-Net: plain synchronous policy.
+"""Which pictures share the next call of the network: plain synchronous policy.
 
     batcher = Batcher(Batching.EXACT)
     batch = batcher.choose(members)      # a leader, and those that join it

@@ -1,7 +1,8 @@
 """After denoising: latents wait to be decoded, pixels to be checked and written as PNGs.
 
-Pictures are decoded one a call, between two calls of the U-Net. Large PNGs (0.4 s at 1024²) and the
-safety check run in a thread meanwhile. Both queues are short: while they are full, denoising waits.
+Pictures are decoded one a call, between two calls of the network. Large PNGs (0.4 s at 1024²) and
+the safety check run in a thread meanwhile. Both queues are short: while they are full, denoising
+waits.
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ class RunningJob:
 
     @property
     def at_rest(self) -> bool:
-        """Return whether none of its pictures waits for a call of the U-Net."""
+        """Return whether none of its pictures waits for a call of the network."""
         return not any(member.picture.request for member in self.members)
 
     @property

@@ -122,7 +122,7 @@ class ClipEncoder:
         return embeds.float(), None if pooled is None else pooled.float()
 
     def _layer(self, output: Any, clip_skip: int | None) -> Tensor:
-        """Return the layer that the U-Net was trained with, or that of `clip_skip`."""
+        """Return the layer that the model was trained with, or that of `clip_skip`."""
         layer = clip_skip or self._last_layer
         if self._normed:
             # SD2's encoder files leave out the last layer, which is not used.

@@ -14,6 +14,7 @@ from typing import Final
 
 from engine.files.private import sync_folder
 from engine.files.stored import PictureFolder, picture_path
+from engine.sentences import fill
 from storage.database.faults import explain
 from storage.errors import DatabaseFault, Unreachable
 from storage.records import Picture
@@ -103,7 +104,8 @@ class Pictures:
         try:
             found = path.stat().st_size
             if found != size:
-                return f"{path} has {found} bytes instead of {size}"
+                what = "{path} has {found} {found:byte|bytes} instead of {size}"
+                return fill(what, path=path, found=found, size=size)
             if deep and hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
                 return f"{path} has changed"
         except FileNotFoundError:

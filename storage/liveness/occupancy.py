@@ -12,6 +12,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from engine.sentences import fill
 from storage.database import engines, urls
 from storage.database.faults import explain
 from storage.errors import DatabaseBusy
@@ -55,5 +56,6 @@ async def _take(connection: AsyncConnection, where: str) -> None:
         if mine and not others:
             return
         if asyncio.get_running_loop().time() >= end:
-            raise DatabaseBusy(where, f"{others} other connections are open")
+            what = fill("{n} other {n:connection is|connections are} open", n=others)
+            raise DatabaseBusy(where, what)
         await asyncio.sleep(LOOK)

@@ -3,7 +3,9 @@
 import ast
 import json
 import pickle
+import re
 from collections.abc import Iterator
+from itertools import pairwise
 from string import Formatter
 
 import pytest
@@ -21,6 +23,7 @@ from engine.executors.wire import pack, unpack
 from engine.formats.a1111.reader import from_a1111
 from engine.formats.comfy.writer import to_graph
 from engine.sentences import Sentence, fill
+from tests.bots.texts.test_texts import messages
 from tests.conftest import ROOT
 from tests.engine.recipes import read_graph
 from tests.factories import make_recipe
@@ -44,6 +47,48 @@ def calls() -> Iterator[tuple[str, set[str] | None]]:
 
 def fields(template: str) -> set[str]:
     return {name for _, name, _, _ in Formatter().parse(template) if name}
+
+
+# What people count. A text chooses between one and several (`engine.sentences.fill`) …
+COUNTED = re.compile(
+    r"^ (\w+ )?(steps|pictures|jobs|models|channels|layers|cores|connections|files|bytes|rows"
+    r"|tokens|vectors|values|windows|styles|seconds|minutes|hours|days|problems|updates|people|LoRAs)\b"
+)
+# … but where there are always several, or the words are no number's.
+SEVERAL = {
+    "pictures_in_job", "which_picture", "many_tokens", "many_windows", "too_many_styles",
+    "png_text_long", "alt_text_grid",
+    "preview must hold weights, ", "it is cut short: ", "it goes on after its last tensor: ",
+    "its form is not known to Marble: a U-Net with text embeddings of ", "its header is damaged: ",
+}  # fmt: skip
+NO_NUMBER = {"self._kind", "name", "edits", "tensor", "family.title", "taken"}
+
+
+def counts() -> Iterator[tuple[str, str, str]]:
+    """Yield each place where a text has a number before words: where, the number, the words."""
+    for words in LANGUAGES.values():
+        table = {**ENGLISH, **words.sentences, **messages(words)}
+        for code, template in table.items():
+            pieces = list(Formatter().parse(template))
+            for (_, name, how, _), (literal, *_) in pairwise(pieces):
+                if name and "|" not in (how or ""):
+                    yield code, name, literal
+    for room in ("bots", "engine", "storage"):
+        for file in sorted((ROOT / room).rglob("*.py")):
+            if "starter" in file.parts:  # which is trained by who made it
+                continue
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.JoinedStr):
+                    start = node.values[0].value if isinstance(node.values[0], ast.Constant) else ""
+                    for value, then in pairwise(node.values):
+                        if isinstance(value, ast.FormattedValue) and isinstance(then, ast.Constant):
+                            yield str(start), ast.unparse(value.value), str(then.value)
+
+
+def test_one_of_a_thing_is_told_as_one() -> None:
+    """No text says "1 steps"."""
+    found = [each for each in counts() if COUNTED.match(each[2]) and each[0] not in SEVERAL]
+    assert [each for each in found if each[1] not in NO_NUMBER] == []
 
 
 @pytest.mark.parametrize("language", TABLES)
