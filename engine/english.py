@@ -73,7 +73,11 @@ ENGLISH: Final[Mapping[str, str]] = {
     "one can only decode.",
     "lacks_option": "The model {model!r} has no option {called}: leave it out, or choose another "
     "model.",
+    "fixed_option": "The model {model!r} always draws with {called} {value}: leave it out, or "
+    "choose another model.",
     "left_out": "Left out, since the model {model!r} has no such option: {called}.",
+    "fixed_kept": "The model {model!r} always draws with {called} {value}, so that is used instead "
+    "of {given}.",
     "style_left_out": "Left out, since the model {model!r} has no option {called}: what the style "
     "{style} does not want to show.",
     "size_rounded": "The model {model!r} draws {size} instead of {asked} pixels: its sides are "

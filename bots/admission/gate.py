@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Container, Hashable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -94,15 +94,18 @@ class Gate:
     _rates: TokenBuckets = field(default_factory=TokenBuckets)
     _first_ids: dict[str, str] = field(default_factory=dict)  # of places that were moved meanwhile
 
-    async def __call__(self, recipe: Recipe, asker: Origin) -> Admission:
+    async def __call__(
+        self, recipe: Recipe, asker: Origin, lacks: Container[str] = ()
+    ) -> Admission:
         """Raise `Refusal`, or count the job and return what is checked as it is committed.
 
+        lacks: as in `rules.check`.
         Many that cannot all be admitted may pass here at once: the lock of the commit decides.
         """
         held = await self.admit(asker)
         if held is None:
             return Admission()
-        rules.check(held.rules, recipe)
+        rules.check(held.rules, recipe, lacks)
         allow = everything_passes
         if any(held.limits[name] for name in QUOTAS):
             allow = partial(self._allow, held, recipe)

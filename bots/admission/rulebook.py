@@ -21,6 +21,7 @@ from engine.models.folders import ModelKind
 from engine.models.model_files import ModelFiles
 from engine.models.name_matching import means
 from engine.recipe.limits import CHOICES, LARGEST, RANGES, Range, one_of
+from engine.recipe.prompt_tags import plain
 from engine.recipe.recipe import Recipe
 from engine.sentences import Sentence
 
@@ -45,10 +46,14 @@ class Safety(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A numeric rule: its range, and a function that returns the recipe's values for it."""
+    """A numeric rule: its range, and a function that returns the recipe's values for it.
+
+    field: of the recipe, that those values are of; a model without that field has none to limit.
+    """
 
     allowed: Range
     of: Callable[[Recipe], Sequence[float]]
+    field: str = ""
 
 
 def _given(*values: float | None) -> list[float]:
@@ -61,7 +66,7 @@ SIDE: Final = Range(RANGES["width"].low, RANGES["width"].high * RANGES["factor"]
 # By the names of options, or by what is counted; a test compares them with the table of options.
 MEASURES: Final[Mapping[str, Measure]] = {
     "steps": Measure(RANGES["steps"], lambda r: (r.steps,)),
-    "guidance": Measure(RANGES["guidance_scale"], lambda r: (r.guidance_scale,)),
+    "guidance": Measure(RANGES["guidance_scale"], lambda r: (r.guidance_scale,), "guidance_scale"),
     "width": Measure(SIDE, lambda r: r.size[:1]),
     "height": Measure(SIDE, lambda r: r.size[1:]),
     "pixels": Measure(Range(64 * 64, LARGEST), lambda r: (math.prod(r.size),)),
@@ -69,14 +74,17 @@ MEASURES: Final[Mapping[str, Measure]] = {
     "strength": Measure(
         RANGES["strength"], lambda r: _given(r.strength, r.upscale.strength if r.upscale else None)
     ),
-    "rescale": Measure(RANGES["guidance_rescale"], lambda r: (r.guidance_rescale,)),
-    "clip_skip": Measure(RANGES["clip_skip"], lambda r: _given(r.clip_skip)),
+    "rescale": Measure(
+        RANGES["guidance_rescale"], lambda r: (r.guidance_rescale,), "guidance_rescale"
+    ),
+    "clip_skip": Measure(RANGES["clip_skip"], lambda r: _given(r.clip_skip), "clip_skip"),
+    "shift": Measure(RANGES["shift"], lambda r: _given(r.shift), "shift"),
     "upscale": Measure(RANGES["factor"], lambda r: (r.upscale.factor,) if r.upscale else ()),
-    "loras": Measure(Range(0, 16), lambda r: (len(r.loras),)),
+    "loras": Measure(Range(0, 16), lambda r: (len(r.loras),), "loras"),
     "lora_weight": Measure(
         RANGES["lora_weight"], lambda r: [weight for lora in r.loras for weight in lora.weights]
     ),
-    "controls": Measure(Range(0, 4), lambda r: (len(r.controls),)),
+    "controls": Measure(Range(0, 4), lambda r: (len(r.controls),), "controls"),
     "control_strength": Measure(
         RANGES["control_strength"], lambda r: [each.strength for each in r.controls]
     ),
@@ -161,11 +169,6 @@ def is_among(rule: str, name: str, allowed: Iterable[str]) -> bool:
     return any(means(each, name) for each in allowed)
 
 
-def figure(value: float) -> str:
-    """Write a number as people do: whole ones without a point."""
-    return f"{int(value)}" if value == int(value) else f"{value:g}"
-
-
 def _plain_name(name: str) -> str:
     return name.strip().casefold().replace("-", "_")
 
@@ -181,7 +184,7 @@ def _bounds(name: str, text: str) -> list[float]:
     found = _BOUNDS.fullmatch(text)
     low, high = (float(found[1]), float(found[2])) if found else (1.0, 0.0)
     if not allowed.low <= low <= high <= allowed.high:
-        low_end, high_end = figure(allowed.low), figure(allowed.high)
+        low_end, high_end = plain(allowed.low), plain(allowed.high)
         raise OptionError(name, text, Sentence("like_bounds", low=low_end, high=high_end))
     return [int(each) if each == int(each) else each for each in (low, high)]
 

@@ -5,15 +5,16 @@ Plain synchronous code: what decides is passed in. `bots.admission.rulebook` has
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from datetime import UTC, datetime, timedelta
 from math import ceil
 from typing import Final
 
 from bots.admission.blocked_words import find_blocked
-from bots.admission.rulebook import MEASURES, NAMED, Rules, figure, is_among
+from bots.admission.rulebook import MEASURES, NAMED, Rules, is_among
 from engine.errors import UserError, shorten, some
 from engine.queue.estimates import MILLION, pixel_steps
+from engine.recipe.prompt_tags import plain
 from engine.recipe.recipe import Recipe
 from engine.sentences import Sentence
 
@@ -25,13 +26,17 @@ class Refusal(UserError):
     """Says what a rule does not allow, and until when."""
 
 
-def check(rules: Rules, recipe: Recipe) -> None:
-    """Raise `Refusal` for words and numbers that are not allowed in a place."""
+def check(rules: Rules, recipe: Recipe, lacks: Container[str] = ()) -> None:
+    """Raise `Refusal` for words and numbers that are not allowed in a place.
+
+    lacks: the fields that the recipe's model does not have, which no rule limits.
+    """
     for name in (each for each in MEASURES if each in rules):
         low, high = rules[name]
-        for value in MEASURES[name].of(recipe):
+        measure = MEASURES[name]
+        for value in () if measure.field in lacks else measure.of(recipe):
             if not low <= value <= high:
-                facts = {"low": figure(low), "high": figure(high), "value": figure(value)}
+                facts = {"low": plain(low), "high": plain(high), "value": plain(value)}
                 raise Refusal(Sentence("out_of_bounds", option=name, **facts))
     for name in (each for each in NAMED if each in rules):
         for used in NAMED[name](recipe):

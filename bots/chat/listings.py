@@ -11,10 +11,12 @@ from bots.admission.rules import time_text
 from bots.presentation.lines import duration
 from bots.presentation.text import cut, fit_list
 from bots.requests.options import TYPED_AS
+from bots.requests.recipe_builder import fixed_values, lacking_options
 from bots.texts import Words, tell
 from bots.worker.queue_view import QueueEntry
 from engine.errors import UserError
 from engine.models.catalogue import Catalogue
+from engine.recipe.prompt_tags import plain
 from engine.sentences import fill
 from storage import Job
 from storage.records import Act, Stats, Style
@@ -82,7 +84,10 @@ def model_lines(catalogue: Catalogue, words: Words) -> Iterator[str]:
         )
         if model.references:
             line = words.model_edits.format(line=line)
-        if lacking := [flag for field, flag in TYPED_AS.items() if field in model.lacks]:
+        for field, value in fixed_values(model).items():
+            fixed = {"option": TYPED_AS[field], "value": plain(value)}
+            line = words.model_fixed.format(line=line, **fixed)
+        if lacking := lacking_options(model):
             line = words.model_lacks.format(line=line, options=", ".join(lacking))
         yield line
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 from bots.presentation.text import cut, fit_list
 from bots.texts import Words, say
 from engine.events import News, Progress, Waiting
+from engine.recipe.prompt_tags import plain
 from storage import Job
 
 BAR: Final = 12  # cells
@@ -135,7 +136,7 @@ def _bar_line(progress: Progress, words: Words) -> str:
 
 def _plain(value: object) -> str:
     if isinstance(value, float):
-        return f"{value:g}"
+        return plain(value)
     if isinstance(value, (list, tuple)):
         return ", ".join(_plain(each) for each in value)
     if isinstance(value, dict):

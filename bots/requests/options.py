@@ -226,6 +226,13 @@ OPTIONS: Final = (
         example="X",
         help=f"how far to reduce the contrast of guidance, {RANGES['guidance_rescale']}",
     ),
+    Option(
+        name="shift",
+        read=float,
+        own=True,
+        example="X",
+        help=f"how far a flow model's noise levels move towards noise, {RANGES['shift']}, or 'own'",
+    ),
 )
 
 # How what a recipe's fields say is typed; ControlNets have an option in the terminal alone.

@@ -17,7 +17,7 @@ from engine.models.folders import ModelKind
 from engine.models.model_files import ModelFiles
 from engine.recipe.limits import check_words
 from engine.recipe.parts import Upscale
-from engine.recipe.prompt_tags import choose, take_loras
+from engine.recipe.prompt_tags import choose, plain, take_loras
 from engine.recipe.recipe import DEFAULTS, Recipe, random_seed
 from engine.sentences import Sentence
 
@@ -157,27 +157,38 @@ def _without_lacking(
 
     Raises `UserError` where that was typed.
     """
-    nothing = {name: _nothing(name, checkpoint) for name in DEFAULTS if name in checkpoint.lacks}
+    fixed = fixed_values(checkpoint)
+    nothing = {name: DEFAULTS[name] for name in DEFAULTS if name in checkpoint.lacks} | fixed
     lacking = [name for name, value in nothing.items() if getattr(recipe, name) != value]
     for name in lacking:
-        if name in typed:
-            called = TYPED_AS.get(name, name)
-            facts = {"option": name, "called": called, "model": checkpoint.name}
+        facts = {"option": name, "called": TYPED_AS.get(name, name), "model": checkpoint.name}
+        if name in fixed:
+            value, given = plain(fixed[name]), plain(getattr(recipe, name))
+            if name in typed:
+                raise UserError(Sentence("fixed_option", value=value, **facts))
+            notes.append(Sentence("fixed_kept", value=value, given=given, **facts))
+        elif name in typed:
             raise UserError(Sentence("lacks_option", **facts))
-    if lacking:
-        notes.append(_left_out(lacking, checkpoint))
+    if left_out := [name for name in lacking if name not in fixed]:
+        notes.append(_left_out(left_out, checkpoint))
     return replace(recipe, **{name: nothing[name] for name in lacking})
+
+
+def fixed_values(checkpoint: Checkpoint) -> dict[str, float]:
+    """Return the fields that have one value alone with a model: distilled ones' guidance."""
+    lacking = (name for name in DEFAULTS if name in checkpoint.lacks and DEFAULTS[name] is MISSING)
+    return {name: getattr(checkpoint.defaults, name) for name in lacking}
+
+
+def lacking_options(checkpoint: Checkpoint) -> list[str]:
+    """Return what a model does not have, as it is typed, without `fixed_values`."""
+    lacking = checkpoint.lacks - fixed_values(checkpoint).keys()
+    return [flag for field, flag in TYPED_AS.items() if field in lacking]
 
 
 def _left_out(lacking: Iterable[str], checkpoint: Checkpoint) -> Sentence:
     called = ", ".join(TYPED_AS.get(name, name) for name in lacking)
     return Sentence("left_out", option=", ".join(lacking), called=called, model=checkpoint.name)
-
-
-def _nothing(name: str, checkpoint: Checkpoint) -> Any:
-    """Return the value of a field that stands for none: the recipe's default, or the model's."""
-    default = DEFAULTS[name]
-    return getattr(checkpoint.defaults, name) if default is MISSING else default
 
 
 def _without_references(recipe: Recipe, checkpoint: Checkpoint, notes: list[Sentence]) -> Recipe:
@@ -200,4 +211,4 @@ def _without_references(recipe: Recipe, checkpoint: Checkpoint, notes: list[Sent
 
 def not_edited(checkpoint: Checkpoint, strength: float) -> Sentence:
     """Return what is said where a model that does not edit by words draws from the picture."""
-    return Sentence("not_edited", model=checkpoint.name, strength=f"{strength:g}")
+    return Sentence("not_edited", model=checkpoint.name, strength=plain(strength))

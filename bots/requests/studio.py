@@ -6,7 +6,7 @@ out is filled in from the model's defaults. A job is committed before anybody is
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -55,7 +55,8 @@ class Asker:
 
 
 # Raises `UserError` for what is not allowed, or returns what is checked as the job is committed.
-RequestCheck = Callable[[Recipe, Asker], Awaitable[Admission]]
+# The last are the fields that the recipe's model does not have.
+RequestCheck = Callable[[Recipe, Asker, Container[str]], Awaitable[Admission]]
 
 
 class Studio:
@@ -381,7 +382,8 @@ class Studio:
     async def _commit(self, recipe: Recipe, asker: Asker, **origin: Any) -> Job:
         if recipe.image:  # a start image that cannot be used is refused before anything waits
             await asyncio.to_thread(read_start_image, recipe, PictureFolder(self._pictures.folder))
-        admission = await self._gate(recipe, asker)
+        lacks = self.catalogue.get(recipe.checkpoint).lacks
+        admission = await self._gate(recipe, asker, lacks)
         new = NewJob(
             recipe=recipe,
             person=asker.person,

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from bots.operations.settings import Settings
-from bots.requests.options import TYPED_AS
+from bots.requests.recipe_builder import lacking_options
 from bots.service.app import engine_config
 from bots.terminal.arguments import FAILED, OK
 from bots.terminal.console import Listing, open_console, styled
@@ -22,6 +22,7 @@ from engine.models.downloads import CHECKPOINTS, NETWORKS, find, offers
 from engine.models.folders import ModelKind
 from engine.models.memory_plan import Fit, Plan, plan
 from engine.models.model_files import find_parts, list_parts
+from engine.recipe.prompt_tags import plain
 from engine.sentences import fill
 
 GIGABYTE: Final = 1_000_000_000
@@ -177,10 +178,10 @@ def size_of(count: int) -> str:
 
 
 def _defaults(checkpoint: Checkpoint) -> str:
-    its, lacks = checkpoint.defaults, checkpoint.lacks
-    guidance = "" if "guidance_scale" in lacks else f"guidance {its.guidance_scale:g}, "
+    its, always = checkpoint.defaults, "guidance_scale" in checkpoint.lacks
+    guidance = f"{'always ' if always else ''}guidance {plain(its.guidance_scale)}, "
     edits = "; edits pictures by words" if checkpoint.references else ""
-    without = ", ".join(flag for field, flag in TYPED_AS.items() if field in lacks)
+    without = ", ".join(lacking_options(checkpoint))
     return (
         f"{its.width}×{its.height}, {fill('{n} {n:step|steps}', n=its.steps)}, {guidance}"
         f"{its.sampler} {its.schedule}{_lacking(checkpoint)}{edits}"

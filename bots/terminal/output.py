@@ -16,6 +16,7 @@ from bots.terminal.pictures import show
 from engine.errors import UserError
 from engine.events import Verdict
 from engine.formats.metadata import write_as
+from engine.recipe.prompt_tags import plain
 from engine.sentences import fill
 from storage import Job, Picture
 from storage.jobs.picture_files import Pictures
@@ -30,7 +31,7 @@ def headline(job: Job) -> Text:
         "×".join(map(str, recipe.size)),
         fill("{n} {n:step|steps}", n=recipe.steps),
         f"{recipe.sampler} {recipe.schedule}",
-        f"guidance {recipe.guidance_scale:g}",
+        f"guidance {plain(recipe.guidance_scale)}",
         f"seed {recipe.seed}",
         recipe.checkpoint,
         *([f"style {job.style}"] if job.style else []),
@@ -61,7 +62,7 @@ def in_words(value: object) -> str:
         return ", ".join(f"{name} {in_words(part)}" for name, part in said.items())
     if isinstance(value, Sequence) and not isinstance(value, str):
         return "; ".join(map(in_words, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return plain(value) if isinstance(value, float) else str(value)
 
 
 def show_pictures(

@@ -159,6 +159,7 @@ class Words:
     models_title = "Models"
     model_line = "{name} ({family}, {width}×{height}, {steps} {steps:step|steps})"
     model_edits = "{line}, edits pictures by words"
+    model_fixed = "{line}, always {option} {value}"
     model_lacks = "{line}, without {options}"
     queue_title = "The queue"
     queue_empty = "Nothing is running or waiting."

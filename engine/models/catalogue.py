@@ -175,7 +175,7 @@ def describe(name: str, folder: Path, part_files: PartFiles | None = None) -> Ch
     size = side * 2 ** (len(vae.get("block_out_channels", ())) - 1)
     defaults = _of_u_net(family.defaults(size), name, guided=guided is not None)
     return _with_own(
-        Checkpoint(name=name, folder=folder, family=family, defaults=defaults),
+        Checkpoint(name=name, folder=folder, family=family, defaults=defaults, lacks=family.lacks),
         own.name,
         extra,
         vae.get("latent_channels", 4),
@@ -230,6 +230,7 @@ def describe_file(
             prediction=info.prediction,
             zero_snr=info.zero_snr,
             has_vae=info.has_vae,
+            lacks=info.family.lacks,
         ),
         own.name,
         extra,

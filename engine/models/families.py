@@ -57,7 +57,7 @@ class Family:
     last_layer: int = 1
     tiny_vae: str | None = None
     sampling: Sampling = Sampling()
-    lacks: frozenset[str] = frozenset()
+    lacks: frozenset[str] = frozenset(("shift",))
     multiple: int = 8
     references: int = 0
     module: str = "stable_diffusion"

@@ -131,5 +131,5 @@ def _tag(lora: Lora) -> str:
 
 
 def plain(value: float) -> str:
-    """Write a number as A1111 does: whole ones without a point."""
+    """Write a number so that it can be read back to the last bit: whole ones without a point."""
     return repr(value).removesuffix(".0")

@@ -1,7 +1,7 @@
 """Stand-ins for the engine that do what a script says, without a model."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Container, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from storage import Job
 from tests.factories import pixels
 
 
-async def allow_all(recipe: Recipe, asker: Asker) -> Admission:
+async def allow_all(recipe: Recipe, asker: Asker, lacks: Container[str] = ()) -> Admission:
     """Admit everything."""
     return Admission()
 

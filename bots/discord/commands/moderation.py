@@ -28,6 +28,7 @@ OtherRule = Literal[
     "strength",
     "rescale",
     "clip_skip",
+    "shift",
     "upscale",
     "images",
     "loras",

@@ -85,4 +85,5 @@ COMMANDS: Final[Mapping[str, CommandText]] = {
     ":clip-skip": CommandText("clip层", "读取文本编码器倒数第几层，或 own（模型默认）"),
     ":vae": CommandText("vae", "替换模型自带的 VAE，或 own（模型默认）"),
     ":rescale": CommandText("回调", "引导对比度的回调程度"),
+    ":shift": CommandText("偏移", "流模型的噪声级别向噪声偏移多少，或 own（模型默认）"),
 }

@@ -66,7 +66,9 @@ SENTENCES: Final[Mapping[str, str]] = {
     "missing_vae": "模型 {name!r} 不含 VAE：请用 --vae 指定 vae/ 中的一个{known}；微型 VAE 只能解"
     "码。",
     "lacks_option": "模型 {model!r} 没有“{option}”这一选项：请去掉它，或换一个模型。",
+    "fixed_option": "模型 {model!r} 的“{option}”只能是 {value}：请去掉它，或换一个模型。",
     "left_out": "模型 {model!r} 没有以下选项，已略去：{option}。",
+    "fixed_kept": "模型 {model!r} 的“{option}”只能是 {value}，已代替 {given}。",
     "style_left_out": "模型 {model!r} 没有“{option}”这一选项，已略去风格 {style} 中的这部分。",
     "size_rounded": "模型 {model!r} 画 {size} 而不是 {asked} 像素：每边须为 {multiple} 的倍数。",
     "not_edited": "模型 {model!r} 不能按文字编辑图片，因此以这张图为起始图重画，强度 {strength}。",

@@ -154,6 +154,7 @@ class Chinese(Words):
     models_title = "模型"
     model_line = "{name}（{family}，{width}×{height}，{steps} 步）"
     model_edits = "{line}，可按文字编辑图片"
+    model_fixed = "{line}，{option} 固定为 {value}"
     model_lacks = "{line}，没有{options}"
     queue_title = "队列"
     queue_empty = "没有正在绘制或等待的任务。"

@@ -217,6 +217,7 @@ ASKED: dict[str, tuple[dict[str, Any], str, str]] = {
     "clip-skip": ({"clip_skip": 3}, "clip_skip", "1-2"),
     "vae": ({"vae": "other"}, "vae", "one"),
     "rescale": ({"guidance_rescale": 0.9}, "rescale", "0-0.7"),
+    "shift": ({"shift": 6.0}, "shift", "0.5-5"),
     "upscale": ({"upscale": Upscale(factor=4.0)}, "upscale", "1-2"),
     "upscale, by what": ({"upscale": Upscale(by="huge")}, "upscaler", "lanczos"),
     "upscale, its pass": ({"upscale": Upscale(strength=0.9)}, "strength", "0.1-0.5"),
@@ -247,3 +248,25 @@ def test_what_a_place_holds_within_bounds_is_refused_beyond_them_alone(asked: st
     check(UNLIMITED, make_recipe(**changes))
     with pytest.raises(Refusal, match=f"^Here {rule} must be .*, not "):
         check(held, make_recipe(**changes))
+
+
+OF_FIELDS = {
+    "guidance": ("guidance_scale", "3-10", {"guidance_scale": 1.0}),
+    "rescale": ("guidance_rescale", "0.2-0.7", {}),
+    "loras": ("loras", "1-16", {}),
+    "controls": ("controls", "1-4", {}),
+}
+
+
+@pytest.mark.parametrize("rule", OF_FIELDS)
+def test_a_rule_of_an_option_limits_only_models_that_have_it(rule: str) -> None:
+    field, text, changes = OF_FIELDS[rule]
+    held = resolved({}, {f"rules.{rule}": read_rule(rule, text)}).rules
+    recipe = make_recipe(**changes)
+    with pytest.raises(Refusal, match=f"^Here {rule} must be "):
+        check(held, recipe)
+    check(held, recipe, {field})
+    assert {each.field for each in MEASURES.values()} - {""} == {
+        *(field for field, *_ in OF_FIELDS.values()),
+        *("clip_skip", "shift"),
+    }

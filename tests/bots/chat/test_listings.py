@@ -34,10 +34,13 @@ def test_a_model_is_listed_with_what_it_can_and_cannot_do(
 ) -> None:
     catalogue = Catalogue()
     (plain,) = list(model_lines(catalogue, words))[1:]
+    without = {"en": ", without --shift", "zh": "，没有--shift"}[words.language]
+    assert plain.endswith(without)
     alter(monkeypatch, starter=EDITING)
     (line,) = list(model_lines(catalogue, words))[1:]
-    assert line.startswith(plain)
-    assert line.endswith("--negative, --guidance, --vae, --rescale, --control")
+    assert line.startswith(plain.removesuffix(without))
+    fixed = {"en": ", always --guidance 1, without ", "zh": "，--guidance 固定为 1，没有"}
+    assert line.endswith(f"{fixed[words.language]}--negative, --vae, --rescale, --control")
     assert ("edits pictures by words" in line) == (words.language == "en")
 
 

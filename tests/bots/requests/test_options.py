@@ -47,6 +47,8 @@ from tests.bots.messages import read_typed
             },
         ),
         ("a cat --clipskip own", {"prompt": "a cat", "clip_skip": None}),
+        ("a cat --shift 3", {"prompt": "a cat", "shift": 3.0}),
+        ("a cat --shift own", {"prompt": "a cat", "shift": None}),
     ],
 )
 def test_a_message_is_read_as_its_writer_meant_it(text: str, values: dict[str, Any]) -> None:
@@ -76,6 +78,7 @@ def test_an_option_like_no_other_is_answered_without_a_guess() -> None:
         ("a cat --guidance x", "guidance must be between 0 and 30, not 'x'."),
         ("a cat --rescale 2", "rescale must be between 0 and 1, not 2.0."),
         ("a cat --clip-skip 0", "clip-skip must be a whole number between 1 and 12, or 'own'"),
+        ("a cat --shift 0", "shift must be between 0.01 and 100, or 'own', not 0.0."),
         ("a cat --seed foo", "18446744073709551615, or 'new', not 'foo'."),
         ("a cat --lora foo:bar", "lora must be written like name or name:0.8"),
         ("a cat --ar 1:1000", "a ratio like 3:2 of numbers from 1 to 999, not '1:1000'"),

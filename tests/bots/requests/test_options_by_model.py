@@ -1,12 +1,15 @@
 """Options that a model does not have, and sizes that it does not draw."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bots.admission.gate import Gate
 from bots.admission.roles import Roles
+from bots.admission.rulebook import UNLIMITED
+from bots.presentation.lines import recipe_lines
 from bots.requests.default_options import save_options
 from bots.requests.options import parse_values
 from bots.requests.studio import Asker
@@ -51,8 +54,9 @@ async def finished(house: House, job: Job) -> Job:
         ),
         (
             {"guidance_scale": 4.0},
-            "The model 'tiny' has no option --guidance: leave it out, or choose another model.",
-            "模型 'tiny' 没有“引导强度”这一选项：请去掉它，或换一个模型。",
+            "The model 'tiny' always draws with --guidance 1: leave it out, or choose another "
+            "model.",
+            "模型 'tiny' 的“引导强度”只能是 1：请去掉它，或换一个模型。",
         ),
         (
             {"controls": (Control(model="canny", image="a" * 64),)},
@@ -107,9 +111,14 @@ async def test_what_the_new_model_lacks_of_an_old_recipe_is_left_out_and_said(
     assert ann.notes == []
     job = await house.studio.rerun(str(first.id), {"checkpoint": "tiny"}, ann)
     assert (job.recipe.guidance_scale, job.recipe.negative_prompt) == (1.0, "")
-    (note,) = ann.notes
-    assert note == ("Left out, since the model 'tiny' has no such option: --negative, --guidance.")
-    assert say(note, ZH) == "模型 'tiny' 没有以下选项，已略去：不要出现, 引导强度。"
+    assert [str(note) for note in ann.notes] == [
+        "The model 'tiny' always draws with --guidance 1, so that is used instead of 7.5.",
+        "Left out, since the model 'tiny' has no such option: --negative.",
+    ]
+    assert [say(note, ZH) for note in ann.notes] == [
+        "模型 'tiny' 的“引导强度”只能是 1，已代替 7.5。",
+        "模型 'tiny' 没有以下选项，已略去：不要出现。",
+    ]
 
 
 async def test_a_recipe_from_elsewhere_and_one_whose_model_was_replaced_go_the_same_way(
@@ -129,7 +138,7 @@ async def test_a_recipe_from_elsewhere_and_one_whose_model_was_replaced_go_the_s
         ann.notes.clear()
         job = await asking
         assert (job.recipe.negative_prompt, job.recipe.guidance_scale) == ("", 1.0)
-        assert [note.code for note in ann.notes] == ["left_out"]
+        assert {note.code for note in ann.notes} == {"fixed_kept", "left_out"}
 
 
 @pytest.mark.usefixtures("distilled")
@@ -146,6 +155,48 @@ async def test_default_options_that_the_model_lacks_are_left_out_and_said(
     typed = {"prompt": "a cat", "negative_prompt": "rain"}
     with pytest.raises(UserError, match="has no option --negative"):
         await house.studio.imagine(typed, ann, saved_by=ann.person)
+
+
+async def test_a_shift_is_for_flow_models(house: House, ann: Asker, models: Path) -> None:
+    assert "shift" in house.studio.catalogue.get("tiny").lacks
+    for typed in ({"shift": 3.0}, {"shift": 3.0, "checkpoint": "tiny"}):
+        with pytest.raises(UserError, match="has no option --shift: leave it out"):
+            await house.studio.imagine({"prompt": "a cat", **typed}, ann)
+    job = await house.studio.imagine({"prompt": "a cat", "shift": None}, ann)
+    assert (job.recipe.shift, ann.notes) == (None, [])
+    foreign = make_recipe(checkpoint="tiny", shift=3.0)
+    job = await house.studio.remake(foreign, {}, ann)
+    assert (job.recipe.shift, [str(note) for note in ann.notes]) == (
+        None,
+        ["Left out, since the model 'tiny' has no such option: --shift."],
+    )
+
+
+async def test_a_shift_that_a_text_gives_can_be_typed_back(
+    house: House, ann: Asker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alter(monkeypatch, tiny={"lacks": frozenset()})
+    shift = 3.1581929096897672  # e^1.15, as graphs give it
+    job = await house.studio.remake(make_recipe(checkpoint="tiny", shift=shift), {}, ann)
+    shown = dict(recipe_lines(job, words_of("en")))["shift"]
+    typed = parse_values([("shift", shown)])
+    again = await house.studio.rerun(str(job.id), {"shift": None}, ann)
+    assert again.recipe.shift is None
+    again = await house.studio.rerun(str(again.id), typed, ann)
+    assert (again.recipe, ann.notes) == (job.recipe, [])
+
+
+@pytest.mark.usefixtures("distilled")
+async def test_a_rule_of_an_option_binds_only_models_that_have_it(
+    house: House, ann: Asker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(house.storage, Roles(), {**UNLIMITED, "guidance": [3, 10]})
+    monkeypatch.setattr(house.studio, "_gate", gate)
+    ann = replace(ann, person="telegram:5")  # rules bind nobody at a terminal
+    job = await house.studio.imagine({"prompt": "a cat", "checkpoint": "tiny"}, ann)
+    assert job.recipe.guidance_scale == 1
+    with pytest.raises(UserError, match="Here guidance must be between 3 and 10, not 1"):
+        await house.studio.imagine({"prompt": "a cat", "guidance_scale": 1.0}, ann)
 
 
 @pytest.mark.usefixtures("distilled")

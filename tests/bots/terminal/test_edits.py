@@ -99,8 +99,8 @@ def test_bad_input_costs_one_sentence(
 def test_models_say_what_they_can_and_cannot_do(marble: Marble) -> None:
     lines = {line.split()[0]: line for line in marble("models").out.splitlines() if line}
     assert lines["tiny"].endswith(
-        "64×64, 25 steps, dpmpp_2m karras; edits pictures by words; "
-        "without --negative, --guidance, --vae, --rescale, --control"
+        "64×64, 25 steps, always guidance 1, dpmpp_2m karras; edits pictures by words; "
+        "without --negative, --vae, --rescale, --control"
     )
     assert "edits" not in lines["starter"]
 

@@ -137,7 +137,7 @@ def test_what_a_model_lacks_is_said_in_the_list(
     save_file(tensors, models / "bare.safetensors")
     assert main(["models"]) == 0
     row = rows(capsys.readouterr().out)["bare.safetensors"]
-    assert row.endswith("dpmpp_2m karras, with a VAE that --vae names")
+    assert row.endswith("dpmpp_2m karras, with a VAE that --vae names; without --shift")
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones(
