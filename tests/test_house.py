@@ -42,7 +42,7 @@ ARROWS = {
     "engine.queue": "pictures recipe errors sentences",
     "engine.check": (
         "executors pipeline families spec text_encode finish decode loading models recipe device "
-        "files events errors"
+        "files events errors sentences"
     ),
     "engine.executors": (
         "pipeline families spec finish loading models device files events errors sentences"
