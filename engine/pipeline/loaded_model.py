@@ -68,6 +68,7 @@ class LoadedModel:
         self._vaes = ExternalVaes(model, ModelFiles(models_dir, ModelKind.VAE), make_room)
         self._text = TextEncoder(model, ModelFiles(models_dir, ModelKind.EMBEDDING))
         self._ladder = ladder
+        self._make_room = make_room
         modules = partial(_modules, model, self._vaes, self.controls)
         name = model.checkpoint.name
         self._parts = Placement(
@@ -84,16 +85,31 @@ class LoadedModel:
 
     @property
     def size(self) -> int:
-        """Return the bytes of the model and of all that is loaded for it.
+        """Return the bytes on the device of the model and of all that is loaded for it.
 
         An offloaded model counts in full, so that it has room when it is moved back; one that never
         is counts as its largest part.
         """
-        model = self.model
-        beside = self._vaes.size + self._loras.size + self._text.size
-        if self._parts.in_turns:
-            return max(map(self._parts.size_of, PARTS)) + beside
-        return module_bytes([*model.parts.values(), model.vae, *self.controls.modules]) + beside
+        sizes = {part: self._parts.size_of(part) for part in PARTS if part not in self._parts.away}
+        its = max(sizes.values()) if self._parts.in_turns else sum(sizes.values())
+        tiny = self._vaes.size - module_bytes(self._vaes.modules)  # which are in their part
+        return its + tiny + self._loras.size + self._text.size
+
+    @property
+    def in_main_memory(self) -> int:
+        """Return the bytes of its modules in main memory: of all, if offloaded."""
+        parts = PARTS if self._parts.offloaded else self._parts.away
+        return sum(module_bytes(self._parts.modules(part)) for part in parts)
+
+    @property
+    def text_size(self) -> int:
+        """Return the bytes that its text encoders give back if they are sent away."""
+        gone = self._parts.offloaded or TEXT in self._parts.away
+        return 0 if gone else self._parts.size_of(TEXT)
+
+    def send_text_away(self) -> None:
+        """Move its text encoders to main memory until there are new words."""
+        self._parts.send_away(TEXT)
 
     def begin(
         self,
@@ -177,6 +193,8 @@ class LoadedModel:
         def way() -> tuple[Conditioning, Conditioning]:
             both, key = (recipe.prompt, recipe.negative_prompt), (recipe.loras, recipe.references)
             if not all(self._text.holds(words, recipe.clip_skip, key) for words in both):
+                if TEXT in self._parts.away:
+                    self._make_room(self._parts.size_of(TEXT))
                 self._parts.move_to_device(TEXT)
             self._loras.use(recipe.loras)
             positive, negative = (

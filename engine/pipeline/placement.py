@@ -53,6 +53,7 @@ class Placement:
         self.offloaded = offloaded
         self.in_turns = in_turns
         self.present: str | None = None  # the part on the device, when offloaded
+        self.away: set[str] = set()  # the parts that left it, when not offloaded
         self._grouped = {
             module: Grouped(module, device) for part in by_groups for module in modules(part)
         }
@@ -70,12 +71,18 @@ class Placement:
     def offload(self, way: Callable[[], T]) -> T:
         """Call `way` with one part on the device at a time; stay so while memory is short."""
         self.offloaded = True
+        self.away.clear()
         self._short.add(self._key)
         return way()
 
     def move_to_device(self, part: str) -> None:
-        """Move a part to the device, if offloaded."""
-        if not self.offloaded or self.present == part:
+        """Move a part to the device, unless it is there."""
+        if not self.offloaded:
+            if part in self.away:
+                self._move(part, here=True)
+                self.away.discard(part)
+            return
+        if self.present == part:
             return
         self.present = None  # until done: a move that fails leaves a part in two places
         for other in PARTS:
@@ -84,6 +91,13 @@ class Placement:
         self._move(part, here=True)
         self.present = part
         empty_cache()
+
+    def send_away(self, part: str) -> None:
+        """Move a part to main memory until it is used next, if not offloaded."""
+        if not self.offloaded and part not in self.away:
+            self.away.add(part)  # first: a move that fails leaves it in two places
+            self._move(part, here=False)
+            empty_cache()
 
     def move_back(self) -> None:
         """Move all parts back once the shortage has expired, if they fit."""

@@ -98,6 +98,8 @@ class Residency:
         checkpoint = self._catalogue.get(name)
         planned = self._plan(checkpoint)
         size = self._sizes.get(name, planned.on_device if planned else checkpoint.size)
+        if not self._make_main_room(planned):
+            return None
         self.make_room(size)
         if self._used() + size > self._budget and self._loaded_models:
             return None
@@ -118,6 +120,18 @@ class Residency:
             name = checkpoint.name
             raise OutOfMemory(Sentence("model_too_large", name=name, needed=needed, there=there))
         return planned
+
+    def _make_main_room(self, planned: Plan | None) -> bool:
+        """Evict idle models until main memory holds one whose parts take turns on the device.
+
+        Returns whether it does: models in use may be there.
+        """
+        if planned is None or not _in_turns(planned) or planned.room.main is None:
+            return True
+        idle = [name for name in self._idle() if self._loaded_models[name].in_main_memory]
+        while self._main_used() + planned.whole > planned.room.main and idle:
+            self._drop(idle.pop(0))
+        return self._main_used() + planned.whole <= planned.room.main
 
     @property
     def loading(self) -> bool:
@@ -174,8 +188,8 @@ class Residency:
     def _add(
         self, name: str, checkpoint: Checkpoint, load: Load, planned: Plan | None
     ) -> LoadedModel:
-        plain = partial(self._make, checkpoint, load)
-        offloaded = partial(self._make, checkpoint, load, offloaded=True, planned=planned)
+        plain = partial(self._make, name, checkpoint, load)
+        offloaded = partial(self._make, name, checkpoint, load, offloaded=True, planned=planned)
         loaded_model = (
             self._ladder.run(Stage.LOAD, offloaded)
             if _in_turns(planned)
@@ -187,28 +201,56 @@ class Residency:
         return loaded_model
 
     def evict_idle(self) -> None:
-        """Evict all models that no job uses, and all parts loaded beside models."""
+        """Evict all models that no job uses, and all parts loaded beside models.
+
+        The text encoders of the others go to main memory.
+        """
         self._keep_loaded()
         for name in self._idle():
             self._drop(name)
+        for loaded_model in self._with_text():
+            loaded_model.send_text_away()
         for each in self._beside:
             each.drop()
 
     def make_room(self, size: int, owner: str | None = None) -> None:
-        """Evict idle models other than the owner until `size` bytes more fit in the budget.
+        """Free the device until `size` bytes more fit in the budget, as far as others than the
+        owner can.
 
-        If that is not enough, what is loaded beside them is dropped.
+        Text encoders go to main memory where that is enough, used or not: whoever has begun a job
+        has encoded its words. Else idle models are evicted. If that is not enough, what is loaded
+        beside models is dropped.
         """
         self._keep_loaded()
-        others = [name for name in self._idle() if name != owner]
-        while others and self._used() + size > self._budget:
-            self._drop(others.pop(0))
+        idle = [name for name in self._idle() if name != owner]
+        while (lacking := self._used() + size - self._budget) > 0:
+            with_text = self._with_text(owner)
+            if with_text and (not idle or lacking <= sum(each.text_size for each in with_text)):
+                with_text[0].send_text_away()
+            elif idle:
+                self._drop(idle.pop(0))
+            else:
+                break
         if self._used() + size > self._budget:
             for each in self._beside:
                 each.drop()
 
+    def _with_text(self, owner: str | None = None) -> list[LoadedModel]:
+        """Return the models whose text encoders main memory has room for, idle ones first.
+
+        None where main memory is the device's own.
+        """
+        main = self._room.main if self._room else None
+        if main is None:
+            return []
+        left = main - self._main_used()
+        others = [each for name, each in self._loaded_models.items() if name != owner]
+        others.sort(key=lambda each: each.users > 0)
+        return [each for each in others if 0 < each.text_size <= left]
+
     def _make(
         self,
+        name: str,
         checkpoint: Checkpoint,
         load: Load,
         *,
@@ -221,7 +263,7 @@ class Residency:
             self._catalogue.models_dir,
             self._measure,
             self._ladder,
-            partial(self.make_room, owner=checkpoint.name),
+            partial(self.make_room, owner=name),
             offloaded=offloaded,
             in_turns=_in_turns(planned),
             by_groups=planned.by_groups if planned else (),
@@ -238,6 +280,12 @@ class Residency:
         # torch's compiler makes reference circles: collect now, not when the collector runs.
         gc.collect()
         empty_cache()
+
+    def _main_used(self) -> int:
+        """Return the bytes of models in main memory, beside the device's own."""
+        coming = self._loading.planned if self._loading else None
+        models = sum(each.in_main_memory for each in self._loaded_models.values())
+        return models + (coming.whole if coming and _in_turns(coming) else 0)
 
     def _used(self) -> int:
         models = sum(each.size for each in self._loaded_models.values())

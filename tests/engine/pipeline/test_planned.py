@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from engine.device.groups import Grouped
-from engine.device.out_of_memory import FIRST, Ladder
+from engine.device.out_of_memory import FIRST, Ladder, Rung
 from engine.errors import OutOfMemory
 from engine.events import Ended
 from engine.families.registry import load
@@ -15,11 +15,11 @@ from engine.loading.model import Model
 from engine.models.catalogue import Catalogue, Checkpoint
 from engine.models.memory_plan import Plan, Room, plan
 from engine.pipeline.loaded_model import LoadedModel
-from engine.pipeline.placement import Placement
+from engine.pipeline.placement import TEXT, Placement
 from engine.pipeline.residency import Residency
 from engine.recipe.parts import Lora
 from engine.spec import Spec
-from tests.engine.pipeline.test_residency import OOM, Hand
+from tests.engine.pipeline.test_residency import OOM, Hand, failing
 from tests.engine.ticks import drive, pipeline_on, pngs, unmeasured
 from tests.factories import make_recipe
 from tests.flow_models import make_z_image
@@ -35,6 +35,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with a flow model, and one with a U-Net."""
     home = tmp_path_factory.mktemp("home")
     make_z_image(home / "flow")
+    make_z_image(home / "twin")
     make_model(home / "small")
     network = load(Catalogue(home).get("flow"), CPU).network
     write_diffusers(home / "loras" / "ink.safetensors", random_lora({"transformer": network}))
@@ -171,6 +172,93 @@ def test_a_network_that_does_not_fit_alone_draws_the_same_by_groups(
     whole = residency(home, planned.whole, LARGE, Loads())
     assert drawn(whole, "a bust", loras=loras) == found
     assert (found == drawn(whole, "a bust")) is not bool(loras)
+
+
+@pytest.fixture
+def away(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the models whose text encoders went to main memory, and with "+" came back."""
+    moves: list[str] = []
+    move = Placement._move
+
+    def noted(self: Placement, part: str, *, here: bool) -> None:
+        if part == TEXT:
+            moves.append(f"{'+' if here else ''}{self._key[0]}")
+        move(self, part, here=here)
+
+    monkeypatch.setattr(Placement, "_move", noted)
+    return moves
+
+
+def in_use(models: Residency, name: str) -> LoadedModel:
+    found = models.load(name)
+    assert found
+    found.users += 1
+    return found
+
+
+@pytest.mark.parametrize("used", [True, False])
+def test_text_encoders_make_room_for_another_model_before_models_go(
+    home: Path, planned: Plan, away: list[str], used: bool
+) -> None:
+    wanted = drawn(residency(home, LARGE, LARGE, Loads()), "a bust", "a statue")
+    whole, text = planned.whole, planned.text_encoders
+    models = residency(home, 2 * whole - text // 2, LARGE, Loads())  # and known words
+    first = in_use(models, "flow")
+    first.users = int(used)
+    assert drawn(models, "a bust") == wanted[:1]
+    assert models.load("twin")
+    assert away == ["flow"]
+    assert models.get("flow")
+    assert models._used() <= models._budget
+    # Words that are known bring nothing back, others do, and the twin's leave.
+    assert drawn(models, "a bust") == wanted[:1]
+    assert away == ["flow"]
+    assert drawn(models, "a statue") == wanted[1:]
+    assert away == ["flow", "twin", "+flow"]
+    assert models._used() <= models._budget
+
+
+def test_text_encoders_stay_where_that_is_not_enough_and_idle_models_go(
+    home: Path, planned: Plan, away: list[str]
+) -> None:
+    models = residency(home, 2 * planned.whole - planned.text_encoders - 10**5, LARGE, Loads())
+    assert models.load("flow")
+    assert models.load("twin")
+    assert away == []
+    assert models.get("flow") is None
+
+
+@pytest.mark.parametrize("main", [None, 1000])
+def test_text_encoders_stay_where_main_memory_has_no_room(
+    home: Path, planned: Plan, away: list[str], main: int | None
+) -> None:
+    models = residency(home, 2 * planned.whole - planned.text_encoders, main, Loads())
+    in_use(models, "flow")
+    assert models.load("twin") is None
+    assert away == []
+
+
+def test_text_encoders_of_models_in_use_leave_when_memory_runs_out(
+    home: Path, away: list[str]
+) -> None:
+    wanted = drawn(residency(home, LARGE, LARGE, Loads()), "a bust")
+    models = residency(home, LARGE, LARGE, Loads())
+    network = in_use(models, "flow").model.network
+    with failing(network, "forward", 1):
+        assert drawn(models, "a bust") == wanted
+    assert away == ["flow"]
+    assert models._ladder.counts == {Rung.EMPTY_CACHE: 1}
+
+
+def test_models_in_main_memory_make_room_there(home: Path, planned: Plan) -> None:
+    models = residency(home, planned.at_a_time, int(1.5 * planned.whole), Loads())
+    models._budget = LARGE  # the device is not what is short
+    first = in_use(models, "flow")
+    assert first._parts.in_turns
+    assert models.load("twin") is None
+    first.users = 0
+    assert models.load("twin")
+    assert models.get("flow") is None
 
 
 @pytest.mark.parametrize("main", [None, LARGE])
