@@ -89,6 +89,8 @@ ENGLISH: Final[Mapping[str, str]] = {
     "edit_takes_no": "The model {model!r} edits by words, without a start image: leave out "
     "{called}.",
     "no_references": "The model {model!r} edits no pictures by words.",
+    "unweighted": "The model {model!r} reads {typed} as plain text: it knows no weights of words, "
+    "no BREAK and no embeddings.",
     "references_left_out": "The model {model!r} takes {most} {most:picture|pictures} to edit, so "
     "the others are left out.",
     "which_one": "The name {name} fits several files ({kind}): {fitting}; write the full name.",

@@ -10,7 +10,7 @@ from bots.requests.aspect import sized, whole_size
 from bots.requests.derive import START_STRENGTH, change, default_strength
 from bots.requests.options import TYPED_AS
 from bots.requests.styles import WORDS
-from engine.errors import MissingVae, UserError
+from engine.errors import MissingVae, UserError, shorten, some
 from engine.models.catalogue import STARTER, Catalogue, Checkpoint
 from engine.models.control_files import find_control
 from engine.models.folders import ModelKind
@@ -20,6 +20,7 @@ from engine.recipe.parts import Upscale
 from engine.recipe.prompt_tags import choose, plain, take_loras
 from engine.recipe.recipe import DEFAULTS, Recipe, random_seed
 from engine.sentences import Sentence
+from engine.text_encode.prompts import marks
 
 
 class Built(NamedTuple):
@@ -57,11 +58,12 @@ class RecipeBuilder:
             filled.setdefault("strength", default_strength(values))
         filled, notes = _rounded(filled, checkpoint)
         words = _read_words(filled, filled["seed"])
+        notes += _unweighted(words, checkpoint)
         typed = {name for name in (*values, *(words.keys() - filled)) if name not in kept}
         return self._fit(Recipe(**words), checkpoint, typed, notes)
 
-    def change(self, recipe: Recipe, values: Mapping[str, Any]) -> Built:
-        """Return a recipe with some values changed.
+    def change(self, recipe: Recipe, values: Mapping[str, Any], *, foreign: bool = False) -> Built:
+        """Return a recipe with some values changed; foreign: nobody saw it here before.
 
         Raises `UserError` for those of them that the model lacks; what it lacks of the recipe is
         left out, and said.
@@ -70,6 +72,12 @@ class RecipeBuilder:
         values = sized(values, recipe.width * recipe.height, checkpoint.multiple)
         values, notes = _rounded(values, checkpoint)
         words = _read_words(values, values.get("seed", recipe.seed))
+        if foreign or checkpoint.name != recipe.checkpoint:
+            notes += _unweighted(
+                {name: getattr(recipe, name) for name in WORDS} | words, checkpoint
+            )
+        else:
+            notes += _unweighted(words, checkpoint)
         return self._fit(change(recipe, words), checkpoint, words, notes)
 
     def fit(self, recipe: Recipe) -> Built:
@@ -128,6 +136,15 @@ def _read_words(values: Mapping[str, Any], seed: int) -> dict[str, Any]:
         if tagged:
             found["loras"] = (*found.get("loras", ()), *tagged)
     return found
+
+
+def _unweighted(words: Mapping[str, Any], checkpoint: Checkpoint) -> list[Sentence]:
+    """Return what is said of weights in words for a model that reads them as text."""
+    if checkpoint.weighs:
+        return []
+    typed = [each for name in WORDS for each in marks(words.get(name, ""))]
+    shown = some([shorten(each) for each in dict.fromkeys(typed)])
+    return [Sentence("unweighted", model=checkpoint.name, typed=shown)] if typed else []
 
 
 def _rounded(

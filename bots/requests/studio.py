@@ -127,7 +127,7 @@ class Studio:
         check_words(recipe.prompt)
         model = self.catalogue.get(values.get("checkpoint", recipe.checkpoint))
         values, style, notes = await self._styled(values, asker, model, recipe)
-        built = self.builder.change(recipe, values)
+        built = self.builder.change(recipe, values, foreign=True)
         if not asked:
             texts = {name: getattr(built.recipe, name) for name in WORDS}
             style = style_in(texts, await self._storage.styles.list(asker.place))

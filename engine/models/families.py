@@ -85,6 +85,8 @@ class Family:
         return Defaults(width=size, height=size, **asdict(self.sampling))
 
 
+# Kinds of text encoders that know weights of words; language models read them as text.
+WEIGHING: Final = frozenset(("clip_l", "clip_g", "t5xxl", "gemma2_2b"))
 SD: Final = "StableDiffusionPipeline"
 SDXL: Final = "StableDiffusionXLPipeline"
 # What a pipeline's name says of its task or version; what a U-Net takes, its configuration tells.

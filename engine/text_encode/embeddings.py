@@ -8,7 +8,6 @@ vector takes the place of a token. Gal et al. (2022), arXiv:2208.01618.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
@@ -21,8 +20,8 @@ from engine.errors import BrokenModel, reading_a
 from engine.loading.modules import read_tensors
 from engine.models.folders import ModelKind
 from engine.models.model_files import ModelFiles
+from engine.text_encode.prompts import EMBEDDING
 
-WORD: Final = re.compile(r"\bembedding:([\w.\-+/]*[\w+])")
 # Names of the vectors in files: A1111's, and SDXL's two sets; diffusers uses the word itself.
 ONE: Final = "emb_params"
 TWO: Final = ("clip_l", "clip_g")
@@ -54,7 +53,7 @@ class Embeddings:
         Raises `UnknownPart`, or `BrokenModel` for an embedding that does not fit the encoder.
         """
         at = 0
-        for found in WORD.finditer(text):
+        for found in EMBEDDING.finditer(text):
             yield text[at : found.start()]
             yield self._ids(found[1])
             at = found.end()

@@ -28,6 +28,8 @@ FLOAT32_MAX: Final = 3.4028234663852886e38
 # The lookbehind keeps the time linear in the number of blanks.
 BREAK: Final = re.compile(r"(?:(?<!\s)\s+)?\bBREAK\b\s*")
 
+EMBEDDING: Final = re.compile(r"\bembedding:([\w.\-+/]*[\w+])")
+
 # A text → its ids in groups, which a window's end splits only where they are long.
 Encode = Callable[[str], Iterable[Sequence[int]]]
 
@@ -105,6 +107,34 @@ def tokenize(
         bodies[-1] += piece
     full = [body for body in bodies if body] or [[]]
     return [_window(body, bos, eos, eos if pad is None else pad, max_length) for body in full]
+
+
+def marks(prompt: str) -> list[str]:
+    """Return what of this grammar stands in a prompt, as it was typed, embeddings included.
+
+    Single parentheses without a number are left out: in texts for encoders that know no weights
+    they are punctuation.
+    """
+    prompt = mend_surrogates(prompt)
+    closing, found, start = _match_parentheses(prompt), [], 0
+    while (opening := _find_opening(prompt, start, len(prompt))) < len(prompt):
+        close = _find_closing(prompt, closing, opening, len(prompt))
+        if close == len(prompt):
+            break
+        start = close + 1
+        if _is_weighted(prompt, opening, close):
+            found.append(prompt[opening:start])
+    found += [embedding[0] for embedding in EMBEDDING.finditer(prompt)]
+    return [*found, *(["BREAK"] if BREAK.search(prompt) else [])]
+
+
+def _is_weighted(prompt: str, opening: int, close: int) -> bool:
+    try:
+        _, end, _ = _read_group(prompt, opening + 1, close, 1.0)
+        inner = parse(prompt[opening : close + 1])
+    except PromptError:
+        return True
+    return end < close or any(weight not in (1.0, EMPHASIS) for _, weight in inner)
 
 
 def flat(prompt: str, encode: Encode) -> list[Token]:

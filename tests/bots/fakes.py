@@ -118,7 +118,7 @@ DISTILLED: Mapping[str, Any] = {
     ),
     "multiple": 16,
 }
-EDITING: Mapping[str, Any] = {**DISTILLED, "references": 2}
+EDITING: Mapping[str, Any] = {**DISTILLED, "references": 2, "weighs": False}
 
 
 def editing_settings(folder: Path) -> dict[str, str]:

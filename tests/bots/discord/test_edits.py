@@ -105,3 +105,13 @@ async def test_options_that_the_chosen_model_lacks_are_not_offered(
     refused = await ann.imagine("a marble scholar --no fog", model="kontext")
     assert await refused.said("The model 'kontext' has no option")
     assert refused.ephemeral
+
+
+async def test_weights_are_said_to_be_text_by_a_model_that_knows_none(
+    discord: FakeDiscord, marble: Marble, ann: Person
+) -> None:
+    drawn = await ann.imagine("a (gold:1.3) cat", model="kontext", size="64")
+    assert await note_of(discord, drawn) == (
+        "The model 'kontext' reads '(gold:1.3)' as plain text: it knows no weights of words, no "
+        "BREAK and no embeddings."
+    )

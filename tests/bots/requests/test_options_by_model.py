@@ -172,6 +172,36 @@ async def test_a_shift_is_for_flow_models(house: House, ann: Asker, models: Path
     )
 
 
+async def test_weights_are_said_to_be_text_by_models_that_know_none(
+    house: House, ann: Asker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alter(monkeypatch, tiny={"weighs": False, "lacks": frozenset()})
+    typed = {"prompt": "a (gold:1.3) cat BREAK ((night)) (and day)", "negative_prompt": "(fog:0.5)"}
+    plain = await house.studio.imagine(typed, ann)
+    assert ann.notes == []
+    job = await house.studio.imagine({**typed, "checkpoint": "tiny"}, ann)
+    (note,) = ann.notes
+    assert note == (
+        "The model 'tiny' reads '(gold:1.3)', '((night))', 'BREAK', '(fog:0.5)' as plain text: it "
+        "knows no weights of words, no BREAK and no embeddings."
+    )
+    assert say(note, ZH) == (
+        "模型 'tiny' 把 '(gold:1.3)', '((night))', 'BREAK', '(fog:0.5)' 当作普通文字来读：它不支持"
+        "词语权重、BREAK 和嵌入。"
+    )
+    assert job.recipe.prompt == typed["prompt"]
+    for asking, said in (
+        (house.studio.rerun(str(job.id), {"seed": 5}, ann), 0),  # they were told
+        (house.studio.rerun(str(job.id), {"prompt": "a cat (black)"}, ann), 0),
+        (house.studio.rerun(str(job.id), {"prompt": "a (cat:1.1)"}, ann), 1),
+        (house.studio.rerun(str(plain.id), {"checkpoint": "tiny"}, ann), 1),
+        (house.studio.remake(replace(plain.recipe, checkpoint="tiny"), {}, ann), 1),
+    ):
+        ann.notes.clear()
+        await asking
+        assert [note.code for note in ann.notes] == ["unweighted"] * said
+
+
 async def test_a_shift_that_a_text_gives_can_be_typed_back(
     house: House, ann: Asker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

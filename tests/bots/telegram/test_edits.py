@@ -93,3 +93,10 @@ async def test_an_edit_of_nothing_says_how(
     telegram: TelegramServer, marble: Marble, ada: Person, text: str, sentence: str
 ) -> None:
     await ada.chat.words(await ada.says(text), sentence)
+
+
+async def test_weights_are_said_to_be_text_by_a_model_that_knows_none(
+    marble: Marble, ada: Person
+) -> None:
+    said = await ada.says("a (gold:1.3) cat BREAK --model kontext --size 64")
+    await ada.chat.words(said, "The model 'kontext' reads '(gold:1.3)', 'BREAK' as plain text")

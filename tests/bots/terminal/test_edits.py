@@ -115,3 +115,9 @@ def test_words_and_options_of_an_edit_are_told_apart() -> None:
         read_edit("make it bronze --mask red")
     with pytest.raises(OptionError, match="a description"):
         read_edit("--steps 3")
+
+
+def test_weights_are_said_to_be_text_by_a_model_that_knows_none(marble: Marble) -> None:
+    drawn = marble("imagine", "a (gold:1.3) cat BREAK", "--model", "tiny")
+    assert "The model 'tiny' reads '(gold:1.3)', 'BREAK' as plain text: it knows no" in drawn.out
+    assert "weights" not in marble("imagine", "a (gold:1.3) cat").out

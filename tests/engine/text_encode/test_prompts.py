@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from engine.errors import PromptError
 from engine.loading.tokenizer import make_tokenizer
-from engine.text_encode.prompts import Span, Token, parse, tokenize
+from engine.text_encode.prompts import Span, Token, marks, parse, tokenize
 from tests.conftest import REFERENCE
 
 BOS, EOS = 1, 2
@@ -241,3 +241,23 @@ def test_tokens_are_plain_tuples() -> None:
 def test_reading_prompts_needs_no_torch() -> None:
     script = "import engine.text_encode.prompts, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("prompt", "found"),
+    [
+        ("a (gold:1.2) cat BREAK a dog", ["(gold:1.2)", "BREAK"]),
+        ("((gold)) (black) cat", ["((gold))"]),
+        ("a cat (black), BREAKING", []),
+        (r"a \(gold:1.2\) cat", []),
+        ("(a (b:1.3) c)", ["(a (b:1.3) c)"]),
+        ("(gold:1.1) (gold:1e99)", ["(gold:1.1)", "(gold:1e99)"]),
+        ("a) (b:1.2)", []),  # which is text for all
+        ("(a (b", []),
+        ("a cat, embedding:old-film", ["embedding:old-film"]),
+    ],
+)
+def test_what_a_prompt_has_of_the_grammar_is_found_as_it_was_typed(
+    prompt: str, found: list[str]
+) -> None:
+    assert marks(prompt) == found
