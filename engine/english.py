@@ -267,6 +267,7 @@ ENGLISH: Final[Mapping[str, str]] = {
     "without a negative prompt",
     "graph_not_told": "guidance {guidance}: the model takes none, cfg is used",
     "graph_references_of_one": "pictures beside one prompt only: they stand beside both",
+    "graph_system_prompt": "a prompt without Lumina 2's system prompt: Marble puts it before",
     "graph_zeros": "zeros as negative prompt: an empty text is used",
     "graph_levels_of_size": "width and height of its noise levels: the picture's own are used",
     "graph_shifted_by_size": "its noise levels, shifted by {shift} at all sizes: FLUX's makers "

@@ -12,6 +12,7 @@ from diffusers.models.autoencoders.autoencoder_kl_qwenimage import AutoencoderKL
 from diffusers.models.transformers.transformer_chroma import ChromaTransformer2DModel
 from diffusers.models.transformers.transformer_flux import FluxTransformer2DModel
 from diffusers.models.transformers.transformer_flux2 import Flux2Transformer2DModel
+from diffusers.models.transformers.transformer_lumina2 import Lumina2Transformer2DModel
 from diffusers.models.transformers.transformer_qwenimage import QwenImageTransformer2DModel
 from diffusers.models.transformers.transformer_sd3 import SD3Transformer2DModel
 from diffusers.models.transformers.transformer_z_image import ZImageTransformer2DModel
@@ -20,8 +21,12 @@ from diffusers.schedulers.scheduling_flow_match_euler_discrete import (
 )
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from tokenizers.pre_tokenizers import ByteLevel
+from tokenizers.processors import TemplateProcessing
 from transformers.models.clip.configuration_clip import CLIPTextConfig
 from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelWithProjection
+from transformers.models.gemma.tokenization_gemma import GemmaTokenizer
+from transformers.models.gemma2.configuration_gemma2 import Gemma2Config
+from transformers.models.gemma2.modeling_gemma2 import Gemma2Model
 from transformers.models.mistral3.configuration_mistral3 import Mistral3Config
 from transformers.models.mistral3.modeling_mistral3 import Mistral3ForConditionalGeneration
 from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import Qwen2_5_VLConfig
@@ -63,6 +68,7 @@ PIECES: Final = (  # of T5's tokenizer
     *("<pad>", "</s>", "<unk>", "▁", "▁a", "▁cat", "▁horse", "▁marble", "▁in"),
     *"abcdefghijklmnopqrstuvwxyz()</>,.",
 )
+GEMMAS: Final = "abcdefghijklmnopqrstuvwxyzAPSY<>(),.-"  # letters of Gemma's tokenizer
 FORM: Final[Mapping[str, Any]] = {  # of FLUX.1 and Chroma
     "attention_head_dim": 32,
     "num_attention_heads": 2,
@@ -91,6 +97,32 @@ def make_z_image(folder: Path, seed: int = 0) -> Path:
         parts = {"transformer": network, "vae": make_flux_vae(), "text_encoder": qwen3(32)}
     write_qwen_tokenizer(folder / "tokenizer")
     return write_folder(folder, "ZImagePipeline", parts, tokenizer="Qwen2Tokenizer")
+
+
+def make_lumina2(folder: Path, seed: int = 0) -> Path:
+    """Write a small Lumina 2 with random weights; return its folder.
+
+    Its encoder's scores are not limited, as in ComfyUI.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        parts = {
+            "transformer": Lumina2Transformer2DModel(
+                hidden_size=144,
+                num_layers=2,
+                num_refiner_layers=1,
+                num_attention_heads=3,
+                num_kv_heads=1,
+                multiple_of=32,
+                axes_dim_rope=(16, 16, 16),
+                axes_lens=(1024, 64, 64),
+                cap_feat_dim=64,
+            ),
+            "vae": make_flux_vae(),
+            "text_encoder": gemma2(64),
+        }
+    gemma_tokenizer().save_pretrained(folder / "tokenizer")
+    return write_folder(folder, "Lumina2Pipeline", parts, tokenizer="GemmaTokenizer")
 
 
 def make_flux(
@@ -320,6 +352,35 @@ def qwen3_config(width: int, layers: int) -> Qwen3Config:
         rope_parameters={"rope_type": "default", "rope_theta": 1_000_000.0},
         tie_word_embeddings=True,
     )
+
+
+def gemma2(width: int) -> Gemma2Model:
+    """Return a small Gemma 2 of that width."""
+    return Gemma2Model(
+        Gemma2Config(
+            vocab_size=len(gemma_tokenizer()),
+            hidden_size=width,
+            intermediate_size=2 * width,
+            num_hidden_layers=3,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            head_dim=256,
+            attn_logit_softcapping=None,
+            initializer_range=1.0,  # so that words count
+        )
+    )
+
+
+def gemma_tokenizer() -> GemmaTokenizer:
+    """Return a tokenizer of letters and a word."""
+    pieces = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "▁", *GEMMAS, "ca", "cat", "▁cat"]
+    merges: Any = [("c", "a"), ("ca", "t"), ("▁", "cat")]
+    vocab = {piece: n for n, piece in enumerate(pieces)}
+    made = GemmaTokenizer(vocab=vocab, merges=merges)
+    made.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<bos> $A", pair=None, special_tokens=[("<bos>", pieces.index("<bos>"))]
+    )
+    return made
 
 
 def qwen_vl(vocabulary: int) -> Qwen2_5_VLForConditionalGeneration:

@@ -8,8 +8,9 @@ in the text's own layers only.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
 
 import torch
 from diffusers.models.transformers.transformer_lumina2 import (
@@ -20,10 +21,17 @@ from diffusers.models.transformers.transformer_lumina2 import (
 from torch import Tensor
 from torch.nn.functional import pad
 
+from engine.denoise.flow import FlowSchedule
+from engine.families.flow_model import FlowModel, Parts
 from engine.files.safetensors import BadFile
 from engine.loading.makers_names import Names, Rows, count, in_blocks, respelled, same
+from engine.loading.model import Conditioning, Prompts
 from engine.loading.modules import IN_PLACE, Target, build
+from engine.models.model_files import ModelFiles
+from engine.text_encode import gemma2
+from engine.text_encode.conditioning import PaddedPrompts
 
+SHIFT: Final = 6.0
 PATCH: Final = 2  # latents on each side of a token
 THETA: Final = 10_000
 LENGTHS: Final = (4096, 512, 512)  # positions of text, rows and columns that there are
@@ -67,6 +75,49 @@ NAMES: Final[Names] = {
     ),
 }
 UNUSED: Final = ("norm_final.weight",)  # left in some files
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lumina2(FlowModel):
+    """A loaded model of this family."""
+
+    names: ClassVar[Names] = NAMES
+
+    @classmethod
+    def read(cls, parts: Parts) -> dict[str, Any]:
+        """Return its network, VAE, text encoders and tokenizers, by the names of its fields."""
+        return {
+            "network": parts.network(network_of),
+            "vae": parts.vae(),
+            "text_encoders": parts.text_encoders(text_encoder=gemma2.encoder_of),
+            "tokenizers": {"tokenizer": parts.tokenizer("tokenizer")},
+        }
+
+    def noise(self, width: int, height: int, steps: int) -> FlowSchedule:
+        """Return its noise levels, the same for all sizes."""
+        return FlowSchedule(shift=SHIFT)
+
+    def prompts(self, embeddings: ModelFiles) -> Prompts:
+        """Return what encodes prompts; Gemma knows no embeddings."""
+        encoder, tokenizer = self.encoders["text_encoder"], self.tokenizers["tokenizer"]
+        words = gemma2.Gemma2Encoder(tokenizer, encoder, device=self.device)
+        return PaddedPrompts(words.encode)
+
+    @property
+    def text_width(self) -> int:
+        """Return the width of the embeddings that the network attends to."""
+        return int(self.network.config.cap_feat_dim)
+
+    def velocity(
+        self, x: Tensor, sigma: Tensor, conditioning: Conditioning, references: Sequence[Tensor]
+    ) -> Tensor:
+        """Return the velocities of rows x, [n, 16, h, w], in x's dtype; sigma: [n] fp32."""
+        assert conditioning.mask is not None
+        texts, mask = conditioning.embeds.to(x.dtype), conditioning.mask.to(x.device)
+        return predict(self.network, x, sigma, texts, mask)
+
+
+load = Lumina2.load
 
 
 class Network(Lumina2Transformer2DModel):  # type: ignore[misc]

@@ -8,7 +8,7 @@ from typing import Final
 from engine.errors import UserError, nearest
 from engine.models.families import BY_KEY
 from engine.models.folders import FOLDERS, SAFE
-from engine.models.part_kinds import QWEN, T5
+from engine.models.part_kinds import GEMMA, QWEN, T5
 from engine.models.weights import variant
 
 NOTE: Final = "hub.json"  # keeps a model's revision beside it
@@ -72,17 +72,20 @@ def _part(repo: str, file: str, folder: str, *parts: Download) -> Download:
     return Download(name=file, repo=repo, file=file, folder=folder, parts=parts)
 
 
-def _tokenizer(kind: str, title: str, repo: str, *families: str) -> Download:
-    """Return the download of a tokenizer, with what tells its class."""
+def _tokenizer(kind: str, title: str, repo: str, *families: str, inside: str = "") -> Download:
+    """Return the download of a tokenizer, with what tells its class.
+
+    inside: the folder of a diffusers repository that holds it.
+    """
     folder = f"tokenizers/{kind}"
-    configs = "tokenizer_config.json", "config.json"
+    configs = ("tokenizer_config.json", "config.json")[: 1 if inside else 2]
     return Download(
         name=f"tokenizer-{kind}",
         repo=repo,
-        file="tokenizer.json",
+        file=f"{inside}tokenizer.json",
         title=title,
         folder=folder,
-        parts=tuple(_part(repo, name, folder) for name in configs),
+        parts=tuple(_part(repo, f"{inside}{name}", folder) for name in configs),
         licence=APACHE,
         families=families,
     )
@@ -92,6 +95,7 @@ def _tokenizer(kind: str, title: str, repo: str, *families: str) -> Download:
 APACHE: Final = "Apache 2.0"
 Z_ARCHIVE: Final = "Comfy-Org/z_image_turbo"
 KLEIN_ARCHIVE: Final = "Comfy-Org/flux2-klein-4B"
+LUMINA_ARCHIVE: Final = "Comfy-Org/Lumina_Image_2.0_Repackaged"
 QWEN_ARCHIVE: Final = "Comfy-Org/Qwen-Image_ComfyUI"
 EDIT_ARCHIVE: Final = "Comfy-Org/Qwen-Image-Edit_ComfyUI"
 FLUX_ENCODERS: Final = "comfyanonymous/flux_text_encoders"
@@ -107,6 +111,13 @@ T5_TOKENIZER: Final = _tokenizer(
     "tokenizer of FLUX.1, Chroma, Stable Diffusion 3.5 and Anima, 1 MB",
     "google-t5/t5-base",
     *("flux", "chroma", "sd3", "anima"),
+)
+GEMMA_TOKENIZER: Final = _tokenizer(
+    GEMMA,
+    "tokenizer of Lumina 2, 34 MB",
+    "Alpha-VLLM/Lumina-Image-2.0",
+    "lumina2",
+    inside="tokenizer/",
 )
 T5_XXL: Final = _part(FLUX_ENCODERS, "t5xxl_fp16.safetensors", ENCODERS, T5_TOKENIZER)
 CLIP_L: Final = _part(FLUX_ENCODERS, "clip_l.safetensors", ENCODERS)
@@ -148,6 +159,25 @@ DOWNLOADS: Final = (
         title="Stable Diffusion XL: 1024 pixels, 7 GB",
         memory=10,
         licence="OpenRAIL++-M",
+    ),
+    Download(
+        name="lumina2",
+        repo=LUMINA_ARCHIVE,
+        file="split_files/diffusion_models/lumina_2_model_bf16.safetensors",
+        title="Lumina 2, 11 GB with its text encoder",
+        memory=10,
+        folder=NETWORKS,
+        parts=(
+            _part(
+                LUMINA_ARCHIVE,
+                "split_files/text_encoders/gemma_2_2b_fp16.safetensors",
+                ENCODERS,
+                GEMMA_TOKENIZER,
+            ),
+            FLUX_VAE,
+        ),
+        licence=APACHE,
+        families=("lumina2",),
     ),
     Download(
         name="sd35-medium",
@@ -271,6 +301,7 @@ DOWNLOADS: Final = (
     ),
     QWEN_TOKENIZER,
     T5_TOKENIZER,
+    GEMMA_TOKENIZER,
 )
 # Folders that a file's folder on the hub may mean.
 HOMES: Final = frozenset(name for comfyui, _ in FOLDERS.values() for name in comfyui)

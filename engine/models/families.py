@@ -45,7 +45,8 @@ class Family:
     `module` loads them, of `engine.families`, and where it `loads_apart` in a thread beside others'
     calls; `channels` are those of their latents; `parts` are
     what a network alone needs beside it: its part in a diffusers folder, and its kind
-    (`engine.models.part_kinds`). A family without them has a U-Net.
+    (`engine.models.part_kinds`). A family without them has a U-Net. `system_prompt` is what its
+    makers put before prompts, but not before negative ones.
     """
 
     key: str
@@ -64,6 +65,7 @@ class Family:
     loads_apart: bool = False
     channels: int = 4
     parts: tuple[tuple[str, str], ...] = ()
+    system_prompt: str = ""
 
     @property
     def config_folder(self) -> Path:
@@ -105,6 +107,7 @@ def _flow(
     *,
     loadable: bool,
     channels: int = 16,
+    system_prompt: str = "",
     **parts: str,
 ) -> Family:
     """Return a family of transformers that predict flows; their tokens span 16 × 16 pixels."""
@@ -119,6 +122,7 @@ def _flow(
         multiple=16,
         loads_apart=True,
         parts=tuple(parts.items()),
+        system_prompt=system_prompt,
     )
 
 
@@ -217,7 +221,9 @@ FAMILIES: Final = (
         "Lumina 2",
         "Lumina2",
         "lumina2",
-        loadable=False,
+        loadable=True,
+        system_prompt="You are an assistant designed to generate superior images with the superior "
+        "degree of image-text alignment based on textual prompts or user prompts. <Prompt Start> ",
         text_encoder="gemma2_2b",
         vae="flux",
     ),

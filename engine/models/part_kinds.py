@@ -19,6 +19,7 @@ VAE: Final = "vae"
 TOKENIZER: Final = "tokenizer"
 QWEN: Final = "qwen"
 T5: Final = "t5"
+GEMMA: Final = "gemma2"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,8 +84,7 @@ KINDS: Final[Mapping[str, PartKind]] = {
         architecture="Gemma 2",
         width=2304,
         file="gemma_2_2b_fp16.safetensors",
-        tokenizer="gemma2",
-        inside="spiece_model",
+        tokenizer=GEMMA,
     ),
     "flux": PartKind(title="FLUX.1's VAE", architecture="flux", file="ae.safetensors", unlike=_SD3),
     "sd3": PartKind(
@@ -101,8 +101,8 @@ KINDS: Final[Mapping[str, PartKind]] = {
         unlike=r"(?<![a-z])wan",
     ),
 }
-TOKENIZERS: Final = {QWEN: "Qwen", T5: "T5", "gemma2": "Gemma 2", "mistral3": "Mistral"}
-FETCHED: Final = (QWEN, T5)  # those that `marble models get` offers
+TOKENIZERS: Final = {QWEN: "Qwen", T5: "T5", GEMMA: "Gemma 2", "mistral3": "Mistral"}
+FETCHED: Final = (QWEN, T5, GEMMA)  # those that `marble models get` offers
 # The text encoders of diffusers folders, by the kind of tokenizer that lies beside them.
 CLASSES: Final[Mapping[str, str]] = {
     "T5EncoderModel": T5,
@@ -111,7 +111,7 @@ CLASSES: Final[Mapping[str, str]] = {
     "Qwen3Model": QWEN,
     "Qwen3VLForConditionalGeneration": QWEN,
     "Qwen3VLModel": QWEN,
-    "Gemma2Model": "gemma2",
+    "Gemma2Model": GEMMA,
     "Mistral3ForConditionalGeneration": "mistral3",
 }
 

@@ -191,7 +191,11 @@ class LoadedModel:
         """Return the conditioning of the prompt and of the negative prompt."""
 
         def way() -> tuple[Conditioning, Conditioning]:
-            both, key = (recipe.prompt, recipe.negative_prompt), (recipe.loras, recipe.references)
+            both = (
+                self.model.checkpoint.family.system_prompt + recipe.prompt,
+                recipe.negative_prompt,
+            )
+            key = recipe.loras, recipe.references
             if not all(self._text.holds(words, recipe.clip_skip, key) for words in both):
                 if TEXT in self._parts.away:
                     self._make_room(self._parts.size_of(TEXT))

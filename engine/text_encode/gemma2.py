@@ -16,7 +16,9 @@ from torch import Tensor
 from transformers.models.gemma2.configuration_gemma2 import Gemma2Config
 from transformers.models.gemma2.modeling_gemma2 import Gemma2Model
 
+from engine.errors import PromptError
 from engine.loading.modules import IN_PLACE, Target
+from engine.sentences import Sentence
 from engine.text_encode.language_model import made, rotary, shapes_of
 from engine.text_encode.prompts import Token, flat
 from engine.text_encode.t5 import weigh
@@ -28,30 +30,25 @@ THETA: Final = 10_000.0
 PREFIX: Final = "model."
 # What would choose the next word, and ComfyUI's copy of the tokenizer.
 UNUSED: Final = re.compile(r"lm_head\.|spiece_model$")
-# What the makers put before a prompt.
-SYSTEM: Final = (
-    "You are an assistant designed to generate superior images with the superior degree of "
-    "image-text alignment based on textual prompts or user prompts. <Prompt Start> "
-)
+MOST: Final = 1024  # tokens of a prompt; the makers' pipeline takes 256
 
 
 class Gemma2Encoder:
-    """Gemma 2 with its tokenizer; system: what stands before each prompt."""
+    """Gemma 2 with its tokenizer."""
 
-    def __init__(
-        self, tokenizer: Any, encoder: Any, *, device: torch.device, system: str = SYSTEM
-    ) -> None:
+    def __init__(self, tokenizer: Any, encoder: Any, *, device: torch.device) -> None:
         self._tokenizer = tokenizer
         self._encoder = encoder
         self._device = device
-        self._system = system
 
     def encode(self, prompt: str) -> Tensor:
-        """Return a prompt's embeddings, [1, tokens, width] fp32.
+        """Return a prompt's embeddings, [1, tokens, width] fp32; raises `PromptError`.
 
         Weights scale the difference to the empty prompt of the same length, as in ComfyUI.
         """
         tokens = self.tokens(prompt)
+        if len(tokens) > MOST:
+            raise PromptError(Sentence("many_tokens", tokens=len(tokens), most=MOST))
         rows = self._states([token for token, _ in tokens])
         weights = torch.tensor([weight for _, weight in tokens], device=rows.device)
         if bool((weights == 1).all()):
@@ -60,7 +57,7 @@ class Gemma2Encoder:
 
     def tokens(self, prompt: str) -> list[Token]:
         """Return the start and a prompt's weighted tokens, each span of a weight by itself."""
-        return [Token(START, 1.0), *flat(self._system + prompt, self._ids)]
+        return [Token(START, 1.0), *flat(prompt, self._ids)]
 
     def _ids(self, text: str) -> Iterator[Sequence[int]]:
         """Yield a text's ids; names of special tokens in it stay text."""

@@ -227,6 +227,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "graph_two_guidances": "cfg：只使用告诉模型的引导强度 {guidance}，不用反向提示词",
     "graph_not_told": "guidance {guidance}：模型不接受，使用 cfg",
     "graph_references_of_one": "只附在一个提示词旁的图片：两个提示词都附上",
+    "graph_system_prompt": "提示词前没有 Lumina 2 的系统提示：Marble 会自行加上",
     "graph_zeros": "以零作反向提示词：改用空文字",
     "graph_levels_of_size": "其噪声级别的 width 和 height：使用图片本身的尺寸",
     "graph_shifted_by_size": "噪声级别一律偏移 {shift}：Marble 和 FLUX 作者按图片尺寸偏移",

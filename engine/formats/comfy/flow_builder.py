@@ -77,7 +77,8 @@ class FlowBuilder(GraphBuilder):
         if self.flow is None:
             return super().words()
         references = [self._reference(*each) for each in enumerate(recipe.references)]
-        positive = self._beside(Id.POSITIVE, recipe.prompt, references, 3)
+        prompt = self.flow.checkpoint.family.system_prompt + recipe.prompt
+        positive = self._beside(Id.POSITIVE, prompt, references, 3)
         if not self.flow.has_one_prompt:
             return positive, self._beside(Id.NEGATIVE, recipe.negative_prompt, references, 4)
         if self.flow.is_told or self.family == "flux":  # which does not mind where it takes none

@@ -38,13 +38,14 @@ QWEN3_8B: Final = "qwen_3_8b.safetensors"
 MISTRAL: Final = "mistral_3_small_flux2_bf16.safetensors"
 QWEN_VAE: Final = "qwen_image_vae.safetensors"
 CLIP_L: Final = "clip_l.safetensors"
+LUMINA2: Final = "lumina2"  # what CLIPLoader calls it, and Z-Image, too
 T5: Final = "t5xxl_fp16.safetensors"
 
 # By the keys of `engine.models.families`.
 FLOW_FAMILIES: Final[Mapping[str, FlowFamily]] = {
-    "z": FlowFamily(type="lumina2", encoders={"text_encoder": QWEN3_4B}, shift=3.0),
-    "lumina2": FlowFamily(
-        type="lumina2", encoders={"text_encoder": "gemma_2_2b_fp16.safetensors"}, shift=6.0
+    "z": FlowFamily(type=LUMINA2, encoders={"text_encoder": QWEN3_4B}, shift=3.0),
+    LUMINA2: FlowFamily(
+        type=LUMINA2, encoders={"text_encoder": "gemma_2_2b_fp16.safetensors"}, shift=6.0
     ),
     "flux": FlowFamily(type="flux", encoders={"text_encoder": CLIP_L, "text_encoder_2": T5}),
     "flux2": FlowFamily(

@@ -83,6 +83,7 @@ NODE_KINDS: Final[Mapping[str, NodeKind]] = {
     "CLIPTextEncodeSD3": NodeKind(
         CLIP, ("clip_l", "clip_g", "t5xxl", "empty_padding"), WORDS, (400, 280)
     ),
+    "CLIPTextEncodeLumina2": NodeKind(CLIP, ("system_prompt", "user_prompt"), WORDS, (400, 200)),
     "TextEncodeQwenImageEdit": NodeKind(
         {**CLIP, "vae": "VAE", "image": "IMAGE"}, ("prompt",), WORDS, (400, 180), ("vae", "image")
     ),

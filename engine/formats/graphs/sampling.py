@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, Final, TypeGuard
 
 from engine.errors import GraphError, shorten
-from engine.formats.graphs.flow_families import FLOW_FAMILIES, GUIDANCE, MU
+from engine.formats.graphs.flow_families import FLOW_FAMILIES, GUIDANCE, LUMINA2, MU
 from engine.formats.graphs.graph import Node, Rule
 from engine.formats.graphs.latents import start_image
 from engine.formats.graphs.models import loras
@@ -21,6 +21,7 @@ from engine.formats.graphs.node_values import (
 )
 from engine.formats.graphs.sigmas import guider, share
 from engine.formats.graphs.upscaling import finished_upscale
+from engine.models.families import BY_KEY
 from engine.recipe.limits import LARGEST, RANGES, is_int
 from engine.recipe.parts import LATENT, Upscale
 from engine.sentences import Sentence
@@ -177,7 +178,7 @@ def _drawn(node: Node, guided: GraphGuider, values: dict[str, Any], draft: Draft
     values |= {
         "guidance_scale": guided.cfg if guidance is None else guidance,
         "sampler": sampler,
-        "prompt": positive.text,
+        "prompt": _own_words(node, positive, draft),
         "negative_prompt": "" if unguided else negative.text,
         "controls": positive.controls,
         "references": positive.references,
@@ -187,6 +188,17 @@ def _drawn(node: Node, guided: GraphGuider, values: dict[str, Any], draft: Draft
         "fit": draft.fit or positive.fit or "crop",
     }
     return Pass(values, model, guided)
+
+
+def _own_words(node: Node, words: GraphPrompt, draft: Draft) -> Any:
+    """Return a prompt without the system prompt that its family puts before it."""
+    family = words.encoder.family
+    system = BY_KEY[LUMINA2].system_prompt
+    if family not in (LUMINA2, None) or not isinstance(words.text, str):
+        return words.text
+    if family and draft.drawn is None and not words.text.startswith(system):
+        node.note(Sentence("graph_system_prompt"))
+    return words.text.removeprefix(system)
 
 
 def _told(guided: GraphGuider) -> Any:

@@ -5,10 +5,12 @@ from dataclasses import replace
 from typing import Any, Final
 
 from engine.errors import GraphError, shorten
+from engine.formats.graphs.flow_families import LUMINA2
 from engine.formats.graphs.graph import Node, Rule
 from engine.formats.graphs.latents import encoded, masked
 from engine.formats.graphs.node_values import Draft, GraphModel, GraphPrompt, GraphVae
 from engine.formats.graphs.nodes import EDITED, NODE_KINDS
+from engine.models.families import BY_KEY
 from engine.recipe.parts import Control
 from engine.sentences import Sentence
 
@@ -19,6 +21,12 @@ BOTH: Final = ("positive", "negative")
 ENCODERS: Final = ("t5xxl", "clip_g", "clip_l")
 APART: Final = ("uxo/uno", "uso")  # where references stand that need a LoRA of their own
 SIZES: Final = (("width", "height"), ("target_width", "target_height"))
+# By what ComfyUI calls them; Marble puts the first before prompts by itself.
+SYSTEM_PROMPTS: Final = {
+    "superior": BY_KEY[LUMINA2].system_prompt,
+    "alignment": "You are an assistant designed to generate high-quality images with the highest "
+    "degree of image-text alignment based on textual prompts. <Prompt Start> ",
+}
 
 
 def _text(node: Node) -> GraphPrompt:
@@ -46,6 +54,13 @@ def _several_texts(node: Node) -> GraphPrompt:
         node.note(Sentence("graph_one_text", names=", ".join(others), taken=taken))
     guidance = node.numeric("guidance") if "guidance" in node.inputs else None
     return GraphPrompt(text, node.input("clip", GraphModel), guidance=guidance)
+
+
+def _instructed(node: Node) -> GraphPrompt:
+    """Read Lumina 2's node, which puts one of two system prompts before a text."""
+    begin = SYSTEM_PROMPTS.get(str(node.value("system_prompt")), "")
+    text = f"{begin}{node.value('user_prompt')}"
+    return GraphPrompt(text, node.input("clip", GraphModel))
 
 
 def _edited(node: Node) -> GraphPrompt:
@@ -166,6 +181,7 @@ WORDS: Final[Mapping[str, Rule]] = {
     "CLIPTextEncodeSDXL": _both_texts,
     "CLIPTextEncodeFlux": _several_texts,
     "CLIPTextEncodeSD3": _several_texts,
+    "CLIPTextEncodeLumina2": _instructed,
     "TextEncodeQwenImageEdit": _edited,
     "TextEncodeQwenImageEditPlus": _edited,
     "ConditioningZeroOut": _zeroed,

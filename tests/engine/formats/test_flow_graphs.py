@@ -21,6 +21,7 @@ from tests.engine.formats.flow_graphs import Graph, Link, node
 from tests.engine.formats.test_graphs import IMAGE, MAP, MASK, PICTURES
 from tests.engine.recipes import read_graph, recipe_of
 
+WITHOUT = "a prompt without Lumina 2's system prompt: Marble puts it before"
 SIMPLE: dict[str, Any] = {"sampler": "euler", "schedule": "simple"}
 LIGHTNING = Lora(name="Qwen-Image-Lightning-4steps-V1.0", text_weight=0)
 # A graph, the recipe that it says, and the node of what is ignored.
@@ -306,6 +307,22 @@ def test_a_shift_that_is_the_familys_own_is_not_named(
 def test_lumina_2_is_told_from_z_image_by_its_text_encoder() -> None:
     lumina: Graph = {"30": {"clip_name": "gemma_2_2b_fp16.safetensors"}, "11": {"shift": 6}}
     assert recipe_of(changed(flow_graphs.z_image_turbo, lumina)).shift is None
+
+
+@pytest.mark.parametrize("instruction", ["superior", "alignment", None])
+def test_marble_puts_lumina_2s_system_prompt_before_prompts_itself(instruction: str | None) -> None:
+    words = {"system_prompt": instruction, "user_prompt": "a cat", "clip": Link(30)}
+    graph = changed(
+        flow_graphs.z_image_turbo,
+        {"30": {"clip_name": "gemma_2_2b_fp16.safetensors"}, "3": {"positive": Link(50)}},
+        n50=node("CLIPTextEncodeLumina2", **words)
+        if instruction
+        else flow_graphs.text(30, "a cat"),
+    )
+    prompt, same = recipe_of(graph).prompt, instruction == "superior"
+    assert prompt.endswith("a cat")
+    assert prompt.startswith("You are an assistant") == (instruction == "alignment")
+    assert ([] if same else [WITHOUT]) == [each for each in noted(graph) if each == WITHOUT]
 
 
 def test_stable_diffusions_text_encoder_is_none_of_animas() -> None:

@@ -293,6 +293,13 @@ def test_what_lies_in_one_file_is_loaded_at_once() -> None:
     assert written("sd3 without T5")["14"]["inputs"]["type"] == "sd3"
 
 
+def test_lumina_2s_system_prompt_stands_before_the_prompt_alone() -> None:
+    graph = written("lumina2", prompt="a cat", negative_prompt="grey")
+    encoders = (each for each in graph.values() if each["class_type"] == "CLIPTextEncode")
+    texts = [each["inputs"]["text"] for each in encoders]
+    assert texts == [f"{BY_KEY['lumina2'].system_prompt}a cat", "grey"]
+
+
 def test_guidance_is_told_or_made_by_two_predictions() -> None:
     graph = written("flux dev")
     assert graph["16"]["inputs"]["guidance"] == 3.5

@@ -29,7 +29,7 @@ FLOWS = [
     "CLIPLoaderGGUF", "DualCLIPLoaderGGUF", "TripleCLIPLoaderGGUF", "T5TokenizerOptions",
     "LoraLoaderModelOnly", "ModelSamplingSD3", "ModelSamplingAuraFlow", "ModelSamplingFlux",
     "CFGNorm", "CFGZeroStar", "DifferentialDiffusion", "SkipLayerGuidanceSD3",
-    "CLIPTextEncodeFlux", "CLIPTextEncodeSD3", "TextEncodeQwenImageEdit",
+    "CLIPTextEncodeFlux", "CLIPTextEncodeSD3", "CLIPTextEncodeLumina2", "TextEncodeQwenImageEdit",
     "TextEncodeQwenImageEditPlus", "ConditioningZeroOut", "ConditioningSetTimestepRange",
     "FluxGuidance", "ReferenceLatent", "FluxKontextMultiReferenceLatentMethod",
     "InpaintModelConditioning", "EmptySD3LatentImage", "EmptyFlux2LatentImage", "SamplerCustom",
@@ -283,6 +283,10 @@ ROWS: dict[str, tuple[Graph, dict[str, Any]]] = {
     ),
     "CLIPTextEncodeSD3": (
         by_clip("CLIPTextEncodeSD3", **SD3_TEXTS),
+        {"prompt": "a cat"},
+    ),
+    "CLIPTextEncodeLumina2": (
+        by_clip("CLIPTextEncodeLumina2", system_prompt="superior", user_prompt="a cat"),
         {"prompt": "a cat"},
     ),
     "TextEncodeQwenImageEdit": (

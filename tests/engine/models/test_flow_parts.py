@@ -1,6 +1,7 @@
 """Where the parts of flow models lie: full-size files, of which only the headers are written."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -229,12 +230,28 @@ def test_a_tokenizer_lies_beside_its_encoder_or_is_lent_by_a_folder(models: Path
 
 
 def test_a_tokenizer_may_lie_in_the_encoders_file(models: Path) -> None:
+    write(models / "unet" / "dev.safetensors", network("flux2_dev"))
+    write(models / "vae" / "flux2-vae.safetensors", vae("flux2"))
+    mistral = models / "text_encoders" / "mistral.safetensors"
+    write(mistral, encoder("mistral3_24b"), contents={"tekken_model": b"a model"})
+    checkpoint = Catalogue(models).get("dev")
+    assert checkpoint.parts["tokenizer"] == checkpoint.parts["text_encoder"] == mistral
+
+
+def test_the_tokenizer_in_gemmas_file_is_none_that_marble_reads(models: Path) -> None:
     write(models / "unet" / "lumina_2.safetensors", network("lumina2"))
     gemma = models / "text_encoders" / "gemma_2_2b_fp16.safetensors"
     write(gemma, encoder("gemma2_2b"), contents={"spiece_model": b"a model"})
+    said = (
+        "the tokenizer of Gemma 2 is missing: `marble models get tokenizer-gemma2` fetches it, or "
+        "put its tokenizer.json into tokenizers/gemma2/"
+    )
+    with pytest.raises(BrokenModel, match=re.escape(said)):
+        Catalogue(models).get("lumina_2")
+    beside = tokenizer(gemma.with_suffix(""))
     checkpoint = Catalogue(models).get("lumina_2")
     assert (checkpoint.title, checkpoint.defaults.guidance_scale) == ("Lumina 2", 4)
-    assert checkpoint.parts["tokenizer"] == checkpoint.parts["text_encoder"] == gemma
+    assert (checkpoint.parts["text_encoder"], checkpoint.parts["tokenizer"]) == (gemma, beside)
 
 
 def whole(*, vae_start: str = "vae.") -> Shapes:

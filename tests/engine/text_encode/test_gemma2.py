@@ -56,15 +56,15 @@ def tokenizer() -> Any:
     return GemmaTokenizer(vocab=vocabulary, merges=merges)
 
 
-def encoder(system: str = "") -> Gemma2Encoder:
+def encoder() -> Gemma2Encoder:
     made = gemma2.encoder_of(weights())
-    return Gemma2Encoder(tokenizer(), made, device=torch.device("cpu"), system=system)
+    return Gemma2Encoder(tokenizer(), made, device=torch.device("cpu"))
 
 
-def test_a_prompt_begins_with_the_start_and_what_the_makers_say() -> None:
+def test_a_prompt_begins_with_the_start() -> None:
     cat, dot = 37, 34
     assert encoder().tokens("cat cat") == [(2, 1.0), (cat, 1.0), (cat + 1, 1.0)]
-    tokens = encoder("cat. ").tokens("(cat:1.3)")
+    tokens = encoder().tokens("cat. (cat:1.3)")
     assert [weight for _, weight in tokens] == [1.0, 1.0, 1.0, 1.0, 1.3]
     assert [token for token, _ in tokens] == [2, cat, dot, 5, cat]
     assert encoder().tokens("") == [(2, 1.0)]
