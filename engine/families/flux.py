@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, ClassVar, Final
 
 import torch
@@ -36,6 +37,7 @@ PIXELS: Final = 16 * 16  # of a token
 MUS: Final = (256, 0.5), (4096, 1.15)  # tokens of a picture, and μ
 ENTRIES: Final = 10_000  # of ComfyUI's table of σ
 PATCH: Final = 2  # latents on each side of a token
+GRIDS: Final = 32  # of positions that are kept, each of at most 200 kB
 MASK: Final = 8  # pixels on each side of a latent, all of whose masks fill is told
 DOUBLE: Final = "transformer_blocks.#"
 SINGLE: Final = "single_transformer_blocks.#"
@@ -264,9 +266,8 @@ def tokens_of(x: Tensor, references: Sequence[Tensor] = ()) -> tuple[Tensor, Ten
     for latents in references:
         height, width = latents.shape[2] // PATCH, latents.shape[3] // PATCH
         below = rows + height <= columns + width
-        place = torch.tensor([0, rows, 0] if below else [0, 0, columns], device=x.device)
         tokens.append(pack(latents))
-        positions.append(grid(latents, 1) + place)
+        positions.append(grid(latents, 1, (rows, 0) if below else (0, columns)))
         rows = max(rows, height + (rows if below else 0))
         columns = max(columns, width + (0 if below else columns))
     return torch.cat(tokens, 1), torch.cat(positions)
@@ -282,10 +283,25 @@ def unpack(tokens: Tensor, height: int, width: int) -> Tensor:
     return pixel_shuffle(tokens.mT.reshape(len(tokens), -1, height, width), PATCH)
 
 
-def grid(latents: Tensor, picture: int) -> Tensor:
-    """Return the positions of the tokens of latents, [tokens, 3] fp32, on their device."""
-    sides = (torch.arange(side // PATCH, dtype=torch.float32) for side in latents.shape[2:])
-    return torch.cartesian_prod(torch.tensor([float(picture)]), *sides).to(latents.device)
+def grid(latents: Tensor, picture: int, corner: tuple[int, int] = (0, 0)) -> Tensor:
+    """Return the positions of the tokens of latents, [tokens, 3] fp32, on their device.
+
+    corner: row and column of the first. It is made once for each size, and must not be changed.
+    """
+    height, width = (side // PATCH for side in latents.shape[2:])
+    return _grid(picture, height, width, corner, latents.device)
+
+
+@lru_cache(maxsize=GRIDS)
+@torch.inference_mode(False)
+def _grid(
+    picture: int, height: int, width: int, corner: tuple[int, int], device: torch.device
+) -> Tensor:
+    sides = (
+        torch.arange(first, first + side, dtype=torch.float32)
+        for first, side in zip(corner, (height, width), strict=True)
+    )
+    return torch.cartesian_prod(torch.tensor([float(picture)]), *sides).to(device)
 
 
 def fill_channels(masked: Tensor, mask: Tensor) -> Tensor:

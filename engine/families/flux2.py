@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -20,7 +21,7 @@ from torch import Tensor
 from engine.decode import flux2_vae
 from engine.denoise.flow import FlowSchedule, flux2_mu
 from engine.families.flow_model import FlowModel, Parts, joint_attention, whole_tokens
-from engine.families.flux import DOUBLE, PIXELS, SINGLE, told_exactly
+from engine.families.flux import DOUBLE, GRIDS, PIXELS, SINGLE, told_exactly
 from engine.files.safetensors import BadFile
 from engine.loading.makers_names import SWAPPED, Names, count, respelled, same, thirds
 from engine.loading.model import Conditioning, Prompts
@@ -206,10 +207,20 @@ def predict(
 
 
 def grid(latents: Tensor, picture: int) -> Tensor:
-    """Return the positions of latents: picture, row, column and 0, [h·w, 4], on their device."""
-    sides = (torch.arange(side) for side in latents.shape[2:])
+    """Return the positions of latents: picture, row, column and 0, [h·w, 4], on their device.
+
+    It is made once for each size, and must not be changed.
+    """
+    height, width = latents.shape[2:]
+    return _grid(picture, height, width, latents.device)
+
+
+@lru_cache(maxsize=GRIDS)
+@torch.inference_mode(False)
+def _grid(picture: int, height: int, width: int, device: torch.device) -> Tensor:
+    sides = torch.arange(height), torch.arange(width)
     one = torch.tensor([0])
-    return torch.cartesian_prod(torch.tensor([picture]), *sides, one).to(latents.device)
+    return torch.cartesian_prod(torch.tensor([picture]), *sides, one).to(device)
 
 
 def network_of(tensors: Mapping[str, Tensor], target: Target = IN_PLACE) -> Flux2Transformer2DModel:

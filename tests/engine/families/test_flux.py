@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers.pipelines.flux.pipeline_flux import FluxPipeline
 from diffusers.pipelines.flux.pipeline_flux_fill import FluxFillPipeline
 from torch import Tensor
 
@@ -130,6 +131,21 @@ def test_several_references_lie_beside_each_other() -> None:
     # Below the first it would reach 6 rows down; to its right it reaches 6 columns.
     assert positions[12].tolist() == [1, 2, 0]
     assert positions[-1].tolist() == [1, 5, 1]
+
+
+def test_positions_are_those_of_diffusers_and_made_once_for_each_size() -> None:
+    pipeline: Any = FluxPipeline
+    for sides in ((6, 4), (4, 10), (5, 7)):
+        latents = torch.zeros(1, 16, *sides)
+        rows, columns = (side // 2 for side in sides)
+        due = pipeline._prepare_latent_image_ids(
+            1, rows, columns, torch.device("cpu"), torch.float32
+        )
+        found = flux.grid(latents, 0)
+        assert found.dtype == torch.float32
+        assert torch.equal(found, due)
+        assert torch.equal(flux.grid(latents, 1, (0, 3)), due + torch.tensor([1.0, 0.0, 3.0]))
+        assert flux.grid(torch.zeros(2, 16, *sides), 0) is found
 
 
 def test_fill_is_told_as_in_diffusers() -> None:

@@ -71,6 +71,7 @@ def test_positions_are_those_of_diffusers() -> None:
     assert torch.equal(flux2.grid(first, 0), pipeline._prepare_latent_ids(first)[0])
     found = [flux2.grid(each, 10 * place) for place, each in enumerate(others, 1)]
     assert torch.equal(torch.cat(found), pipeline._prepare_image_ids(others)[0])
+    assert flux2.grid(torch.zeros(2, 128, 4, 6), 0) is flux2.grid(first, 0)  # made once
 
 
 @torch.inference_mode()
