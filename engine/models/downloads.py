@@ -16,6 +16,7 @@ CHECKPOINTS: Final = "checkpoints"
 NETWORKS: Final = "diffusion_models"
 ENCODERS: Final = "text_encoders"
 ENDINGS: Final = (SAFE[0], ".gguf")
+APACHE: Final = "Apache 2.0"
 
 
 class HubError(UserError):
@@ -72,6 +73,37 @@ def _part(repo: str, file: str, folder: str, *parts: Download) -> Download:
     return Download(name=file, repo=repo, file=file, folder=folder, parts=parts)
 
 
+def _encoder(archive: str, file: str, tokenizer: Download) -> Download:
+    return _part(archive, f"split_files/text_encoders/{file}", ENCODERS, tokenizer)
+
+
+def _network(
+    name: str,
+    repo: str,
+    file: str,
+    title: str,
+    *,
+    memory: int,
+    family: str,
+    parts: tuple[Download, ...],
+    licence: str = APACHE,
+    gated: bool = False,
+) -> Download:
+    """Return the download of a network in a file of its own, with the parts that it needs."""
+    return Download(
+        name=name,
+        repo=repo,
+        file=file,
+        title=title,
+        memory=memory,
+        folder=NETWORKS,
+        parts=parts,
+        licence=licence,
+        gated=gated,
+        families=(family,),
+    )
+
+
 def _tokenizer(kind: str, title: str, repo: str, *families: str, inside: str = "") -> Download:
     """Return the download of a tokenizer, with what tells its class.
 
@@ -92,7 +124,6 @@ def _tokenizer(kind: str, title: str, repo: str, *families: str, inside: str = "
 
 
 # ComfyUI's own archives; those of makers who ask for agreement are open where they are repeated.
-APACHE: Final = "Apache 2.0"
 Z_ARCHIVE: Final = "Comfy-Org/z_image_turbo"
 KLEIN_ARCHIVE: Final = "Comfy-Org/flux2-klein-4B"
 LUMINA_ARCHIVE: Final = "Comfy-Org/Lumina_Image_2.0_Repackaged"
@@ -124,12 +155,7 @@ CLIP_L: Final = _part(FLUX_ENCODERS, "clip_l.safetensors", ENCODERS)
 CLIP_G: Final = _part(SD3_ENCODERS, "text_encoders/clip_g.safetensors", ENCODERS)
 FLUX_VAE: Final = _part(Z_ARCHIVE, "split_files/vae/ae.safetensors", "vae")
 QWEN_PARTS: Final = (
-    _part(
-        QWEN_ARCHIVE,
-        "split_files/text_encoders/qwen_2.5_vl_7b_fp8_scaled.safetensors",
-        ENCODERS,
-        QWEN_TOKENIZER,
-    ),
+    _encoder(QWEN_ARCHIVE, "qwen_2.5_vl_7b_fp8_scaled.safetensors", QWEN_TOKENIZER),
     _part(QWEN_ARCHIVE, "split_files/vae/qwen_image_vae.safetensors", "vae"),
 )
 
@@ -160,24 +186,17 @@ DOWNLOADS: Final = (
         memory=10,
         licence="OpenRAIL++-M",
     ),
-    Download(
-        name="lumina2",
-        repo=LUMINA_ARCHIVE,
-        file="split_files/diffusion_models/lumina_2_model_bf16.safetensors",
-        title="Lumina 2, 11 GB with its text encoder",
+    _network(
+        "lumina2",
+        LUMINA_ARCHIVE,
+        "split_files/diffusion_models/lumina_2_model_bf16.safetensors",
+        "Lumina 2, 11 GB with its text encoder",
         memory=10,
-        folder=NETWORKS,
+        family="lumina2",
         parts=(
-            _part(
-                LUMINA_ARCHIVE,
-                "split_files/text_encoders/gemma_2_2b_fp16.safetensors",
-                ENCODERS,
-                GEMMA_TOKENIZER,
-            ),
+            _encoder(LUMINA_ARCHIVE, "gemma_2_2b_fp16.safetensors", GEMMA_TOKENIZER),
             FLUX_VAE,
         ),
-        licence=APACHE,
-        families=("lumina2",),
     ),
     Download(
         name="sd35-medium",
@@ -190,43 +209,26 @@ DOWNLOADS: Final = (
         gated=True,
         families=("sd3",),
     ),
-    Download(
-        name="flux2-klein-4b",
-        repo=KLEIN_ARCHIVE,
-        file="split_files/diffusion_models/flux-2-klein-4b.safetensors",
-        title="FLUX.2 klein 4B: four steps, edits pictures by words, 16 GB",
+    _network(
+        "flux2-klein-4b",
+        KLEIN_ARCHIVE,
+        "split_files/diffusion_models/flux-2-klein-4b.safetensors",
+        "FLUX.2 klein 4B: four steps, edits pictures by words, 16 GB",
         memory=13,
-        folder=NETWORKS,
+        family="flux2",
         parts=(
-            _part(
-                KLEIN_ARCHIVE,
-                "split_files/text_encoders/qwen_3_4b.safetensors",
-                ENCODERS,
-                QWEN_TOKENIZER,
-            ),
+            _encoder(KLEIN_ARCHIVE, "qwen_3_4b.safetensors", QWEN_TOKENIZER),
             _part(KLEIN_ARCHIVE, "split_files/vae/flux2-vae.safetensors", "vae"),
         ),
-        licence=APACHE,
-        families=("flux2",),
     ),
-    Download(
-        name="z-image-turbo",
-        repo=Z_ARCHIVE,
-        file="split_files/diffusion_models/z_image_turbo_bf16.safetensors",
-        title="Z-Image Turbo: eight steps, 21 GB",
+    _network(
+        "z-image-turbo",
+        Z_ARCHIVE,
+        "split_files/diffusion_models/z_image_turbo_bf16.safetensors",
+        "Z-Image Turbo: eight steps, 21 GB",
         memory=16,
-        folder=NETWORKS,
-        parts=(
-            _part(
-                Z_ARCHIVE,
-                "split_files/text_encoders/qwen_3_4b.safetensors",
-                ENCODERS,
-                QWEN_TOKENIZER,
-            ),
-            FLUX_VAE,
-        ),
-        licence=APACHE,
-        families=("z",),
+        family="z",
+        parts=(_encoder(Z_ARCHIVE, "qwen_3_4b.safetensors", QWEN_TOKENIZER), FLUX_VAE),
     ),
     Download(
         name="flux1-schnell",
@@ -238,50 +240,43 @@ DOWNLOADS: Final = (
         licence=APACHE,
         families=("flux",),
     ),
-    Download(
-        name="chroma",
-        repo="lodestones/Chroma1-HD",
-        file="Chroma1-HD.safetensors",
-        title="Chroma, 28 GB with its text encoder",
+    _network(
+        "chroma",
+        "lodestones/Chroma1-HD",
+        "Chroma1-HD.safetensors",
+        "Chroma, 28 GB with its text encoder",
         memory=20,
-        folder=NETWORKS,
+        family="chroma",
         parts=(T5_XXL, FLUX_VAE),
-        licence=APACHE,
-        families=("chroma",),
     ),
-    Download(
-        name="qwen-image",
-        repo=QWEN_ARCHIVE,
-        file="split_files/diffusion_models/qwen_image_2512_fp8_e4m3fn.safetensors",
-        title="Qwen-Image in fp8: writes text in pictures, 30 GB",
+    _network(
+        "qwen-image",
+        QWEN_ARCHIVE,
+        "split_files/diffusion_models/qwen_image_2512_fp8_e4m3fn.safetensors",
+        "Qwen-Image in fp8: writes text in pictures, 30 GB",
         memory=24,
-        folder=NETWORKS,
+        family="qwen",
         parts=QWEN_PARTS,
-        licence=APACHE,
-        families=("qwen",),
     ),
-    Download(
-        name="qwen-image-edit",
-        repo=EDIT_ARCHIVE,
-        file="split_files/diffusion_models/qwen_image_edit_2509_fp8_e4m3fn.safetensors",
-        title="Qwen-Image-Edit in fp8: edits pictures by words, 30 GB",
+    _network(
+        "qwen-image-edit",
+        EDIT_ARCHIVE,
+        "split_files/diffusion_models/qwen_image_edit_2509_fp8_e4m3fn.safetensors",
+        "Qwen-Image-Edit in fp8: edits pictures by words, 30 GB",
         memory=24,
-        folder=NETWORKS,
+        family="qwen",
         parts=QWEN_PARTS,
-        licence=APACHE,
-        families=("qwen",),
     ),
-    Download(
-        name="flux1-dev",
-        repo="black-forest-labs/FLUX.1-dev",
-        file="flux1-dev.safetensors",
-        title="FLUX.1 dev, 34 GB with its text encoders",
+    _network(
+        "flux1-dev",
+        "black-forest-labs/FLUX.1-dev",
+        "flux1-dev.safetensors",
+        "FLUX.1 dev, 34 GB with its text encoders",
         memory=26,
-        folder=NETWORKS,
+        family="flux",
         parts=(CLIP_L, T5_XXL, FLUX_VAE),
         licence="FLUX.1 dev, not commercial",
         gated=True,
-        families=("flux",),
     ),
     Download(
         name="taesd",

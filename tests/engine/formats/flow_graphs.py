@@ -29,6 +29,46 @@ def text(clip: int, words: str) -> Graph:
     return node("CLIPTextEncode", clip=Link(clip), text=words)
 
 
+def network(file: str) -> Graph:
+    return node("UNETLoader", unet_name=file, weight_dtype="default")
+
+
+def encoders(first: str, second: str, **more: Any) -> Graph:
+    """Return the node that loads FLUX.1's text encoders."""
+    return node("DualCLIPLoader", clip_name1=first, clip_name2=second, type="flux", **more)
+
+
+def sampler(
+    model: int,
+    positive: int,
+    negative: int,
+    latents: int,
+    *,
+    seed: int,
+    steps: int,
+    cfg: float = 1,
+    name: str = "euler",
+    scheduler: str = "simple",
+) -> Graph:
+    links = {"model": model, "positive": positive, "negative": negative, "latent_image": latents}
+    return node(
+        "KSampler",
+        **{name: Link(number) for name, number in links.items()},
+        seed=seed,
+        steps=steps,
+        cfg=cfg,
+        sampler_name=name,
+        scheduler=scheduler,
+        denoise=1,
+    )
+
+
+def custom(*links: int) -> Graph:
+    """Return the node that draws by noise, guider, sampler, sigmas and latents of others."""
+    names = ("noise", "guider", "sampler", "sigmas", "latent_image")
+    return node("SamplerCustomAdvanced", **dict(zip(names, map(Link, links), strict=True)))
+
+
 def saved(samples: int, vae: int) -> Graph:
     """Return the nodes that decode and save what another one drew."""
     return {
@@ -39,9 +79,7 @@ def saved(samples: int, vae: int) -> Graph:
 
 def z_image_turbo() -> Graph:
     return {
-        "28": node(
-            "UNETLoader", unet_name="z_image_turbo_bf16.safetensors", weight_dtype="default"
-        ),
+        "28": network("z_image_turbo_bf16.safetensors"),
         "30": node(
             "CLIPLoader", clip_name="qwen_3_4b.safetensors", type="lumina2", device="default"
         ),
@@ -50,51 +88,21 @@ def z_image_turbo() -> Graph:
         "27": text(30, "a lighthouse at dusk"),
         "33": node("ConditioningZeroOut", conditioning=Link(27)),
         "13": node("EmptySD3LatentImage", width=1024, height=768, batch_size=1),
-        "3": node(
-            "KSampler",
-            model=Link(11),
-            positive=Link(27),
-            negative=Link(33),
-            latent_image=Link(13),
-            seed=42,
-            steps=8,
-            cfg=1,
-            sampler_name="res_multistep",
-            scheduler="simple",
-            denoise=1,
-        ),
+        "3": sampler(11, 27, 33, 13, seed=42, steps=8, name="res_multistep"),
         **saved(3, 29),
     }
 
 
 def flux_dev() -> Graph:
     return {
-        "38": node("UNETLoader", unet_name="flux1-dev.safetensors", weight_dtype="default"),
-        "40": node(
-            "DualCLIPLoader",
-            clip_name1="clip_l.safetensors",
-            clip_name2="t5xxl_fp16.safetensors",
-            type="flux",
-            device="default",
-        ),
+        "38": network("flux1-dev.safetensors"),
+        "40": encoders("clip_l.safetensors", "t5xxl_fp16.safetensors", device="default"),
         "39": node("VAELoader", vae_name="ae.safetensors"),
         "27": node("EmptySD3LatentImage", width=1024, height=1024, batch_size=1),
         "45": text(40, "a fox in the snow"),
         "35": node("FluxGuidance", conditioning=Link(45), guidance=3.5),
         "42": node("ConditioningZeroOut", conditioning=Link(45)),
-        "31": node(
-            "KSampler",
-            model=Link(38),
-            positive=Link(35),
-            negative=Link(42),
-            latent_image=Link(27),
-            seed=5,
-            steps=20,
-            cfg=1,
-            sampler_name="euler",
-            scheduler="simple",
-            denoise=1,
-        ),
+        "31": sampler(38, 35, 42, 27, seed=5, steps=20),
         **saved(31, 39),
     }
 
@@ -102,13 +110,8 @@ def flux_dev() -> Graph:
 def flux_custom() -> Graph:
     """Return FLUX.1-dev drawn by SamplerCustomAdvanced, its noise shifted by the picture's size."""
     return {
-        "12": node("UNETLoader", unet_name="flux1-dev.safetensors", weight_dtype="default"),
-        "11": node(
-            "DualCLIPLoader",
-            clip_name1="t5xxl_fp16.safetensors",
-            clip_name2="clip_l.safetensors",
-            type="flux",
-        ),
+        "12": network("flux1-dev.safetensors"),
+        "11": encoders("t5xxl_fp16.safetensors", "clip_l.safetensors"),
         "10": node("VAELoader", vae_name="ae.safetensors"),
         "34": node("PrimitiveInt", value=768),
         "35": node("PrimitiveInt", value=1344),
@@ -127,27 +130,16 @@ def flux_custom() -> Graph:
         "25": node("RandomNoise", noise_seed=219670278747233),
         "16": node("KSamplerSelect", sampler_name="euler"),
         "17": node("BasicScheduler", model=Link(30), scheduler="beta", steps=24, denoise=1),
-        "13": node(
-            "SamplerCustomAdvanced",
-            noise=Link(25),
-            guider=Link(22),
-            sampler=Link(16),
-            sigmas=Link(17),
-            latent_image=Link(27),
-        ),
+        "13": custom(25, 22, 16, 17, 27),
         **saved(13, 10),
     }
 
 
 def kontext() -> Graph:
     return {
-        "37": node("UNETLoader", unet_name="flux1-kontext.safetensors", weight_dtype="default"),
-        "38": node(
-            "DualCLIPLoader",
-            clip_name1="clip_l.safetensors",
-            clip_name2="t5xxl_fp8_e4m3fn_scaled.safetensors",
-            type="flux",
-            device="default",
+        "37": network("flux1-kontext.safetensors"),
+        "38": encoders(
+            "clip_l.safetensors", "t5xxl_fp8_e4m3fn_scaled.safetensors", device="default"
         ),
         "39": node("VAELoader", vae_name="ae.safetensors"),
         "142": node("LoadImageOutput", image="cat.png"),
@@ -166,19 +158,7 @@ def kontext() -> Graph:
         "177": node("ReferenceLatent", conditioning=Link(6), latent=Link(124)),
         "35": node("FluxGuidance", conditioning=Link(177), guidance=2.5),
         "135": node("ConditioningZeroOut", conditioning=Link(6)),
-        "31": node(
-            "KSampler",
-            model=Link(37),
-            positive=Link(35),
-            negative=Link(135),
-            latent_image=Link(124),
-            seed=8,
-            steps=20,
-            cfg=1,
-            sampler_name="euler",
-            scheduler="simple",
-            denoise=1,
-        ),
+        "31": sampler(37, 35, 135, 124, seed=8, steps=20),
         **saved(31, 39),
     }
 
@@ -186,7 +166,7 @@ def kontext() -> Graph:
 def flux2_klein() -> Graph:
     """Return an edit of two pictures by FLUX.2 klein, at the first one's size."""
     graph = {
-        "70": node("UNETLoader", unet_name="flux-2-klein-4b.safetensors", weight_dtype="default"),
+        "70": network("flux-2-klein-4b.safetensors"),
         "71": node("CLIPLoader", clip_name="qwen_3_4b.safetensors", type="flux2"),
         "72": node("VAELoader", vae_name="flux2-vae.safetensors"),
         "74": text(71, "the first one in the second one's colours"),
@@ -217,22 +197,13 @@ def flux2_klein() -> Graph:
             )
             words[at] = Link(name)
     graph["63"] = node("CFGGuider", model=Link(70), positive=words[0], negative=words[1], cfg=1)
-    graph["64"] = node(
-        "SamplerCustomAdvanced",
-        noise=Link(73),
-        guider=Link(63),
-        sampler=Link(61),
-        sigmas=Link(62),
-        latent_image=Link(66),
-    )
+    graph["64"] = custom(73, 63, 61, 62, 66)
     return {**graph, **saved(64, 72)}
 
 
 def qwen_image() -> Graph:
     return {
-        "37": node(
-            "UNETLoader", unet_name="qwen_image_fp8_e4m3fn.safetensors", weight_dtype="default"
-        ),
+        "37": network("qwen_image_fp8_e4m3fn.safetensors"),
         "38": node(
             "CLIPLoader",
             clip_name="qwen_2.5_vl_7b_fp8_scaled.safetensors",
@@ -250,19 +221,7 @@ def qwen_image() -> Graph:
             strength_model=1,
         ),
         "66": node("ModelSamplingAuraFlow", model=Link(73), shift=3.1),
-        "3": node(
-            "KSampler",
-            model=Link(66),
-            positive=Link(6),
-            negative=Link(7),
-            latent_image=Link(58),
-            seed=1,
-            steps=20,
-            cfg=2.5,
-            sampler_name="euler",
-            scheduler="simple",
-            denoise=1,
-        ),
+        "3": sampler(66, 6, 7, 58, seed=1, steps=20, cfg=2.5),
         **saved(3, 39),
     }
 
@@ -310,18 +269,8 @@ def sd35() -> Graph:
         "70": node("ConditioningSetTimestepRange", conditioning=Link(71), start=0, end=0.1),
         "69": node("ConditioningCombine", conditioning_1=Link(68), conditioning_2=Link(70)),
         "33": node("EmptySD3LatentImage", width=1024, height=1024, batch_size=2),
-        "3": node(
-            "KSampler",
-            model=Link(13),
-            positive=Link(16),
-            negative=Link(69),
-            latent_image=Link(33),
-            seed=3,
-            steps=28,
-            cfg=4.5,
-            sampler_name="dpmpp_2m",
-            scheduler="sgm_uniform",
-            denoise=1,
+        "3": sampler(
+            13, 16, 69, 33, seed=3, steps=28, cfg=4.5, name="dpmpp_2m", scheduler="sgm_uniform"
         ),
         **saved(3, 4) | {"8": node("VAEDecode", samples=Link(3), vae=Link(4, 2))},
     }
@@ -341,14 +290,7 @@ def chroma() -> Graph:
         "700": node("KSamplerSelect", sampler_name="euler"),
         "734": node("BasicScheduler", model=Link(701), scheduler="beta", steps=26, denoise=1),
         "737": node("EmptySD3LatentImage", width=1024, height=1024, batch_size=1),
-        "747": node(
-            "SamplerCustomAdvanced",
-            noise=Link(718),
-            guider=Link(694),
-            sampler=Link(700),
-            sigmas=Link(734),
-            latent_image=Link(737),
-        ),
+        "747": custom(718, 694, 700, 734, 737),
         **saved(747, 710),
     }
 
