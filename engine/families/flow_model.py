@@ -20,11 +20,12 @@ from engine.loading.layer_names import JOINED, names_in_loras
 from engine.loading.makers_names import Names, lora_names
 from engine.loading.model import Conditioning, ControlOf, LoraName, Model
 from engine.loading.modules import Target, reading
-from engine.loading.tokenizer import make_tokenizer, tokenizer_of
+from engine.loading.tokenizer import check_tokenizer, make_tokenizer, tokenizer_of
 from engine.loading.weights import map_weights
 from engine.models.catalogue import Checkpoint
 from engine.models.families import CONFIGS
-from engine.models.parts import NETWORK, tensors_of
+from engine.models.part_kinds import TOKENIZER
+from engine.models.parts import ENCODER, NETWORK, tensors_of
 from engine.models.weights import NETWORK_FOLDER
 from engine.recipe.context_length import ContextRule, Joining
 
@@ -75,6 +76,11 @@ class FlowModel(Model):
                 yield spelling, module, None
 
     @property
+    def special_tokens(self) -> frozenset[str]:
+        """Return the special tokens around prompts, which its first tokenizer must know."""
+        return frozenset()
+
+    @property
     def preview_map(self) -> Tensor | None:
         """Return a linear map from latents and a constant to RGB in −1…1, [C + 1, 3]."""
         return torch.tensor(FLUX_PREVIEW)
@@ -108,7 +114,13 @@ class FlowModel(Model):
         """Load all modules of a checkpoint, as `engine.families.registry.load` says."""
         dtype = flow_dtype(device, dtype)
         parts = Parts(checkpoint, device, dtype, weights_device, room)
-        return cls(checkpoint=checkpoint, device=device, dtype=dtype, **cls.read(parts))
+        made = cls(checkpoint=checkpoint, device=device, dtype=dtype, **cls.read(parts))
+        for part, tokenizer in made.tokenizers.items():
+            if encoder := made.encoders.get(part.replace(TOKENIZER, ENCODER)):
+                special = made.special_tokens if part == TOKENIZER else ()
+                with reading(checkpoint.name, part):
+                    check_tokenizer(tokenizer, encoder, special)
+        return made
 
     @classmethod
     @abstractmethod

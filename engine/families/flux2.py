@@ -138,11 +138,20 @@ class Flux2(FlowModel):
         mu = flux2_mu(width * height // PIXELS, steps)
         return FlowSchedule(shift=math.exp(mu), entries=steps * -(-ENTRIES // steps))
 
+    @property
+    def reading(self) -> language_model.Reading:
+        """Return how its text encoder reads prompts."""
+        return READINGS[self.encoders["text_encoder"].config.model_type]
+
+    @property
+    def special_tokens(self) -> frozenset[str]:
+        """Return the special tokens around prompts."""
+        return self.reading.tokens
+
     def prompts(self, embeddings: ModelFiles) -> Prompts:
         """Return what encodes prompts; language models know no embeddings."""
-        encoder = self.encoders["text_encoder"]
-        tokenizer, how = self.tokenizers["tokenizer"], READINGS[encoder.config.model_type]
-        return language_model.Prompts(encoder, tokenizer, self.device, how)
+        encoder, tokenizer = self.encoders["text_encoder"], self.tokenizers["tokenizer"]
+        return language_model.Prompts(encoder, tokenizer, self.device, self.reading)
 
     def blank(self, rows: int) -> Conditioning:
         """Return zeros in the form of its conditioning, of the least length."""

@@ -74,8 +74,9 @@ class QwenImage(FlowModel):
         sees = partial(qwen_vl.encoder_of, sees=its.references > 0)
         encoders = parts.text_encoders(text_encoder=sees)
         tokenizer = parts.tokenizer("tokenizer")
-        picture = tokenizer.convert_tokens_to_ids(qwen_vl.PAD)
-        encoders["text_encoder"].config.image_token_id = picture
+        if qwen_vl.PAD in tokenizer.get_vocab():  # models without pictures to edit do not need it
+            picture = tokenizer.convert_tokens_to_ids(qwen_vl.PAD)
+            encoders["text_encoder"].config.image_token_id = picture
         return {
             "network": parts.network(network),
             "vae": parts.vae(qwen_vae.read_vae),
@@ -108,6 +109,11 @@ class QwenImage(FlowModel):
     def noise(self, width: int, height: int, steps: int) -> FlowSchedule:
         """Return its noise levels, the same for all sizes: ComfyUI's."""
         return FlowSchedule(shift=math.exp(MU), entries=ENTRIES)
+
+    @property
+    def special_tokens(self) -> frozenset[str]:
+        """Return the special tokens around prompts, and those of pictures for models for edits."""
+        return qwen_vl.special_tokens(sees=self.checkpoint.references > 0)
 
     def prompts(self, embeddings: ModelFiles) -> Prompts:
         """Return what encodes prompts; Qwen knows no embeddings.

@@ -42,7 +42,7 @@ from engine.loading.model import (
 )
 from engine.loading.modules import read_folder, read_part, read_tensors, reading, vae_tensors
 from engine.loading.noise_schedule import NoiseSchedule, model_input
-from engine.loading.tokenizer import make_tokenizer
+from engine.loading.tokenizer import check_tokenizer, make_tokenizer, reading_tokenizer
 from engine.loading.unused_tensors import left_in_text, left_in_vae, left_over
 from engine.models.catalogue import Checkpoint
 from engine.models.families import BY_KEY
@@ -331,7 +331,10 @@ class _Parts:
         with reading(self._checkpoint.name, part):
             if self._checkpoint.file:
                 return make_tokenizer(encoder.config.pad_token_id)
-            return CLIPTokenizer.from_pretrained(str(self._checkpoint.folder / part))
+            with reading_tokenizer():
+                tokenizer = CLIPTokenizer.from_pretrained(str(self._checkpoint.folder / part))
+            check_tokenizer(tokenizer, encoder)
+            return tokenizer
 
     def noise_schedule(self) -> NoiseSchedule:
         file = self._checkpoint.folder / "scheduler" / "scheduler_config.json"

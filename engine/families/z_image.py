@@ -82,6 +82,11 @@ class ZImage(FlowModel):
         return language_model.Prompts(encoder, tokenizer, self.device, READING)
 
     @property
+    def special_tokens(self) -> frozenset[str]:
+        """Return the special tokens around prompts."""
+        return READING.tokens
+
+    @property
     def text_width(self) -> int:
         """Return the width of the embeddings that the network attends to."""
         return int(self.network.config.cap_feat_dim)

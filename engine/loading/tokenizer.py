@@ -7,6 +7,8 @@ Radford et al. (2021), arXiv:2103.00020, section 2.4.
 """
 
 import gzip
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -14,17 +16,55 @@ from typing import Any, Final
 from transformers.models.auto.tokenization_auto import AutoTokenizer
 from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
+from engine.device.backends import is_out_of_memory
+from engine.files.safetensors import BadFile
 from engine.models.families import CONFIGS
 
 MERGES: Final = CONFIGS / "clip" / "merges.txt.gz"
 START: Final = "<|startoftext|>"
 END: Final = "<|endoftext|>"
 WORD_END: Final = "</w>"
+RIGHT: Final = "the one with which the text encoder was trained"
 
 
 def tokenizer_of(folder: Path) -> Any:
-    """Read a tokenizer's folder."""
-    return AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+    """Read a tokenizer's folder; raises `BadFile`."""
+    with reading_tokenizer():
+        return AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+
+
+@contextmanager
+def reading_tokenizer() -> Iterator[None]:
+    """Raise `BadFile` for whatever the libraries raise where they cannot read a tokenizer.
+
+    Their messages may be a bare key; `engine.loading.modules.reading` logs them.
+    """
+    try:
+        yield
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        raise BadFile(
+            f"it cannot be read, so it must be fetched anew or replaced by {RIGHT}"
+        ) from (error)
+
+
+def check_tokenizer(tokenizer: Any, encoder: Any, special: Iterable[str] = ()) -> None:
+    """Raise `BadFile` for a tokenizer of another model than a text encoder's.
+
+    special: tokens that stand around a prompt by its template.
+    """
+    known = tokenizer.get_vocab()
+    rows = int(encoder.get_input_embeddings().num_embeddings)
+    if not known:
+        raise BadFile(f"it has no tokens, so it must be replaced by {RIGHT}")
+    if lacking := sorted(each for each in special if each not in known):
+        raise BadFile(f"it lacks the token {lacking[0]}, so it must be replaced by {RIGHT}")
+    if (most := max(known.values())) >= rows:
+        raise BadFile(
+            f"it numbers its tokens up to {most:,}, where the text encoder knows those below "
+            f"{rows:,}, so it must be replaced by {RIGHT}"
+        )
 
 
 @lru_cache(maxsize=1)

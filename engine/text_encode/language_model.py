@@ -42,6 +42,11 @@ class Reading:
     pad: str = ""
     left: bool = False
 
+    @property
+    def tokens(self) -> frozenset[str]:
+        """Return the special tokens that it puts around prompts."""
+        return frozenset(filter(None, [*self.special.findall(self.template), self.pad]))
+
 
 class Prompts:
     """Encode prompts by the states of one or several layers."""

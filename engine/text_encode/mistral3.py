@@ -18,6 +18,7 @@ from transformers.models.mistral.modeling_mistral import MistralModel
 from transformers.tokenization_utils_fast import PreTrainedTokenizerFast
 
 from engine.loading.modules import IN_PLACE, Target
+from engine.loading.tokenizer import reading_tokenizer
 from engine.loading.tokenizer import tokenizer_of as folder_tokenizer_of
 from engine.text_encode.language_model import made, rotary, shapes_of
 
@@ -54,7 +55,7 @@ def tokenizer_of(path: Path) -> Any:
     with safe_open(path, "pt") as file:
         name = next(name for name in file.keys() if name.endswith(TOKENIZER))  # noqa: SIM118
         copy = file.get_tensor(name).numpy().tobytes()
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder, reading_tokenizer():
         read = Path(folder) / "tekken.json"
         read.write_bytes(copy)
         return PreTrainedTokenizerFast(tokenizer_object=MistralConverter(str(read)).converted())

@@ -35,6 +35,7 @@ from engine.sentences import Sentence
 from engine.text_encode.conditioning import padded
 from engine.text_encode.language_model import (
     MOST,
+    QWEN_SPECIAL,
     made,
     rotary,
     shapes_of,
@@ -136,6 +137,11 @@ class QwenVlEncoder:
             each for token in found for each in [token] * (next(sizes) if token == self._pad else 1)
         ]
         return ids, len(before)
+
+
+def special_tokens(*, sees: bool) -> frozenset[str]:
+    """Return the special tokens around prompts; sees: with those of pictures."""
+    return frozenset(QWEN_SPECIAL.findall(f"{EDIT}{PICTURE}" if sees else TEMPLATE))
 
 
 def see(pictures: Sequence[Pixels]) -> dict[str, Tensor]:
