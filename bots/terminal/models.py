@@ -18,8 +18,8 @@ from bots.terminal.arguments import FAILED, OK
 from bots.terminal.console import Listing, open_console, styled
 from engine.errors import BrokenModel, MarbleError, UnknownModel, UserError, some
 from engine.models.catalogue import Catalogue, Checkpoint
-from engine.models.downloads import CHECKPOINTS, NETWORKS, find, offers
-from engine.models.folders import ModelKind
+from engine.models.downloads import find, offers
+from engine.models.folders import FOLDERS, ModelKind
 from engine.models.memory_plan import Fit, Plan, plan
 from engine.models.model_files import find_parts, list_parts
 from engine.recipe.prompt_tags import plain
@@ -27,6 +27,8 @@ from engine.sentences import fill
 
 GIGABYTE: Final = 1_000_000_000
 OF_MODELS: Final = ("model", "form", "size")
+# Folders of what is checked with a model that needs it.
+WITH_MODELS: Final = (*FOLDERS[ModelKind.TEXT_ENCODER][0], *FOLDERS[ModelKind.TOKENIZER][0])
 FINE: Final = Text("good", style="green")
 
 
@@ -149,9 +151,10 @@ async def get(arguments: argparse.Namespace, settings: Settings) -> None:
             "Models need a folder to be fetched into: make one, and name it with MARBLE_MODELS_DIR."
         )
     file = await asyncio.to_thread(fetch, download, settings.models_dir)
-    # A file in the folder of models goes by its own name, everything else by what it was asked for.
-    name = file.stem if download.home in (CHECKPOINTS, NETWORKS) else download.name
-    console.print(f"{file.name} is here; `marble models check {name}`.")
+    # A file in the folder of models goes by its own name, a folder by what it was asked for.
+    name = file.stem if download.file else download.name
+    alone = download.home.partition("/")[0] not in WITH_MODELS
+    console.print(f"{file.name} is here{f'; `marble models check {name}`' if alone else ''}.")
 
 
 def _facts(checkpoint: Checkpoint | None) -> tuple[str, str]:

@@ -19,7 +19,7 @@ from engine.files.safetensors import BadFile, Tensor, as_broken_model, read_head
 from engine.models.families import WEIGHING, Defaults, Family, identify_folder
 from engine.models.folders import PICKLES, checkpoints
 from engine.models.hub import half_fetched
-from engine.models.marble_json import own_parts, own_settings, own_variant
+from engine.models.marble_json import check_keys, own_parts, own_settings, own_variant
 from engine.models.name_matching import Names
 from engine.models.other_models import family_of
 from engine.models.part_kinds import TOKENIZER, PartKind, needed
@@ -160,6 +160,8 @@ def describe(name: str, folder: Path, part_files: PartFiles | None = None) -> Ch
         part_files = part_files or PartFiles(None)
         return _describe_flow_folder(name, folder, family, index, extra, part_files)
     family, unet = _family(name, folder, index)
+    with as_broken_model(name, f"{own.name}: "):
+        check_keys(extra, family)
     vae = _read_json(name, folder / "vae" / "config.json")
     scheduler = _read_json(name, folder / "scheduler" / "scheduler_config.json")
     guided = unet.get("time_cond_proj_dim")
@@ -216,11 +218,14 @@ def describe_file(
                 [name, *(header.metadata.get(key, "") for key in TITLES)],
                 own.name,
                 extra,
-                lambda needs, readers, own: part_files.of_file(
-                    needs, readers, header, own, folders
+                part_files,
+                lambda needs, readers, named: part_files.of_file(
+                    needs, readers, header, named, folders
                 ),
             )
         info = identify_file(header, prediction_given="prediction" in extra)
+    with as_broken_model(name, f"{own.name}: "):
+        check_keys(extra, info.family)
     defaults = info.family.defaults(info.sample_size * 8)
     return _with_own(
         Checkpoint(
@@ -265,7 +270,8 @@ def _describe_flow_folder(
             [distilled, str(index.get("_class_name")), name],
             "marble.json",
             extra,
-            lambda needs, readers, own: part_files.of_folder(needs, readers, folder, own),
+            part_files,
+            lambda needs, readers, named: part_files.of_folder(needs, readers, folder, named),
         )
 
 
@@ -275,7 +281,8 @@ def _describe_flow(
     names: Iterable[str],
     own: str,
     extra: Mapping[str, Any],
-    find: Callable[[Mapping[str, PartKind], Mapping[str, str], Mapping[str, str]], FoundParts],
+    part_files: PartFiles,
+    find: Callable[[Mapping[str, PartKind], Mapping[str, str], Mapping[str, Path]], FoundParts],
 ) -> Checkpoint:
     """Complete a flow model's description by its variant and its parts; raises `BadFile`.
 
@@ -284,13 +291,17 @@ def _describe_flow(
     """
     family, names = checkpoint.family, list(names)
     with as_broken_model(checkpoint.name, f"{own}: "):
+        check_keys(extra, family)
         given = own_variant(extra)
-    variant = choose(family, names, tensors, given)
+    variant = choose(family, names, tensors)
+    if given is not None:
+        with as_broken_model(checkpoint.name, f"{own}: "):
+            variant = choose(family, names, tensors, given)
     parts = {**dict(family.parts), **(variant.parts or {})}
-    readers = tokenizers(parts)
+    needs, readers = needed(family, parts, tensors), tokenizers(parts)
     with as_broken_model(checkpoint.name, f"{own}: "):
-        named = own_parts(extra, {*parts, *readers})
-    found = find(needed(family, parts, tensors), readers, named)
+        named = part_files.named(own_parts(extra, {*parts, *readers}), needs)
+    found = find(needs, readers, named)
     return _with_own(
         replace(
             checkpoint,

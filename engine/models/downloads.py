@@ -1,5 +1,6 @@
 """Models that can be fetched from the Hugging Face hub: by a short name, or by their address."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,11 @@ class Download:
     def home(self) -> str:
         """Return the folder below the models folder that its files go into."""
         return self.folder if self.file else f"diffusers/{self.repo}"
+
+    @property
+    def address(self) -> str:
+        """Return its address on the hub, as `find` takes it."""
+        return f"{self.repo}/{self.file}" if self.file else self.repo
 
     @property
     def note(self) -> str:
@@ -307,6 +313,26 @@ def offers() -> list[Download]:
     return [download for download in DOWNLOADS if download.is_offered]
 
 
+def command_for(file: str) -> str | None:
+    """Return the command that fetches a part of models by the usual name of its file, if any.
+
+    It fetches the part in whatever precision is offered.
+    """
+    found = (each for each in _parts() if plain(Path(each.file).stem) == plain(Path(file).stem))
+    part = next(found, None)
+    return f"marble models get {part.address}" if part else None
+
+
+def plain(name: str) -> str:
+    """Return a file's name as letters and digits alone, without its precision."""
+    return re.sub(r"[^a-z0-9]|(?:bf|fp)(?:8|16|32).*", "", name.lower())
+
+
+def _parts() -> Iterator[Download]:
+    for download in offers():
+        yield from (part for each in download.parts for part in each.whole())
+
+
 def find(name: str) -> Download:
     """Return the download of that name, or one of an address on the hub; raises `HubError`.
 
@@ -315,6 +341,8 @@ def find(name: str) -> Download:
     for download in offers():
         if download.name == name:
             return download
+    if part := next((each for each in _parts() if each.address == name), None):
+        return part
     owner, _, rest = name.partition("/")
     repo, _, file = rest.partition("/")
     if owner and repo and (not file or file.endswith(ENDINGS)):

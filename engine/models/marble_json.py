@@ -8,11 +8,27 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, replace
 from typing import Any, Final
 
-from engine.errors import OptionError
+from engine.errors import OptionError, nearest, shorten
 from engine.files.safetensors import BadFile
-from engine.models.families import Defaults
+from engine.models.families import Defaults, Family
 from engine.models.supported import PREDICTIONS
 from engine.recipe.limits import check, is_int
+
+# The keys that there are: of every model, of those with a U-Net, and of flow models.
+KEYS: Final = ("defaults", "detail", "notes", "preview")
+OF_U_NETS: Final = ("prediction", "zero_snr")
+OF_FLOWS: Final = ("parts", "variant")
+
+
+def check_keys(extra: Mapping[str, Any], family: Family) -> None:
+    """Refuse keys that there are not, and those that say nothing of a family; raises `BadFile`."""
+    own, others = (OF_FLOWS, OF_U_NETS) if family.parts else (OF_U_NETS, OF_FLOWS)
+    known = sorted((*KEYS, *own))
+    there = f"its keys may be {', '.join(known)}"
+    for key in extra.keys() - known:
+        if key in others:
+            raise BadFile(f"{key} is not for {family.title} models; {there}")
+        raise BadFile(f"{shorten(key)} is no key{nearest(key, known)}; {there}")
 
 
 def own_settings(extra: Mapping[str, Any], usual: Defaults, channels: int) -> dict[str, Any]:

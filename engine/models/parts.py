@@ -20,7 +20,8 @@ from engine.errors import BrokenModel, UserError
 from engine.files.atomic import read_object
 from engine.files.gguf import read_weights
 from engine.files.safetensors import BadFile, Header, Tensor
-from engine.models.folders import ModelKind, folders
+from engine.models.downloads import command_for, plain
+from engine.models.folders import FOLDERS, ModelKind, folders
 from engine.models.llama_names import REORDERED, by_transformers
 from engine.models.model_files import ModelFiles
 from engine.models.name_matching import stem
@@ -141,12 +142,12 @@ class PartFiles:
         needs: Mapping[str, PartKind],
         readers: Mapping[str, str],
         header: Header,
-        own: Mapping[str, str],
+        named: Mapping[str, Path],
         diffusers: Iterable[Path] = (),
     ) -> FoundParts:
         """Return the parts of a network's file: those in it, and those that lie apart.
 
-        needs: text encoders and VAE by their parts; readers: tokenizers likewise; own: those that
+        needs: text encoders and VAE by their parts; readers: tokenizers likewise; named: those that
         the model's owner names; diffusers: folders in diffusers' layout, whose tokenizers may do.
         Raises `BadFile` for a part that there is not.
         """
@@ -156,8 +157,8 @@ class PartFiles:
             found.parts[NETWORK] = header.path
         for part, kind in needs.items():
             within = next((begin for begin, its in inside.items() if its.is_a(kind)), None)
-            if part in own:
-                found.parts[part] = self._named(part, kind, own[part])
+            if part in named:
+                found.parts[part] = named[part]
             elif within:
                 found.prefixes[part] = within
             else:
@@ -165,10 +166,8 @@ class PartFiles:
         diffusers = list(diffusers)
         for part, kind_of_words in readers.items():
             encoder = found.parts.get(part.replace(TOKENIZER, ENCODER), header.path)
-            found.parts[part] = (
-                self._named_tokenizer(part, own[part])
-                if part in own
-                else self._tokenizer(kind_of_words, encoder, diffusers)
+            found.parts[part] = named.get(part) or self._tokenizer(
+                kind_of_words, encoder, diffusers
             )
         return found
 
@@ -177,26 +176,33 @@ class PartFiles:
         needs: Mapping[str, PartKind],
         readers: Iterable[str],
         folder: Path,
-        own: Mapping[str, str],
+        named: Mapping[str, Path],
     ) -> FoundParts:
         """Return those parts of a folder in diffusers' layout that its owner names elsewhere.
 
         The others are held to what its network needs. Arguments and errors: as of `of_file`.
         """
-        found = FoundParts()
         for part, kind in needs.items():
-            if part in own:
-                found.parts[part] = self._named(part, kind, own[part])
-                continue
-            its = told(part, read_part(folder / part).tensors)
-            if its and not its.is_a(kind):
-                raise BadFile(f"{part}/ {_instead(its, kind)}")
+            if part not in named:
+                its = told(part, read_part(folder / part).tensors)
+                if its is None or not its.is_a(kind):
+                    raise BadFile(f"{part}/ {_instead(its, kind)}")
         for part in readers:
-            if part in own:
-                found.parts[part] = self._named_tokenizer(part, own[part])
-            elif not is_tokenizer(folder / part):
+            if part not in named and not is_tokenizer(folder / part):
                 raise BadFile(f"{part}/ holds no tokenizer (tokenizer.json)")
-        return found
+        return FoundParts({**named})
+
+    def named(self, own: Mapping[str, str], needs: Mapping[str, PartKind]) -> dict[str, Path]:
+        """Return the files and folders of parts that a model's owner names; raises `BadFile`.
+
+        own: their names; needs: as of `of_file`; what is not among them are tokenizers.
+        """
+        return {
+            part: self._named(part, needs[part], given)
+            if part in needs
+            else self._named_tokenizer(part, given)
+            for part, given in own.items()
+        }
 
     def _named(self, part: str, kind: PartKind, given: str) -> Path:
         try:
@@ -235,7 +241,14 @@ class PartFiles:
                 others.append((name, its))
         if fitting:
             return min(fitting)[1]
-        raise BadFile(_missing(part, kind, others, broken))
+        raise BadFile(_missing(part, kind, self._homes(part), others, broken))
+
+    def _homes(self, part: str) -> list[str]:
+        """Return the folders in which a part is looked for, the usual ones where there are none."""
+        kind = self._of(part).kind
+        there = folders(self._models_dir, kind) if self._models_dir else []
+        names = dict.fromkeys(f"{home.name}/" for home in there)
+        return [*names] or [f"{name}/" for name in FOLDERS[kind][0]]
 
     def _named_tokenizer(self, part: str, given: str) -> Path:
         if not self._models_dir or Path(given).anchor or ".." in Path(given).parts:
@@ -315,33 +328,33 @@ def _instead(found: PartKind | None, kind: PartKind) -> str:
 def _missing(
     part: str,
     kind: PartKind,
+    homes: Sequence[str],
     others: Sequence[tuple[str, PartKind]],
     broken: Sequence[tuple[str, Exception]],
 ) -> str:
     """Say which part is missing, which file it is and where that goes, and what is there instead.
 
-    others, broken: names of files, and their kinds or faults.
+    homes: the folders that were searched; others, broken: names of files, and their kinds or
+    faults.
     """
     home = "vae/" if part == VAE else "text_encoders/"
     what = f"put {kind.title}{f' ({kind.file})' if kind.file else ''} into {home}"
-    usual = _plain(stem(kind.file))
+    if command := command_for(kind.file):
+        what = f"{what}, or `{command}` fetches it"
+    usual = plain(stem(kind.file))
     for name, error in broken:
-        if usual and _plain(stem(name)).startswith(usual):
+        if usual and plain(stem(name)).startswith(usual):
             return f"its {_called(part)} {name} cannot be used: {error}; {what}"
+    missing = f"its {_called(part)} is missing from {' and '.join(homes)}"
     alike = [(name, its) for name, its in others if its.architecture == kind.architecture]
     if alike and part == VAE:
         hint = f"only its name tells it, so that must hold sd3, or name it as parts.{part}"
         what = f"{what}; {hint}" if kind.named else what
     elif alike and kind.architecture != "CLIP":  # of which models need two sizes
         name, its = alike[0]
-        what = f"{what} ({home}{name} is {its.title}, of another size)"
-    return f"its {_called(part)} is missing: {what}"
+        missing = f"{missing} ({name} is {its.title}, of another size)"
+    return f"{missing}: {what}"
 
 
 def _called(part: str) -> str:
     return "VAE" if part == VAE else "text encoder"
-
-
-def _plain(name: str) -> str:
-    """Return a file's name as letters and digits alone, without its precision."""
-    return re.sub(r"[^a-z0-9]|(?:bf|fp)(?:8|16|32).*", "", name.lower())

@@ -140,6 +140,36 @@ def test_what_a_model_lacks_is_said_in_the_list(
     assert row.endswith("dpmpp_2m karras, with a VAE that --vae names; without --shift")
 
 
+@pytest.mark.parametrize(
+    ("asked", "file", "said"),
+    [
+        ("tokenizer-qwen", "tokenizers/qwen/tokenizer.json", "tokenizer.json is here."),
+        (
+            "a/b/text_encoders/t.safetensors",
+            "text_encoders/t.safetensors",
+            "t.safetensors is here.",
+        ),
+        (
+            "a/b/split/vae/ae.safetensors",
+            "vae/ae.safetensors",
+            "ae.safetensors is here; `marble models check ae`.",
+        ),
+        ("a/b", "diffusers/a/b", "b is here; `marble models check a/b`."),
+    ],
+)
+def test_what_was_fetched_is_named_with_how_it_is_checked(
+    models: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    asked: str,
+    file: str,
+    said: str,
+) -> None:
+    monkeypatch.setattr("engine.models.hub.fetch", lambda download, folder: models / file)
+    assert main(["models", "get", asked]) == 0
+    assert capsys.readouterr().out.splitlines() == [said]
+
+
 def test_an_unknown_name_is_answered_with_the_known_ones(
     models: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

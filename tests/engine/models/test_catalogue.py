@@ -95,6 +95,16 @@ def test_a_folders_own_defaults_win(folder: Path) -> None:
         ('{"preview": 5}', "preview must hold weights, 4 rows of three numbers, and a bias"),
         ('{"preview": {"weights": [[1, 2, 3]]}}', "preview must hold weights, 4 rows"),
         ('{"preview": {"weights": [[1], [1], [1], [1]], "bias": [1]}}', "must be three numbers"),
+        ('{"variant": "turbo"}', r"loaded: marble\.json: variant is not for Stable Diffusion form"),
+        (
+            '{"parts": {"vae": "x"}}',
+            r"loaded: marble\.json: parts is not for Stable Diffusion form",
+        ),
+        (
+            '{"default": {"steps": 5}}',
+            r"loaded: marble\.json: 'default' is no key \(did you mean 'defaults'\?\); its keys "
+            r"may be defaults, detail, notes, prediction, preview, zero_snr\.$",
+        ),
         ('{"a": ' * 20_000, "marble.json is not valid JSON"),
         ("{", "marble.json is not valid JSON"),
         ("[]", "marble.json is not a JSON object"),

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,9 @@ import pytest
 
 from engine.errors import BrokenModel
 from engine.models.catalogue import Catalogue, Checkpoint
+from engine.models.downloads import command_for, find
 from engine.models.families import BY_KEY, FAMILIES
+from engine.models.part_kinds import KINDS
 from tests.flow_files import NEEDED, PREFIX, Shapes, encoder, network, prefixed, vae, write
 from tests.gguf_files import write_gguf
 
@@ -96,9 +99,12 @@ def test_the_parts_of_split_files_are_found_and_described(models: Path) -> None:
 
 # What is removed → what the sentence says.
 MISSING = {
-    "text_encoders/qwen_3_4b.safetensors": "its text encoder is missing: put Qwen3-4B "
-    r"\(qwen_3_4b\.safetensors\) into text_encoders/\.$",
-    "vae/ae.safetensors": r"its VAE is missing: put FLUX\.1's VAE \(ae\.safetensors\) into vae/\.$",
+    "text_encoders/qwen_3_4b.safetensors": "its text encoder is missing from text_encoders/: put "
+    r"Qwen3-4B \(qwen_3_4b\.safetensors\) into text_encoders/, or `marble models get Comfy-Org/"
+    r"flux2-klein-4B/split_files/text_encoders/qwen_3_4b\.safetensors` fetches it\.$",
+    "vae/ae.safetensors": r"its VAE is missing from vae/: put FLUX\.1's VAE \(ae\.safetensors\) "
+    "into vae/, or `marble models get Comfy-Org/z_image_turbo/split_files/vae/ae.safetensors` "
+    r"fetches it\.$",
     "tokenizers/qwen/tokenizer.json": "the tokenizer of Qwen is missing: `marble models get "
     "tokenizer-qwen` fetches it, or put its tokenizer.json into tokenizers/qwen/",
 }
@@ -111,6 +117,34 @@ def test_a_part_that_is_missing_is_named_with_where_it_goes(models: Path, file: 
         Catalogue(models).get("z_image_turbo_bf16")
 
 
+def test_every_folder_that_was_searched_is_named(models: Path) -> None:
+    for folder in ("vae", "text_encoders"):
+        shutil.rmtree(models / folder)
+    said = "its text encoder is missing from text_encoders/ and clip/: put CLIP-L "
+    with pytest.raises(BrokenModel, match=said):
+        Catalogue(models).get("flux1-dev")
+    (models / "clip").mkdir()
+    with pytest.raises(BrokenModel, match="its text encoder is missing from clip/: put CLIP-L"):
+        Catalogue(models).get("flux1-dev")
+    (models / "models" / "clip").mkdir(parents=True)
+    (models / "extra").mkdir()
+    (models / "extra_model_paths.yaml").write_text("mine:\n  clip: extra\n")
+    with pytest.raises(BrokenModel, match="its text encoder is missing from clip/ and extra/: put"):
+        Catalogue(models).get("flux1-dev")
+
+
+def test_what_fetches_a_part_is_a_command_that_there_is() -> None:
+    commands = {key: command_for(kind.file) for key, kind in KINDS.items() if kind.file}
+    there = {key: command for key, command in commands.items() if command}
+    assert {"clip_l", "clip_g", "t5xxl", "qwen3_4b", "flux", "flux2", "qwen_image"} <= there.keys()
+    for key, command in there.items():
+        download = find(command.removeprefix("marble models get "))
+        assert download.home == (
+            "vae" if key in ("flux", "flux2", "qwen_image") else "text_encoders"
+        )
+    assert [part.name for part in find(there["t5xxl"].split()[-1]).parts] == ["tokenizer-t5"]
+
+
 def test_an_encoder_of_another_size_is_named(models: Path) -> None:
     (models / "text_encoders" / "qwen_3_4b.safetensors").unlink()
     large = {
@@ -118,7 +152,7 @@ def test_an_encoder_of_another_size_is_named(models: Path) -> None:
         for name, shape in encoder("qwen3_4b").items()
     }
     write(models / "text_encoders" / "qwen_3_8b.safetensors", large)
-    said = r"put Qwen3-4B .* \(text_encoders/qwen_3_8b is Qwen3-8B, of another size\)"
+    said = r"text_encoders/ \(qwen_3_8b is Qwen3-8B, of another size\): put Qwen3-4B "
     with pytest.raises(BrokenModel, match=said):
         Catalogue(models).get("z_image_turbo_bf16")
     own(models, parts={"text_encoder": "qwen_3_8b"})
@@ -186,12 +220,19 @@ def test_an_owner_names_parts_and_the_variant(models: Path) -> None:
     ("settings", "said"),
     [
         ({"variant": "dev"}, "variant must be one of turbo, base"),
-        ({"variant": 5}, "marble.json: variant must be a name"),
-        ({"parts": 5}, "marble.json: parts must be an object of files"),
+        ({"variant": 5}, "variant must be a name"),
+        ({"parts": 5}, "parts must be an object of files"),
         (
             {"parts": {"text_encoder_2": "x"}},
-            "marble.json: parts may name text_encoder, tokenizer, vae, not text_encoder_2",
+            "parts may name text_encoder, tokenizer, vae, not text_encoder_2",
         ),
+        (
+            {"partz": {}},
+            r"'partz' is no key \(did you mean 'parts'\?\); its keys may be defaults, detail, "
+            r"notes, parts, preview, variant\.$",
+        ),
+        ({"prediction": "epsilon"}, "prediction is not for Z-Image models; its keys may be"),
+        ({"zero_snr": True}, "zero_snr is not for Z-Image models; its keys may be"),
         ({"parts": {"vae": "none"}}, "parts.vae: There is no VAE 'none'"),
         ({"parts": {"text_encoder": "clip_l"}}, "clip_l is CLIP-L, where Qwen3-4B is needed"),
         ({"parts": {"tokenizer": "vae"}}, "parts.tokenizer: vae is no folder with a tokenizer"),
@@ -202,7 +243,7 @@ def test_what_an_owner_wrote_wrongly_is_named(
     models: Path, settings: Mapping[str, object], said: str
 ) -> None:
     own(models, **settings)
-    with pytest.raises(BrokenModel, match=said):
+    with pytest.raises(BrokenModel, match=f"loaded: z_image_turbo_bf16.marble.json: .*{said}"):
         Catalogue(models).get("z_image_turbo_bf16")
 
 
@@ -442,6 +483,17 @@ def test_an_owner_names_parts_of_a_folder(models: Path) -> None:
     ):
         (root / "marble.json").write_text(json.dumps({"parts": {part: given}}))
         with pytest.raises(BrokenModel, match=said):
+            Catalogue(models).get("z")
+
+
+def test_what_is_missing_from_a_folder_does_not_hide_what_its_owner_wrote(models: Path) -> None:
+    root = folder(models / "diffusers" / "z", network("zimage"), _class_name="ZImagePipeline")
+    (root / "tokenizer" / "tokenizer.json").unlink()
+    with pytest.raises(BrokenModel, match="loaded: tokenizer/ holds no tokenizer"):
+        Catalogue(models).get("z")
+    for text in ({"parts": {"vae": "none"}}, {"variant": "none"}, {"steps": 4}):
+        (root / "marble.json").write_text(json.dumps(text))
+        with pytest.raises(BrokenModel, match=r"loaded: marble\.json: "):
             Catalogue(models).get("z")
 
 
