@@ -82,6 +82,8 @@ ENGLISH: Final[Mapping[str, str]] = {
     "{style} does not want to show.",
     "size_rounded": "The model {model!r} draws {size} instead of {asked} pixels: its sides are "
     "multiples of {multiple}.",
+    "side_too_long": "The model {model!r} draws at most {most} pixels a side at once, not {given}; "
+    "choose a smaller size.",
     "not_edited": "The model {model!r} does not edit by words, so it draws anew from the picture, "
     "at strength {strength}.",
     "too_many_references": "The model {model!r} takes at most {most} {most:picture|pictures} to "

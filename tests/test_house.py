@@ -56,7 +56,7 @@ ARROWS = {
     "engine.families": (
         "denoise text_encode decode pictures loading models recipe device files errors"
     ),
-    "engine.denoise": "text_encode decode pictures loading models recipe device errors",
+    "engine.denoise": "text_encode decode pictures loading models recipe device errors sentences",
     "engine.text_encode": "pictures loading models recipe device files errors sentences",
     "engine.finish": "decode pictures loading models device events errors sentences",
     "engine.decode": "pictures loading models device files errors sentences",

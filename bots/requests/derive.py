@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
@@ -120,18 +121,21 @@ def enlarged(
     by: str,
     strength: float | None,
     native: tuple[int, int],
+    longest: int | None = None,
 ) -> Recipe:
     """Return a recipe that makes a picture larger, and with a strength draws detail into it.
 
-    native: the size that the model was made for. What is far larger is drawn in tiles of about
-    that size: whole, attention would take memory by the square of the pixels, and see things that
-    it was not trained on.
+    native: the size that the model was made for; longest: pixels of a side that it sees at once.
+    What is longer, or far larger than the native size, is drawn in tiles of about that size: whole,
+    attention would take memory by the square of the pixels, and see things that it was not trained
+    on.
     """
     start = _from(recipe, picture)
     width, height = _whole(picture.width), _whole(picture.height)
     upscale = Upscale(factor=factor, by=by, strength=strength)
     large = upscale.size(width, height)
-    if strength is not None and large[0] * large[1] > TILED * native[0] * native[1]:
+    too_long = longest is not None and max(large) > longest
+    if strength is not None and (too_long or math.prod(large) > TILED * math.prod(native)):
         upscale = replace(upscale, tile=max(native))
     return replace(start, width=width, height=height, strength=None, upscale=upscale)
 

@@ -205,6 +205,7 @@ class Studio:
                 by=by,
                 strength=model.second_pass_strength if strength == "usual" else strength,
                 native=(model.defaults.width, model.defaults.height),
+                longest=model.family.longest,
             )
 
         return await self._derive(name, asker, enlarged)

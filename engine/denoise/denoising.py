@@ -24,8 +24,10 @@ from engine.denoise.multidiffusion import in_tiles
 from engine.denoise.noise import start_noise
 from engine.denoise.samplers import SAMPLERS, NoiseSource, Request, Sampling, advance
 from engine.denoise.schedules import sigmas_for
+from engine.errors import UserError
 from engine.loading.model import Conditioning, Model
 from engine.recipe.recipe import Recipe
+from engine.sentences import Sentence
 from engine.text_encode.conditioning import stack
 
 Shape = tuple[int, int, int]  # one latent's: C, h, w
@@ -99,6 +101,7 @@ class Denoising:
         ]
         whole = shape_of(model, inputs.width, inputs.height)
         tile = inputs.tile or max(whole)
+        _check_length(model, min(max(whole[1:]), tile))
         self.context_rule = model.context_rule(min(whole[2], tile), min(whole[1], tile))
         self.lengths = tuple(text.tokens for text in texts)
         together = self.context_rule.share_a_call(self.lengths)
@@ -178,6 +181,14 @@ def shape_of(model: Model, width: int, height: int) -> Shape:
     """Return the shape of the latents that cover a picture of that size in pixels."""
     down, across = (-(-side // model.latent_scale) for side in (height, width))
     return model.latent_channels, down, across
+
+
+def _check_length(model: Model, side: int) -> None:
+    """Raise `UserError` for more latents of a side than the network sees at once."""
+    if model.longest is not None and side > model.longest:
+        most, given = (f"{latents * model.latent_scale:,}" for latents in (model.longest, side))
+        name = model.checkpoint.name
+        raise UserError(Sentence("side_too_long", model=name, most=most, given=given))
 
 
 def _sampling(

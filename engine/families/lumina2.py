@@ -34,7 +34,9 @@ from engine.text_encode.conditioning import PaddedPrompts
 SHIFT: Final = 6.0
 PATCH: Final = 2  # latents on each side of a token
 THETA: Final = 10_000
-LENGTHS: Final = (4096, 512, 512)  # positions of text, rows and columns that there are
+# Positions of text, rows and columns that there are: 1,024 tokens are 16,384 pixels, the longest
+# side of an enlarged picture.
+LENGTHS: Final = (4096, 1024, 1024)
 
 # The modules of a block by the makers' names, and diffusers'; queries have three times as many
 # heads as keys and values.

@@ -144,6 +144,11 @@ class Sd3(FlowModel):
         return FlowModel.lora_names(self, part, modules)
 
     @property
+    def longest(self) -> int:
+        """Return how many latents of a side its table of positions has."""
+        return int(self.network.config.pos_embed_max_size) * PATCH
+
+    @property
     def preview_map(self) -> Tensor | None:
         """Return a linear map from latents and a constant to RGB in −1…1, [17, 3]."""
         return torch.tensor(PREVIEW)

@@ -131,6 +131,11 @@ class Model(ABC):
         """Return how many pixels one latent spans on each side."""
         return int(2 ** (len(self.vae.config.block_out_channels) - 1))
 
+    @property
+    def longest(self) -> int | None:
+        """Return how many latents of a side the network sees at once; None: any number."""
+        return None
+
     def from_vae(self, mean: Tensor) -> Tensor:
         """Return latents, [1, C, h, w] fp32, of the mean that the VAE encodes to."""
         config = self.vae.config

@@ -41,7 +41,8 @@ class Family:
     the U-Net (None: any); `last_layer` is which layer of the text encoders is read, from the end;
     `tiny_vae` is what the tiny VAE for its latents is called, as ComfyUI does. `lacks` are the
     fields of a recipe that they do not have; `multiple` is what both sides of a picture must be a
-    multiple of, in pixels; `references` is how many pictures they can edit by words (0: none);
+    multiple of, in pixels; `longest` is how many pixels of a side their network sees at once (None:
+    any); `references` is how many pictures they can edit by words (0: none);
     `module` loads them, of `engine.families`, and where it `loads_apart` in a thread beside others'
     calls; `channels` are those of their latents; `parts` are
     what a network alone needs beside it: its part in a diffusers folder, and its kind
@@ -60,6 +61,7 @@ class Family:
     sampling: Sampling = Sampling()
     lacks: frozenset[str] = frozenset(("shift",))
     multiple: int = 8
+    longest: int | None = None
     references: int = 0
     module: str = "stable_diffusion"
     loads_apart: bool = False
@@ -107,6 +109,7 @@ def _flow(
     *,
     loadable: bool,
     channels: int = 16,
+    longest: int | None = None,
     system_prompt: str = "",
     **parts: str,
 ) -> Family:
@@ -120,6 +123,7 @@ def _flow(
         channels=channels,
         lacks=frozenset(("clip_skip", "controls")),
         multiple=16,
+        longest=longest,
         loads_apart=True,
         parts=tuple(parts.items()),
         system_prompt=system_prompt,
@@ -168,6 +172,7 @@ FAMILIES: Final = (
         "StableDiffusion3",
         "sd3",
         loadable=True,
+        longest=3072,  # of its table of positions; that of 3.5 Medium is larger
         text_encoder="clip_l",
         text_encoder_2="clip_g",
         text_encoder_3="t5xxl",

@@ -71,6 +71,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "fixed_kept": "模型 {model!r} 的“{option}”只能是 {value}，已代替 {given}。",
     "style_left_out": "模型 {model!r} 没有“{option}”这一选项，已略去风格 {style} 中的这部分。",
     "size_rounded": "模型 {model!r} 画 {size} 而不是 {asked} 像素：每边须为 {multiple} 的倍数。",
+    "side_too_long": "模型 {model!r} 每边一次最多 {most} 像素，而不是 {given}；请换小一点的尺寸。",
     "not_edited": "模型 {model!r} 不能按文字编辑图片，因此以这张图为起始图重画，强度 {strength}。",
     "too_many_references": "模型 {model!r} 最多编辑 {most} 张图，而不是 {given} 张。",
     "edit_takes_no": "模型 {model!r} 按文字编辑图片，不用起始图：请去掉 {called}。",

@@ -86,6 +86,23 @@ def test_what_is_far_larger_than_the_model_knows_is_drawn_in_tiles(
     assert recipe.upscale.tile == tile
 
 
+@pytest.mark.parametrize(("longest", "tile"), [(192, None), (191, 64), (None, None)])
+def test_what_is_longer_than_the_model_sees_at_once_is_drawn_in_tiles(
+    longest: int | None, tile: int | None
+) -> None:
+    recipe = derive.enlarged(
+        make_recipe(),
+        kept(0, 96, 64),
+        factor=2,
+        by="lanczos",
+        strength=0.3,
+        native=(64, 128),
+        longest=longest,
+    )
+    assert recipe.upscale is not None
+    assert recipe.upscale.tile == (tile and 128)
+
+
 def test_an_upscale_beyond_the_limit_of_pixels_is_refused() -> None:
     with pytest.raises(OptionError, match="within 16 megapixels"):
         derive.enlarged(

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from engine.denoise.denoising import evaluate
-from engine.errors import PromptError
+from engine.errors import PromptError, UserError
 from engine.events import Progress
 from engine.families import flux, qwen_image
 from engine.families.registry import load
@@ -220,6 +220,16 @@ def test_a_second_pass_may_have_sides_of_half_a_token(model: Model) -> None:
 def test_a_second_pass_may_be_drawn_in_tiles(model: Model) -> None:
     one = recipe(upscale=Upscale(factor=2.0, strength=0.5, tile=64))
     assert Image.open(BytesIO(pngs(run(make_pipeline(model), one))[0])).size == (128, 128)
+
+
+def test_a_side_beyond_its_positions_is_one_sentence_and_drawn_in_tiles(model: Model) -> None:
+    if model.longest is None:
+        pytest.skip("it has positions for any side")
+    side = (model.longest + 2) * model.latent_scale
+    with pytest.raises(UserError, match=f"{side - 16} pixels a side at once, not {side};"):
+        run(make_pipeline(model), recipe(width=side))
+    one = recipe(width=side // 2, upscale=Upscale(factor=2.0, strength=0.5, tile=64))
+    assert Image.open(BytesIO(pngs(run(make_pipeline(model), one))[0])).size == (side, 128)
 
 
 def test_progress_has_previews(model: Model) -> None:
