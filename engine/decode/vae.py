@@ -22,7 +22,7 @@ from engine.sentences import Sentence
 
 PREVIEW_SIDE: Final = 256  # pixels, the longer side at most
 CHEAP: Final = 0.2  # seconds of a preview by a tiny VAE, at most
-MOST: Final = 128 * 128  # latents of such a preview; it needs memory beside the U-Net's
+MOST: Final = 128 * 128  # latents of such a preview; it needs memory beside the network's
 SIDES: Final = (8, 16, 32, 64)  # latents, at which its cost is measured
 LONG_ENOUGH: Final = 0.01  # seconds; a shorter time is mostly launching kernels
 

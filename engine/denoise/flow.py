@@ -6,7 +6,6 @@ al. (2022), arXiv:2209.03003.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -81,9 +80,3 @@ def flux2_mu(tokens: int, steps: int) -> float:
     few = 8.73809524e-05 * tokens + 1.89833333  # for 10 steps
     slope = (many - few) / 190
     return slope * steps + many - 200 * slope
-
-
-def flux2_sigmas(tokens: int, steps: int) -> Tensor:
-    """Return the sigmas of FLUX.2's own schedule, [steps + 1] fp32, from 1 to 0."""
-    t = torch.linspace(1, 0, steps + 1, dtype=torch.float64)
-    return FlowSchedule(shift=math.exp(flux2_mu(tokens, steps))).sigma(t)

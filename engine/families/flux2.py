@@ -135,7 +135,7 @@ class Flux2(FlowModel):
 
         For that the table has a multiple of so many entries.
         """
-        mu = flux2_mu(width * height // PIXELS, steps)
+        mu = flux2_mu(round(width * height / PIXELS), steps)
         return FlowSchedule(shift=math.exp(mu), entries=steps * -(-ENTRIES // steps))
 
     @property

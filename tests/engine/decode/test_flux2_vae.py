@@ -8,12 +8,15 @@ from typing import Any, Final
 import pytest
 import torch
 from diffusers.models.autoencoders.autoencoder_kl_flux2 import AutoencoderKLFlux2
+from diffusers.models.resnet import ResnetBlock2D
 from diffusers.pipelines.flux2.pipeline_flux2 import Flux2Pipeline
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, pixel_shuffle
 
 from engine.decode import flux2_vae
+from engine.decode.tiled_vae import decode_in_tiles, encode_in_tiles
+from engine.decode.vae import decode_whole
 from engine.files.safetensors import BadFile
 from tests.conftest import SHARED_FLOW
 from tests.engine.families import small
@@ -75,6 +78,30 @@ def test_pictures_become_latents_and_latents_pictures_as_in_diffusers(
     scaled = pipeline._unpatchify_latents(latents * (variance + 1e-4).sqrt() + mean)
     again = vae.decode(flux2_vae.to_vae(vae, latents), return_dict=False)[0]
     assert (again - its.decode(scaled, return_dict=False)[0]).abs().max() <= 1e-5
+
+
+@torch.inference_mode()
+def test_in_tiles_it_decodes_and_encodes_as_in_one_piece() -> None:
+    vae, draw = small_vae(), torch.Generator().manual_seed(2)
+    for block in vae.modules():
+        if isinstance(block, ResnetBlock2D):  # adds little to its input, as trained ones
+            block.conv2.weight *= 0.1
+            block.conv2.bias *= 0.1
+    latents = flux2_vae.to_vae(vae, torch.randn((1, 128, 16, 24), generator=draw))
+    whole = decode_whole(vae, latents)
+    found = decode_in_tiles(vae, latents, tile=24, overlap=16)
+    assert found.shape == whole.shape == (1, 3, 256, 384)
+    error = (found - whole).abs()
+    vae.tile_latent_min_size, vae.tile_sample_min_size = 24, 192
+    usual = (vae.tiled_decode(latents).sample - whole).abs()
+    assert error.mean() < 0.03 * whole.std()
+    assert error.mean() < usual.mean() / 2
+    assert (decode_in_tiles(vae, latents, tile=48, overlap=8) - whole).abs().max() < 1e-4  # one
+    pictures = torch.randn((1, 3, 256, 384), generator=draw).clamp(-1, 1)
+    mean = vae.encode(pictures, return_dict=False)[0].mode()
+    shrunk = encode_in_tiles(vae, pictures, tile=24, overlap=16)
+    assert shrunk.shape == mean.shape
+    assert (shrunk - mean).abs().mean() < 0.03 * mean.std()
 
 
 def test_the_file_of_the_makers_is_the_form_that_is_read() -> None:

@@ -1,5 +1,7 @@
 """FLUX.2's network, held to ComfyUI's by a small one with random weights."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,12 +9,16 @@ import torch
 from diffusers.pipelines.flux2.pipeline_flux2 import Flux2Pipeline
 from torch import Tensor
 
+from engine.denoise.schedules import sigmas_for
 from engine.families import flux2
+from engine.families.registry import load
 from engine.files.safetensors import BadFile
 from engine.loading.makers_names import PREFIX
 from engine.loading.modules import Target
+from tests.conftest import SHARED_FLOW
 from tests.engine.families import small
 from tests.engine.families.small import told
+from tests.flow_models import described, make_klein
 
 pytestmark = small.needs_networks
 
@@ -62,6 +68,21 @@ def test_rows_never_change_each_other() -> None:
     assert torch.equal(pair, turned.flip(0))
     others = {key: torch.cat([each[:1], 0.5 * each[1:]]) for key, each in case.items()}
     assert torch.equal(predict(network, others)[0], pair[0])
+
+
+def test_simple_spaces_its_steps_as_its_makers_do(tmp_path: Path) -> None:
+    """Its table has an entry at each step, so that `simple` skips between none."""
+    model = load(described(make_klein(tmp_path / "it"), "flux2"), torch.device("cpu"))
+    tables = json.loads((SHARED_FLOW / "flow_sigmas.json").read_text())
+    for known in tables["nodes"]["Flux2Scheduler"]:
+        steps = known["steps"]
+        schedule = model.noise(known["width"], known["height"], steps)
+        found = sigmas_for("euler", "simple", steps, noise_schedule=schedule)
+        assert torch.equal(
+            found, schedule.sigma(torch.linspace(1, 0, steps + 1, dtype=torch.float64))
+        )
+        # To the rounding of fp32, in which the makers compute.
+        assert (found - torch.tensor(known["sigmas"])).abs().max() <= 2**-23
 
 
 def test_positions_are_those_of_diffusers() -> None:

@@ -106,3 +106,23 @@ def test_weights_scale_the_difference_to_the_empty_prompt() -> None:
         difference = (weighted - plain - 0.5 * (plain - nothing))[0, 1]
         assert difference.abs().max() < 1e-5
         assert torch.equal(weighted[0, 0], plain[0, 0])
+
+
+@torch.inference_mode()
+def test_masked_words_are_weighted_and_do_not_see_the_padding_behind_them() -> None:
+    made = t5.encoder_of(weights())
+    its = T5Encoder(tokenizer(), made, device=torch.device("cpu"), ends=False, masked=True)
+    plain, weighted = its.encode("cat dog"), its.encode("cat (dog:1.5)")
+    ids = torch.tensor([[4, 5, 1, 0]])  # as Chroma's makers have it, with one token of padding
+    assert [token for token, _ in its.tokens("cat (dog:1.5)")] == ids[0].tolist()
+    assert torch.equal(plain, t5.hidden_state(made, ids, ids != 0))
+    assert (plain - t5.hidden_state(made, ids))[0, :3].abs().max() > 1e-3
+    nothing = t5.hidden_state(made, torch.zeros_like(ids))
+    difference = (weighted - plain - 0.5 * (plain - nothing))[0, 1]
+    assert difference.abs().max() < 1e-5
+    for row in (0, 2, 3):  # of weight 1
+        assert torch.equal(weighted[0, row], plain[0, row])
+    padded = T5Encoder(
+        tokenizer(), made, device=torch.device("cpu"), least=9, ends=False, masked=True
+    )
+    assert (padded.encode("cat dog")[0, :3] - plain[0, :3]).abs().max() < 1e-5
