@@ -12,6 +12,7 @@ from diffusers.models.autoencoders.autoencoder_kl_qwenimage import AutoencoderKL
 from diffusers.models.transformers.transformer_chroma import ChromaTransformer2DModel
 from diffusers.models.transformers.transformer_flux import FluxTransformer2DModel
 from diffusers.models.transformers.transformer_flux2 import Flux2Transformer2DModel
+from diffusers.models.transformers.transformer_krea2 import Krea2Transformer2DModel
 from diffusers.models.transformers.transformer_lumina2 import Lumina2Transformer2DModel
 from diffusers.models.transformers.transformer_qwenimage import QwenImageTransformer2DModel
 from diffusers.models.transformers.transformer_sd3 import SD3Transformer2DModel
@@ -33,6 +34,8 @@ from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import Qwen2_5_VLCo
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLForConditionalGeneration
 from transformers.models.qwen3.configuration_qwen3 import Qwen3Config
 from transformers.models.qwen3.modeling_qwen3 import Qwen3ForCausalLM, Qwen3Model
+from transformers.models.qwen3_vl.configuration_qwen3_vl import Qwen3VLConfig
+from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLModel
 from transformers.models.t5.configuration_t5 import T5Config
 from transformers.models.t5.modeling_t5 import T5EncoderModel
 from transformers.models.t5.tokenization_t5 import T5Tokenizer
@@ -123,6 +126,36 @@ def make_lumina2(folder: Path, seed: int = 0) -> Path:
         }
     gemma_tokenizer().save_pretrained(folder / "tokenizer")
     return write_folder(folder, "Lumina2Pipeline", parts, tokenizer="GemmaTokenizer")
+
+
+def make_krea2(folder: Path, seed: int = 0) -> Path:
+    """Write a small Krea 2 with random weights; return its folder."""
+    write_qwen_tokenizer(folder / "tokenizer", (*SPECIAL, *SEEING))
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = Krea2Transformer2DModel(
+            num_layers=2,
+            attention_head_dim=32,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            intermediate_size=96,
+            timestep_embed_dim=32,
+            text_hidden_dim=32,
+            text_num_attention_heads=2,
+            text_num_key_value_heads=2,
+            text_intermediate_size=48,
+            num_layerwise_text_blocks=1,
+            num_refiner_text_blocks=1,
+            axes_dims_rope=(8, 12, 12),
+        )
+        for parameter in network.parameters():
+            torch.nn.init.normal_(parameter, std=0.1)
+        parts = {
+            "transformer": network,
+            "vae": AutoencoderKLQwenImage(base_dim=8),
+            "text_encoder": qwen3_vl(32, len(bytes_tokenizer((*SPECIAL, *SEEING)).get_vocab())),
+        }
+    return write_folder(folder, "Krea2Pipeline", parts, tokenizer="Qwen2Tokenizer")
 
 
 def make_flux(
@@ -415,6 +448,39 @@ def qwen_vl(vocabulary: int) -> Qwen2_5_VLForConditionalGeneration:
     for parameter in made.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     return made
+
+
+def qwen3_vl(width: int, vocabulary: int) -> Qwen3VLModel:
+    """Return a small Qwen3-VL of that width, with as many layers as the true one of 4B."""
+    return Qwen3VLModel(
+        Qwen3VLConfig(
+            text_config={
+                "vocab_size": vocabulary,
+                "hidden_size": width,
+                "intermediate_size": 2 * width,
+                "num_hidden_layers": 36,
+                "num_attention_heads": 4,
+                "num_key_value_heads": 2,
+                "head_dim": 16,
+                "initializer_range": 1.0,  # so that words count
+                "rope_parameters": {
+                    "rope_type": "default",
+                    "rope_theta": 5_000_000.0,
+                    "mrope_section": [4, 2, 2],
+                    "mrope_interleaved": True,
+                },
+            },
+            vision_config={
+                "depth": 1,
+                "hidden_size": 16,
+                "intermediate_size": 16,
+                "num_heads": 1,
+                "out_hidden_size": width,
+                "num_position_embeddings": 16,
+                "deepstack_visual_indexes": [0],
+            },
+        )
+    )
 
 
 def mistral3(width: int) -> Mistral3ForConditionalGeneration:

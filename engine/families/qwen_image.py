@@ -60,7 +60,33 @@ CONFIG: Final = "config.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class QwenImage(FlowModel):
+class QwenVaeModel(FlowModel):
+    """A loaded model on latents of Qwen-Image's VAE."""
+
+    def from_vae(self, mean: Tensor) -> Tensor:
+        """Return latents, [1, 16, h, w] fp32, of the mean that the VAE encodes to."""
+        return qwen_vae.from_vae(self.vae, mean)
+
+    def to_vae(self, latents: Tensor) -> Tensor:
+        """Return what the VAE decodes of latents [1, 16, h, w], in their dtype."""
+        return qwen_vae.to_vae(self.vae, latents)
+
+    def read_vae(self, name: str, path: Path) -> Any:
+        """Read another VAE of its form, fp32 on the CPU, or raise `BrokenModel`."""
+        return qwen_vae.read_vae(name, path)
+
+    @property
+    def preview_map(self) -> Tensor | None:
+        """Return a linear map from latents and a constant to RGB in −1…1, [17, 3]."""
+        return torch.tensor(PREVIEW)
+
+    def noise(self, width: int, height: int, steps: int) -> FlowSchedule:
+        """Return its noise levels, the same for all sizes: ComfyUI's."""
+        return FlowSchedule(shift=math.exp(MU), entries=ENTRIES)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QwenImage(QwenVaeModel):
     """A loaded model of this family."""
 
     names: ClassVar[Names] = NAMES
@@ -84,31 +110,10 @@ class QwenImage(FlowModel):
             "tokenizers": {"tokenizer": tokenizer},
         }
 
-    def from_vae(self, mean: Tensor) -> Tensor:
-        """Return latents, [1, 16, h, w] fp32, of the mean that the VAE encodes to."""
-        return qwen_vae.from_vae(self.vae, mean)
-
-    def to_vae(self, latents: Tensor) -> Tensor:
-        """Return what the VAE decodes of latents [1, 16, h, w], in their dtype."""
-        return qwen_vae.to_vae(self.vae, latents)
-
-    def read_vae(self, name: str, path: Path) -> Any:
-        """Read another VAE of its form, fp32 on the CPU, or raise `BrokenModel`."""
-        return qwen_vae.read_vae(name, path)
-
-    @property
-    def preview_map(self) -> Tensor | None:
-        """Return a linear map from latents and a constant to RGB in −1…1, [17, 3]."""
-        return torch.tensor(PREVIEW)
-
     @property
     def reference_sizes(self) -> ReferenceSizes | None:
         """Return at which sizes models for edits take reference pictures."""
         return QWEN_EDIT if self.checkpoint.references else None
-
-    def noise(self, width: int, height: int, steps: int) -> FlowSchedule:
-        """Return its noise levels, the same for all sizes: ComfyUI's."""
-        return FlowSchedule(shift=math.exp(MU), entries=ENTRIES)
 
     @property
     def special_tokens(self) -> frozenset[str]:

@@ -135,6 +135,7 @@ KLEIN_ARCHIVE: Final = "Comfy-Org/flux2-klein-4B"
 LUMINA_ARCHIVE: Final = "Comfy-Org/Lumina_Image_2.0_Repackaged"
 QWEN_ARCHIVE: Final = "Comfy-Org/Qwen-Image_ComfyUI"
 EDIT_ARCHIVE: Final = "Comfy-Org/Qwen-Image-Edit_ComfyUI"
+KREA_ARCHIVE: Final = "Comfy-Org/Krea-2"
 FLUX_ENCODERS: Final = "comfyanonymous/flux_text_encoders"
 SD3_ENCODERS: Final = "Comfy-Org/stable-diffusion-3.5-fp8"
 QWEN_TOKENIZER: Final = _tokenizer(
@@ -160,9 +161,10 @@ T5_XXL: Final = _part(FLUX_ENCODERS, "t5xxl_fp16.safetensors", ENCODERS, T5_TOKE
 CLIP_L: Final = _part(FLUX_ENCODERS, "clip_l.safetensors", ENCODERS)
 CLIP_G: Final = _part(SD3_ENCODERS, "text_encoders/clip_g.safetensors", ENCODERS)
 FLUX_VAE: Final = _part(Z_ARCHIVE, "split_files/vae/ae.safetensors", "vae")
+QWEN_VAE: Final = _part(QWEN_ARCHIVE, "split_files/vae/qwen_image_vae.safetensors", "vae")
 QWEN_PARTS: Final = (
     _encoder(QWEN_ARCHIVE, "qwen_2.5_vl_7b_fp8_scaled.safetensors", QWEN_TOKENIZER),
-    _part(QWEN_ARCHIVE, "split_files/vae/qwen_image_vae.safetensors", "vae"),
+    QWEN_VAE,
 )
 
 # Small to large; each is one file in half precision, from its makers or ComfyUI's own archive, with
@@ -235,6 +237,24 @@ DOWNLOADS: Final = (
         memory=16,
         family="z",
         parts=(_encoder(Z_ARCHIVE, "qwen_3_4b.safetensors", QWEN_TOKENIZER), FLUX_VAE),
+    ),
+    _network(
+        "krea2-turbo",
+        KREA_ARCHIVE,
+        "diffusion_models/krea2_turbo_fp8_scaled.safetensors",
+        "Krea 2 Turbo in fp8: eight steps, 22 GB",
+        memory=16,
+        family="krea2",
+        parts=(
+            _part(
+                KREA_ARCHIVE,
+                "text_encoders/qwen3vl_4b_bf16.safetensors",
+                ENCODERS,
+                QWEN_TOKENIZER,
+            ),
+            QWEN_VAE,
+        ),
+        licence="Krea 2 Community",
     ),
     Download(
         name="flux1-schnell",

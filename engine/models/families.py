@@ -237,7 +237,7 @@ FAMILIES: Final = (
         "Krea 2",
         "Krea2",
         "krea2",
-        loadable=False,
+        loadable=True,
         text_encoder="qwen3vl_4b",
         vae="qwen_image",
     ),

@@ -150,10 +150,11 @@ VAES: Final = (
 # many states are joined there; by family and part.
 TEXT_IN: Final = ("txt_in.weight", "context_embedder.weight")
 POOLED_IN: Final = ("vector_in.in_layer.weight", "text_embedder.linear_1.weight")
+CAPTIONS_IN: Final = ("cap_embedder.0.weight", "caption_embedder.0.weight")
 LAYERS_IN: Final = ("layerwise_blocks.0.prenorm.scale", "layerwise_blocks.0.norm1.weight")
 READS: Final[Mapping[tuple[str, str], tuple[tuple[str, ...], int, int]]] = {
-    ("z", "text_encoder"): (("cap_embedder.0.weight",), 0, 1),
-    ("lumina2", "text_encoder"): (("cap_embedder.0.weight",), 0, 1),
+    ("z", "text_encoder"): (CAPTIONS_IN, 0, 1),
+    ("lumina2", "text_encoder"): (CAPTIONS_IN, 0, 1),
     ("flux", "text_encoder"): (POOLED_IN, 1, 1),
     ("flux", "text_encoder_2"): (TEXT_IN, 1, 1),
     ("flux2", "text_encoder"): (TEXT_IN, 1, 3),

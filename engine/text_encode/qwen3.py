@@ -1,7 +1,10 @@
-"""Qwen3 as a text encoder: Yang et al. (2025), arXiv:2505.09388."""
+"""Qwen3 as a text encoder, Yang et al. (2025), arXiv:2505.09388, and Qwen3-VL, Bai et al. (2025),
+arXiv:2511.21631, which reads words alike: of what sees nothing is needed.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -12,17 +15,20 @@ from transformers.models.qwen3.modeling_qwen3 import Qwen3Model
 from engine.loading.modules import IN_PLACE, Target
 from engine.text_encode.language_model import made, rotary, shapes_of
 
-PREFIX: Final = "model."
+PREFIX: Final = re.compile(r"^(model\.)?(language_model\.)?")
+UNUSED: Final = re.compile(r"(model\.)?visual\.|lm_head\.")  # what sees, and chooses the next word
 THETA: Final = 1_000_000.0
+VL_THETA: Final = 5_000_000.0  # of Qwen3-VL
 
 
-def encoder_of(tensors: Mapping[str, Tensor], target: Target = IN_PLACE) -> Any:
+def encoder_of(
+    tensors: Mapping[str, Tensor], target: Target = IN_PLACE, *, theta: float = THETA
+) -> Any:
     """Return the encoder of a file's tensors, in their memory; raises `BadFile`."""
-    names = {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}
-    names.pop("lm_head.weight", None)  # what would choose the next word
+    names = {PREFIX.sub("", name): each for name, each in tensors.items() if not UNUSED.match(name)}
     config = Qwen3Config(
         **shapes_of(names, "Qwen3"),
-        **rotary(THETA),
+        **rotary(theta),
         max_position_embeddings=40_960,
         rms_norm_eps=1e-6,
         tie_word_embeddings=True,

@@ -25,6 +25,7 @@ from diffusers.pipelines.flux.pipeline_flux_kontext import FluxKontextPipeline
 from diffusers.pipelines.flux2.pipeline_flux2 import Flux2Pipeline
 from diffusers.pipelines.flux2.pipeline_flux2_klein import Flux2KleinPipeline
 from diffusers.pipelines.flux2.pipeline_flux2_klein_inpaint import Flux2KleinInpaintPipeline
+from diffusers.pipelines.krea2.pipeline_krea2 import Krea2Pipeline
 from diffusers.pipelines.lumina2.pipeline_lumina2 import Lumina2Pipeline
 from diffusers.pipelines.qwenimage.pipeline_qwenimage import QwenImagePipeline
 from diffusers.pipelines.qwenimage.pipeline_qwenimage_img2img import QwenImageImg2ImgPipeline
@@ -61,6 +62,7 @@ from tests.flow_models import (
     make_flux,
     make_flux2_dev,
     make_klein,
+    make_krea2,
     make_lumina2,
     make_qwen_image,
     make_sd3,
@@ -192,6 +194,13 @@ CASES: Final[Mapping[str, Case]] = {
         latents=lambda model, latents: latents,
         by_hand=True,
     ),
+    "krea2": Case(
+        key="krea2",
+        make=make_krea2,
+        pipeline=Krea2Pipeline,
+        told=partial(with_negative, less=1),
+        by_hand=True,
+    ),
 }
 
 
@@ -274,6 +283,11 @@ def pipeline_of(kind: Any, folder: Path) -> Any:
             with_kwargs=True,
         )
         pipeline.transformer.register_to_config(guidance_embeds=False)  # which one of them asks for
+    if "Krea2" in kind.__name__:
+        before = pipeline.prompt_template_encode_prefix
+        pipeline.prompt_template_encode_start_idx = len(pipeline.tokenizer(before)[0])
+        after = pipeline.prompt_template_encode_suffix
+        pipeline.prompt_template_encode_num_suffix_tokens = len(pipeline.tokenizer(after)[0])
     if "QwenImage" in kind.__name__:  # it counts what precedes the words in true tokens
         before = pipeline.prompt_template_encode.partition("user\n")
         pipeline.prompt_template_encode_start_idx = len(pipeline.tokenizer("".join(before[:2]))[0])

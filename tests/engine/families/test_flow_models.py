@@ -38,6 +38,7 @@ from tests.flow_models import (
     make_flux,
     make_flux2_dev,
     make_klein,
+    make_krea2,
     make_lumina2,
     make_qwen_image,
     make_sd3,
@@ -57,6 +58,7 @@ MAKERS: Final[Mapping[str, Callable[[Path], Path]]] = {
     "qwen edit": make_qwen_image,
     "sd3": make_sd3,
     "lumina2": make_lumina2,
+    "krea2": make_krea2,
 }
 REFERENCES: Final = {"flux": 1, "flux2": 4, "flux2 dev": 4, "qwen edit": 3}
 USUAL: Final = {"sampler": "euler", "schedule": "simple", "steps": 3, "width": 64, "height": 64}

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,17 +14,32 @@ from torch import Tensor
 
 from engine.device.backends import CUDA, MPS
 from engine.device.stored_weights import StoredWeight
+from engine.families import krea2, lumina2, z_image
 from engine.families.flow_model import Parts
 from engine.families.registry import load
 from engine.families.z_image import network_of
 from engine.models.catalogue import Catalogue
 from engine.models.families import BY_KEY
-from engine.text_encode import qwen3
+from engine.text_encode import gemma2, qwen3
 from engine.text_encode.conditioning import TextEncoder
-from tests.flow_models import described, make_lumina2, make_qwen_image, make_sd3, make_z_image
+from tests.flow_models import (
+    described,
+    make_krea2,
+    make_lumina2,
+    make_qwen_image,
+    make_sd3,
+    make_z_image,
+)
 
 CPU = torch.device("cpu")
 ENCODER = "text_encoders.qwen3_4b.transformer."
+# By families: what makes a small model, what reads its network and its text encoder, and the kind
+# of its tokenizer.
+FOUND: Mapping[str, tuple[Callable[[Path], Path], Any, Any, str]] = {
+    "z": (make_z_image, z_image.network_of, qwen3.encoder_of, "qwen"),
+    "lumina2": (make_lumina2, lumina2.network_of, gemma2.encoder_of, "gemma2"),
+    "krea2": (make_krea2, krea2.network_of, krea2.text_encoder_of, "qwen"),
+}
 
 
 @pytest.fixture(autouse=True)
@@ -63,16 +79,23 @@ def vae(made: Path, models: Path) -> None:
 
 
 @pytest.mark.parametrize("layout", [split, whole])
+@pytest.mark.parametrize("key", FOUND)
 def test_network_and_text_encoder_are_the_same_in_every_layout(
-    layout: Callable[[Path, Path], None], tmp_path: Path
+    key: str, layout: Callable[[Path, Path], None], tmp_path: Path
 ) -> None:
-    made = make_z_image(tmp_path / "folders" / "diffusers" / "it")
+    make, network_of, encoder_of, reader = FOUND[key]
+    made = make(tmp_path / "folders" / "diffusers" / "it")
     layout(made, tmp_path / "files")
+    if reader != "qwen":
+        (tmp_path / "files" / "tokenizers" / "qwen").rename(
+            tmp_path / "files" / "tokenizers" / reader
+        )
     first = load(Catalogue(tmp_path / "folders").get("it"), CPU, torch.float32)
     checkpoint = Catalogue(tmp_path / "files").get("it")
     parts = Parts(checkpoint, CPU, torch.float32, None, None)
     network = parts.network(network_of)
-    encoder = parts.text_encoders(text_encoder=qwen3.encoder_of)["text_encoder"]
+    encoder = parts.text_encoders(text_encoder=encoder_of)["text_encoder"]
+    assert checkpoint.family.key == key
     for found, due in ((network, first.network), (encoder, first.encoders["text_encoder"])):
         held = due.state_dict()
         assert found.state_dict().keys() == held.keys()
@@ -137,7 +160,12 @@ def file_of(made: Path, file: Path, prefixes: Mapping[str, str]) -> None:
 
 @pytest.mark.parametrize(
     ("key", "make"),
-    [("sd3", make_sd3), ("qwen", make_qwen_image), ("lumina2", make_lumina2)],
+    [
+        ("sd3", make_sd3),
+        ("qwen", make_qwen_image),
+        ("lumina2", make_lumina2),
+        ("krea2", make_krea2),
+    ],
 )
 @pytest.mark.parametrize("whole", [False, True])
 def test_a_model_is_the_same_in_every_layout(
@@ -152,7 +180,7 @@ def test_a_model_is_the_same_in_every_layout(
         parts = dict.fromkeys(parts, tmp_path / "it.safetensors")
         prefixes = {own[part]: prefix for part, prefix in inside.items()}
     readers = {part: made / part for part in ("tokenizer", "tokenizer_3")}
-    if key != "qwen":  # read from a file, it would have the true one's form
+    if key in ("sd3", "lumina2"):  # read from a file, it would have the true one's form
         parts["vae"] = made / "vae"
     folder = described(made, key)
     first = load(folder, CPU, torch.float32)
