@@ -55,8 +55,9 @@ ENGLISH: Final[Mapping[str, str]] = {
     "the other.",
     "mask_of_another_shape": "The mask is {mask} pixels and the picture {picture}; both must have "
     "the same aspect ratio.",
-    "no_recipe": "The picture has no recipe: no text by Marble, ComfyUI or A1111.",
-    "strange_recipe": "The picture's text is by {wrote}, which Marble cannot read.",
+    "no_recipe": "The picture has no recipe: no text by a program that draws.",
+    "only_comment": "The picture has no recipe, only a comment: {comment}.",
+    "strange_recipe": "The file is a workflow of {wrote}, which Marble cannot read.",
     "not_a_picture_file": "The file is not a PNG, JPEG or WebP picture.",
     "black_mask": "The mask is all black, so there is nothing to draw; paint the parts to redraw "
     "white.",
@@ -222,6 +223,8 @@ ENGLISH: Final[Mapping[str, str]] = {
     "Marble cannot do",
     "graph_mask_unmarked": "takes a mask from {channel} of a picture, where nothing is marked",
     "graph_size_unknown": "The ComfyUI graph starts from a picture whose size is unknown here.",
+    "graph_unseen": "the size is that of the picture that it loads, which is not here",
+    "graph_unseen_to": "enlarged to {size}, by how much the picture that it loads tells",
     "graph_scaled": "{was} pixels become {now}, scaled and not only cropped",
     "graph_grey": "the grey under its mask and grow_mask_by: the picture is kept there",
     "graph_masks_other": "masks something other than a start image, which Marble cannot do",
@@ -245,7 +248,12 @@ ENGLISH: Final[Mapping[str, str]] = {
     "graph_saves_undrawn": "The ComfyUI graph saves a picture that was not drawn.",
     "graph_enlarged_twice": "saves a picture that is enlarged twice, which Marble cannot do",
     "graph_saves_nothing": "The ComfyUI graph saves nothing: it has none of these nodes: {nodes}.",
-    "graph_several_results": "The ComfyUI graph saves {count} results instead of one.",
+    "graph_result": "The graph has several results: {node} is taken, not {others}; "
+    "`marble run FILE --result {name}` takes another",
+    "graph_no_result": "The ComfyUI graph has no result {node}; its results: {nodes}.",
+    "graph_saved_so": "not supported, its picture is taken as it is",
+    "graph_saved_otherwise": "The ComfyUI graph saves by {node}, a node that Marble does not "
+    "support.",
     "graph_picks_early": "The ComfyUI graph picks a picture of {size} before KSampler, where "
     "ComfyUI draws its noise differently from Marble.",
     "graph_own_encoder": "text encoder {files}: the model's own is used",
@@ -282,9 +290,8 @@ ENGLISH: Final[Mapping[str, str]] = {
     "a1111_under_mask": "the whole picture is kept under its mask",
     "a1111_no_image": "the line does not contain its start image",
     "a1111_taken": "{taken} is used",
-    "a1111_no_size": "The A1111 text enlarges to {size!r}, which is not a size.",
-    "a1111_another_shape": "The A1111 text enlarges to another aspect ratio, which Marble cannot "
-    "do.",
+    "a1111_no_size": "{size!r} is not a size to enlarge to",
+    "a1111_another_shape": "another aspect ratio, which Marble cannot do",
     "a1111_drawn_in": "drawn in {steps} {steps:step|steps}",
     "a1111_turned": "the noise is interpolated as a whole, not row by row",
     "a1111_told": "only the distilled one is used, without a negative prompt",
@@ -295,8 +302,22 @@ ENGLISH: Final[Mapping[str, str]] = {
     "a1111_changing": "drawn as words; Marble cannot change words between steps",
     "a1111_weaker": "drawn as words; to reduce weight, write (words:0.9)",
     "a1111_and": "drawn as a word; Marble reads one prompt",
-    "a1111_missing": "The A1111 text lacks: {names}.",
-    "a1111_note": "{name}: {value} ({why})",
+    "a1111_none": "The text has no line of settings as A1111 writes it.",
+    "a1111_template": "the prompt was made from it",
+    "a1111_blocks": "only the name and the first weights are read",
+    "a1111_resource": "not read",
+    "reading_note": "{name}: {value} ({why})",
+    # What a file says, whoever wrote it
+    "reading_unknown": "Marble has no such one",
+    "reading_range": "it must be {allowed}",
+    "reading_why": "{why}",
+    "reading_half": "half a size",
+    "reading_rounded": "{was} pixels become {now}, in whole latents",
+    "reading_no_model": "The text by {source} does not name its model: choose one with `--model`.",
+    "reading_filled": "The file does not say this, so it is taken from the model {model!r}: "
+    "{called}.",
+    "reading_lacks": "The text by {source} lacks: {called}.",
+    "tool_syntax": "drawn as words; weights are written (words:1.2)",
     # The texts themselves
     "text_not_json": "The text in the picture is not valid JSON.",
     "text_no_object": "The text in the picture is not a JSON object.",

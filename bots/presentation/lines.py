@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from bots.presentation.text import cut, fit_list
-from bots.texts import Words, say
+from bots.texts import Words, say, tell
 from engine.events import News, Progress, Waiting
+from engine.formats.reading import Reading
 from engine.recipe.prompt_tags import plain
 from storage import Job
 
@@ -96,6 +97,24 @@ def value_lines(values: Mapping[str, Any], words: Words) -> Iterator[tuple[str, 
             value += 1  # people count from 1
         if name != "version" and value not in (None, "", [], {}, ()):
             yield words.fields[name], _plain(value)
+
+
+def reading_lines(reading: Reading, words: Words) -> Iterator[tuple[str, str]]:
+    """Yield what a file says as (label, value), each with what it is called there."""
+    for name, value in reading.to_dict().items():
+        at = reading.where.get(name)
+        for label, text in value_lines({name: value}, words):
+            yield label, f"{text} ({at})" if at else text
+
+
+def reading_notes(reading: Reading, words: Words) -> Iterator[str]:
+    """Yield what a file does not say, why nothing can be drawn, and what cannot be honoured."""
+    if reading.missing:
+        yield words.missing.format(what=", ".join(words.fields[name] for name in reading.missing))
+    if reading.refused is not None:
+        yield words.not_drawn.format(why=tell(reading.refused, words))
+    if ignored := ignored_text(reading.ignored, words):
+        yield words.ignored.format(what=ignored)
 
 
 def ignored_text(ignored: Iterable[str], words: Words) -> str:

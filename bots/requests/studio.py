@@ -8,7 +8,7 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any, Final, Literal
 
@@ -25,6 +25,7 @@ from bots.requests.styles import STYLE, WORDS, find_style, style_in, styled
 from bots.worker.worker import Worker
 from engine.errors import UserError
 from engine.files.stored import PictureFolder
+from engine.formats.reading import Reading, called
 from engine.models.catalogue import STARTER, Catalogue, Checkpoint
 from engine.pictures.image_header import read_image_header
 from engine.pictures.images import read_image, read_stored_image, to_png
@@ -33,7 +34,7 @@ from engine.pictures.references import MEGAPIXEL
 from engine.pictures.start_image import read_start_image
 from engine.recipe.limits import check_words
 from engine.recipe.parts import LANCZOS
-from engine.recipe.recipe import Recipe
+from engine.recipe.recipe import Recipe, random_seed
 from engine.sentences import Sentence
 from storage import Job, NewJob, Picture, Storage, parse_name
 
@@ -118,15 +119,43 @@ class Studio:
             style=style,
         )
 
-    async def remake(self, recipe: Recipe, values: Mapping[str, Any], asker: Asker) -> Job:
+    async def draw_reading(self, reading: Reading, values: Mapping[str, Any], asker: Asker) -> Job:
+        """Commit and start a job for what a file says, with some values changed.
+
+        What the file does not say is the model's own, and the notes name it. Raises `UserError`
+        where nothing can be drawn from it, or where no model is named.
+        """
+        if reading.refused is not None:
+            raise reading.refused
+        named = values.get("checkpoint") or reading.values.get("checkpoint")
+        if named is None:
+            raise UserError(Sentence("reading_no_model", source=reading.source))
+        model = self.catalogue.get(named)
+        usual = {**asdict(model.defaults), "seed": random_seed(), "checkpoint": model.name}
+        recipe = reading.completed({**usual, **values})
+        notes = []
+        if filled := [name for name in reading.missing if name not in values]:
+            facts = {"option": ", ".join(filled), "called": called(filled), "model": model.name}
+            notes.append(Sentence("reading_filled", **facts))
+        return await self.remake(recipe, values, asker, notes)
+
+    async def remake(
+        self,
+        recipe: Recipe,
+        values: Mapping[str, Any],
+        asker: Asker,
+        said: Iterable[Sentence] = (),
+    ) -> Job:
         """Commit and start a job for a recipe from elsewhere, with some values changed.
 
-        Its style is the one of the place whose words are in it.
+        Its style is the one of the place whose words are in it. said: what is said beside it.
         """
         asked = STYLE in values
-        check_words(recipe.prompt)
+        if recipe.prompt.strip():  # one without words may be meant so
+            check_words(recipe.prompt)
         model = self.catalogue.get(values.get("checkpoint", recipe.checkpoint))
         values, style, notes = await self._styled(values, asker, model, recipe)
+        notes = [*said, *notes]
         built = self.builder.change(recipe, values, foreign=True)
         if not asked:
             texts = {name: getattr(built.recipe, name) for name in WORDS}

@@ -11,15 +11,18 @@ from telegram import Document, ForceReply, PhotoSize
 from telegram.error import TelegramError
 
 from bots.chat.access import Target
-from bots.presentation.lines import ignored_text, name_of
+from bots.presentation.lines import ignored_text, name_of, reading_lines, reading_notes
+from bots.presentation.text import fit_lines, utf16_length
 from bots.requests.options import Values, parse_values
 from bots.requests.typed_options import split_message
 from bots.telegram.address import message_key, post
 from bots.telegram.errors import translate
 from bots.telegram.messages import ParsedMessage, Picture
+from bots.telegram.replies import TEXT
 from bots.telegram.request import Request
 from engine.errors import UserError
-from engine.formats.metadata import Reading, read_recipe
+from engine.formats.metadata import read_recipe
+from engine.formats.reading import Reading
 from engine.sentences import Sentence
 from storage import UnknownPicture, parse_name
 
@@ -46,8 +49,12 @@ async def imagine(request: Request, parsed: ParsedMessage) -> None:
     if picture:  # nothing is fetched for who may not ask
         await app.gate.admit(request.asker)
     file = picture if isinstance(picture, Document) and not prompt else None
-    if file and (reading := await _recipe_in(request, file)):
-        return await _remake(request, reading, parse_values(typed))
+    if (
+        file
+        and (reading := await _reading_in(request, file))
+        and await _drawn_again(request, file, reading, parse_values(typed))
+    ):
+        return None
     if not prompt:
         return await _ask(request, picture, nothing=not parsed.text and not parsed.command)
     values = {**parse_values(typed), "prompt": prompt}
@@ -121,26 +128,43 @@ async def _redraw(request: Request, parsed: ParsedMessage, name: str) -> None:
     await request.announce(job)
 
 
-async def _recipe_in(request: Request, file: Document) -> Reading | None:
-    """Return the recipe in a picture file, if there is one; Telegram removes it from photos.
-
-    A recipe that starts from stored pictures is left alone: they may be another person's.
-    """
+async def _reading_in(request: Request, file: Document) -> Reading | None:
+    """Return what a picture file says of how it was made; Telegram removes it from photos."""
     if (file.file_size or 0) > LARGEST:
         return None
     data = await _fetch(request, file)
     try:
-        reading = await asyncio.to_thread(read_recipe, data)
+        return await asyncio.to_thread(read_recipe, data)
     except UserError:
         return None
-    return None if reading.recipe.inputs else reading
 
 
-async def _remake(request: Request, reading: Reading, values: Values) -> None:
-    """Draw a file's recipe, and name the parts of it that are ignored."""
-    job = await request.app.studio.remake(reading.recipe, values, request.asker)
+async def _drawn_again(request: Request, file: Document, reading: Reading, values: Values) -> bool:
+    """Draw what a file says, and name what of it is ignored; return False where that cannot be.
+
+    Then what it says is shown. A recipe that starts from stored pictures is not drawn: they may be
+    another person's.
+    """
+    if reading.refused is not None or reading.inputs:
+        await request.say(_told(request, file, reading))
+        return False
+    try:
+        job = await request.app.studio.draw_reading(reading, values, request.asker)
+    except UserError:
+        await request.say(_told(request, file, reading))
+        raise
     what = ignored_text(reading.ignored, request.words)
     await request.announce(job, *([request.words.not_honoured.format(what=what)] if what else []))
+    return True
+
+
+def _told(request: Request, file: Document, reading: Reading) -> str:
+    """Return what a file says, as a message."""
+    words = request.words
+    title = words.recipe_title.format(name=file.file_name or "")
+    values = (f"{label}: {value}" for label, value in reading_lines(reading, words))
+    lines = [f"{title} ({reading.source})", *values, *reading_notes(reading, words)]
+    return fit_lines(lines, TEXT, utf16_length)
 
 
 async def _ask(request: Request, picture: Picture | None, *, nothing: bool) -> None:

@@ -34,7 +34,7 @@ from bots.terminal.inputs import (
 from bots.terminal.output import headline, recipe_table, show_pictures
 from bots.terminal.places import TERMINAL, person
 from bots.terminal.progress import LiveProgress
-from bots.terminal.recipe_files import note_ignored, read_workflow
+from bots.terminal.recipe_files import note_ignored, read_workflow, reading_table
 from engine.errors import LONGEST_PATH, OptionError, UserError, shorten
 from engine.pictures.images import BYTES
 from engine.recipe.limits import check_words
@@ -104,12 +104,18 @@ class Session:
         name = await self._named(name)
         await self._draw(self._studio.edit(name, values, self._asker, others=given))
 
-    async def run(self, file: Path, values: Values) -> None:
-        """Draw the recipe of a workflow or picture file, with some values changed, and show it."""
+    async def run(self, file: Path, values: Values, result: str | None = None) -> None:
+        """Draw what a workflow or picture file says, with some values changed, and show it.
+
+        result: the node of a workflow that is meant, where several save or show a picture. Where
+        nothing can be drawn, what the file says is shown.
+        """
         values = await self._keep_inputs(values)
-        read = await read_workflow(file, self._studio, self._storage.pictures)
+        read = await read_workflow(file, self._studio, self._storage.pictures, result)
+        if read.refused is not None:
+            self.console.print(reading_table(read))
         note_ignored(read.ignored, self.console)
-        await self._draw(self._studio.remake(read.recipe, values, self._asker))
+        await self._draw(self._studio.draw_reading(read, values, self._asker))
 
     async def derive(self, make: Make, name: str | None, **how: Any) -> None:
         """Draw a picture from another one, and show it; None is this person's latest."""
@@ -238,8 +244,8 @@ async def rerun(arguments: Namespace, settings: Settings) -> None:
 
 async def run(arguments: Namespace, settings: Settings) -> None:
     """Draw a ComfyUI workflow."""
-    values, file = _read(None, arguments), Path(arguments.file)
-    await in_session(arguments, settings, lambda session: session.run(file, values))
+    values, file, result = _read(None, arguments), Path(arguments.file), arguments.result
+    await in_session(arguments, settings, lambda session: session.run(file, values, result))
 
 
 async def edit(arguments: Namespace, settings: Settings) -> None:

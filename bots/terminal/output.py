@@ -40,10 +40,15 @@ def headline(job: Job) -> Text:
     return Text.assemble(name, words, styled(" · ".join(facts), "dim"))
 
 
-def recipe_table(facts: Mapping[str, object], names: Mapping[str, str] | None = None) -> Listing:
+def recipe_table(
+    facts: Mapping[str, object],
+    names: Mapping[str, str] | None = None,
+    where: Mapping[str, str] | None = None,
+) -> Listing:
     """Return a recipe, as `Recipe.to_dict` returns it, with other facts.
 
-    names: what is shown in place of a picture's sha256.
+    names: what is shown in place of a picture's sha256; where: what a value is called where it
+    stands.
     """
     table = Listing()
     for label, value in facts.items():
@@ -51,7 +56,8 @@ def recipe_table(facts: Mapping[str, object], names: Mapping[str, str] | None = 
             text = in_words(value)
             for digest, name in (names or {}).items():
                 text = text.replace(digest, name)
-            table.add(styled(label.replace("_", " "), "dim"), text)
+            at = [styled(where[label], "dim")] if where and label in where else []
+            table.add(styled(label.replace("_", " "), "dim"), text, *at)
     return table
 
 

@@ -95,7 +95,10 @@ STRENGTH: Final = _value(
 PLAIN: Final = _flag("--plain", "only enlarge, without redrawing")
 ZOOM_FACTOR: Final = _value("--factor", "X", "how far, 1.1 to 4 (default 2)", default="2")
 DIRECTION: Final = _value("direction", None, "left, right, up or down")
-RECIPE: Final = _value("file", None, "a picture by Marble, ComfyUI or A1111, or a workflow")
+RECIPE: Final = _value("file", None, "a picture by any program that draws, or a workflow")
+RESULT: Final = _value(
+    "--result", "NODE", "which node of a workflow is meant, where several save or show a picture"
+)
 WORKFLOW: Final = _value("file", None, "a workflow exported by ComfyUI, best in API format")
 LIMIT: Final = _value("--limit", "N", "how many (default 20)", default="20")
 ONCE: Final = _flag("--once", "print it once and exit")
@@ -136,8 +139,8 @@ COMMANDS: Final[Mapping[str, Command]] = {
     ),
     "zoom": ("show a picture from further away", ID, ZOOM_FACTOR, *OUTPUT),
     "pan": ("continue a picture to the left, right, up or down", ID, DIRECTION, *OUTPUT),
-    "read": ("show the recipe in a picture file or workflow", RECIPE),
-    "run": ("draw a ComfyUI workflow", *(WORKFLOW, *DRAWING)),
+    "read": ("show what a picture file or workflow says of how it was made", RECIPE, RESULT),
+    "run": ("draw a ComfyUI workflow", *(WORKFLOW, RESULT, *DRAWING)),
     "history": ("list your latest pictures", LIMIT),
     "show": ("show a picture and its recipe", ID, OUT),
     "queue": ("show running and waiting jobs, live", ONCE),

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.console import Console
 
 from bots.operations.settings import Settings
-from bots.terminal.console import open_console, styled
+from bots.terminal.console import Listing, open_console, styled
 from bots.terminal.files import read_file
 from bots.terminal.output import recipe_table
 from engine.errors import (
@@ -30,8 +30,9 @@ from engine.errors import (
 from engine.formats.a1111.writer import no_line_reasons
 from engine.formats.comfy.limits import graph_differences, no_graph_reasons
 from engine.formats.graphs.node_values import LoadedPicture
-from engine.formats.graphs.recipe import from_graph, pictures_of
-from engine.formats.metadata import Reading, graph_in, read_recipe
+from engine.formats.graphs.recipe import pictures_of
+from engine.formats.metadata import graph_in, read_object, read_recipe
+from engine.formats.reading import Reading, called
 from engine.models.catalogue import Catalogue, Checkpoint
 from engine.pictures.image_header import read_image_header
 from engine.recipe.recipe import Recipe
@@ -47,26 +48,36 @@ OURS: Final = re.compile(r"[0-9a-f]{64}\.png")
 WORKFLOW: Final = ".json"
 LARGEST: Final = 64 * 2**20  # bytes of a file that is looked at
 LARGEST_GRAPH: Final = 16 * 2**20  # bytes; ComfyUI's largest are some megabytes
-UNSEEN: Final = 512  # the sides of a picture that a graph loads, where the graph is read, not run
 
 
 async def read(arguments: argparse.Namespace, settings: Settings) -> None:
     """Print the recipe in a picture or workflow file, whichever program wrote it."""
     data, graph, loaded = _content(arguments.file)
-    given, names = _stand_ins(loaded)
-    reading, console = _reading(data, graph, given), open_console()
-    facts = {"written by": reading.source, **reading.recipe.to_dict()}
-    console.print(recipe_table(facts, names))
+    given, names = _stand_ins(loaded, Path(arguments.file).parent)
+    reading, console = _reading(data, graph, given, arguments.result), open_console()
+    console.print(reading_table(reading, names))
+    if missing := reading.missing:
+        console.print(styled(f"Missing: {called(missing)}.", "dim"), soft_wrap=True)
+    if reading.refused is not None:
+        console.print(styled(f"Cannot be drawn: {reading.refused}", "dim"), soft_wrap=True)
     note_ignored(reading.ignored, console)
     if reading.source == "Marble":
         checkpoint = await asyncio.to_thread(_described, reading.recipe, settings)
         _show_other_formats(reading.recipe, checkpoint, console)
 
 
-async def read_workflow(file: Path, studio: Studio, pictures: Pictures) -> Reading:
+def reading_table(reading: Reading, names: Mapping[str, str] | None = None) -> Listing:
+    """Return what a file says, and where each value stands in it; names: as for `recipe_table`."""
+    facts = {"written by": reading.source, **reading.to_dict()}
+    return recipe_table(facts, names, reading.where)
+
+
+async def read_workflow(
+    file: Path, studio: Studio, pictures: Pictures, result: str | None = None
+) -> Reading:
     """Read a workflow or picture file, and store the pictures that it loads, found beside it.
 
-    Raises `UserError`.
+    result: as for `read_recipe`. Raises `UserError`.
     """
     data, graph, loaded = await asyncio.to_thread(_content, str(file))
     given: dict[str, LoadedPicture] = {}
@@ -77,7 +88,7 @@ async def read_workflow(file: Path, studio: Studio, pictures: Pictures) -> Readi
         elif graph is not None:  # a picture may hold another line beside its graph
             where = "neither beside it nor in a folder `input`"
             raise GraphError(f"The ComfyUI workflow loads {shorten(name)}, which is {where}.")
-    return await asyncio.to_thread(_reading, data, graph, given)
+    return await asyncio.to_thread(_reading, data, graph, given, result)
 
 
 def _content(name: str) -> tuple[bytes, Any, dict[str, set[str]]]:
@@ -114,11 +125,12 @@ def _parse_graph(data: bytes) -> Any:
         raise GraphError("The file holds no ComfyUI workflow: it is not valid JSON.") from None
 
 
-def _reading(data: bytes, graph: Any, given: Mapping[str, LoadedPicture]) -> Reading:
+def _reading(
+    data: bytes, graph: Any, given: Mapping[str, LoadedPicture], result: str | None = None
+) -> Reading:
     if graph is None:
-        return read_recipe(data, given)
-    recipe, ignored = from_graph(graph, given)
-    return Reading(recipe, "ComfyUI", ignored)
+        return read_recipe(data, given, result)
+    return read_object(graph, given, result)
 
 
 def note_ignored(ignored: tuple[str, ...], console: Console) -> None:
@@ -151,13 +163,18 @@ async def _find(folder: Path, name: str, studio: Studio, pictures: Pictures) -> 
         ours = name.removesuffix(".png")
         if await asyncio.to_thread(pictures.has, ours):
             return ours
+    if file := _beside(folder, name):
+        return await studio.keep_image(await asyncio.to_thread(_read, str(file)))
+    return None
+
+
+def _beside(folder: Path, name: str) -> Path | None:
+    """Return the file that a workflow in a folder loads, if it is there."""
     within = Path(ANNOTATED.sub("", name))
     if within.is_absolute() or ".." in within.parts:
         return None  # a workflow of somebody else's takes no picture from elsewhere
     files = (folder / place / within for place in FOLDERS)
-    if file := next(filter(os.path.isfile, files), None):
-        return await studio.keep_image(await asyncio.to_thread(_read, str(file)))
-    return None
+    return next(filter(os.path.isfile, files), None)
 
 
 async def _given(
@@ -171,8 +188,13 @@ async def _given(
     return LoadedPicture(image=image, width=header.width, height=header.height, masks=masks)
 
 
-def _stand_ins(wanted: dict[str, set[str]]) -> tuple[dict[str, LoadedPicture], dict[str, str]]:
-    """Return placeholders for pictures that are not read, and their names by sha256."""
+def _stand_ins(
+    wanted: dict[str, set[str]], folder: Path
+) -> tuple[dict[str, LoadedPicture], dict[str, str]]:
+    """Return placeholders for pictures that are not stored, and their names by sha256.
+
+    Their sizes are those of the files, where these lie beside the workflow.
+    """
     given: dict[str, LoadedPicture] = {}
     names: dict[str, str] = {}
     for name, channels in wanted.items():
@@ -180,7 +202,12 @@ def _stand_ins(wanted: dict[str, set[str]]) -> tuple[dict[str, LoadedPicture], d
             continue
         image = _stand_in(name, names)
         masks = {c: _stand_in(f"{name} ({c})", names) for c in channels}
-        given[name] = LoadedPicture(image=image, width=UNSEEN, height=UNSEEN, masks=masks)
+        size: dict[str, int] = {}
+        if file := _beside(folder, name):
+            with suppress(UserError):
+                header = read_image_header(_read(str(file)))
+                size = {"width": header.width, "height": header.height}
+        given[name] = LoadedPicture(image=image, masks=masks, unseen=not size, **size)
     return given, names
 
 

@@ -310,6 +310,8 @@ class Words:
     not_a_picture = "I cannot use this file. Send a photo, or a PNG, JPEG or WebP file."
     not_honoured = "Drawing it again. Could not be used: {what}."
     ignored = "Could not be used: {what}."
+    missing = "Missing: {what}."
+    not_drawn = "Cannot be drawn: {why}"
     starts_from_others = (
         "That recipe needs another picture, which is not in the file. Send it to /imagine as "
         "`image`."

@@ -1,4 +1,4 @@
-"""Write a recipe into a PNG's text, and read it back from Marble's, ComfyUI's or A1111's text.
+"""Write a recipe into a picture's texts, and read what anybody's texts say of a picture.
 
 Every picture carries four texts: `marble` (the recipe as it is), `prompt` and `workflow` (ComfyUI's
 two JSON forms, see `engine.formats.comfy`) and `parameters` (see `engine.formats.a1111`). JSON is
@@ -7,61 +7,41 @@ ASCII goes into iTXt, which is UTF-8: tEXt is Latin-1 by the standard, yet Comfy
 as UTF-8, so that an "é" would reach one of the two readers broken. JPEG and WebP files carry the
 same texts in their EXIF, see `engine.formats.exif`.
 
-PNG: https://www.w3.org/TR/png-3/#11textinfo
+Whose a text is, its content tells: several programs write under one key.
 """
 
 import io
 import json
-import struct
-import zlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, PngImagePlugin
 
-from engine.errors import MetadataError, UserError
+from engine.errors import MetadataError, UserError, shorten
 from engine.formats import exif
-from engine.formats.a1111.reader import from_a1111
+from engine.formats.a1111.reader import from_a1111, is_a1111
 from engine.formats.a1111.writer import no_line_reasons, to_a1111
 from engine.formats.comfy.layout import to_workflow
 from engine.formats.comfy.limits import no_graph_reasons
 from engine.formats.comfy.writer import to_graph
 from engine.formats.graphs.node_values import LoadedPicture
 from engine.formats.graphs.recipe import from_graph
+from engine.formats.hidden import hidden_texts
+from engine.formats.png_texts import READ, SIGNATURE, WRITTEN, XMP, read_texts
+from engine.formats.reading import Reading
+from engine.formats.tools import comment_in_xmp, owner_of, read_dream, read_json
 from engine.models.catalogue import Checkpoint
 from engine.recipe.prompt_tags import mend_surrogates
-from engine.recipe.recipe import Recipe
+from engine.recipe.recipe import DEFAULTS, Recipe
 from engine.sentences import Sentence
 
-SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
-TEXT_LIMIT: Final = 4 * 2**20  # bytes of one text once decompressed; ComfyUI's largest are below
-WRITTEN: Final[tuple[str, ...]] = ("marble", "prompt", "parameters", "workflow")
-# Where other programs leave a recipe of their own.
-STRANGERS: Final = {
-    "Comment": "NovelAI or the like",
-    "invokeai_metadata": "InvokeAI",
-    "sd-metadata": "InvokeAI",
-    "Dream": "InvokeAI",
-    "fooocus_scheme": "Fooocus",
-    "generation_data": "TensorArt",
-}
-READ: Final = (*WRITTEN, *STRANGERS)
+GRAPHS: Final = ("prompt", "workflow")  # keys of ComfyUI's graphs
+COMMENTS: Final = ("parameters", "Comment", "Description")  # where people write, too
 
-Source = Literal["Marble", "ComfyUI", "A1111"]
 Pictures = Mapping[str, LoadedPicture] | None
-Found = tuple[Recipe, tuple[str, ...]]  # and the parts that Marble ignores
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """A recipe found in a picture, who wrote it, and the parts of it that Marble ignores."""
-
-    recipe: Recipe
-    source: Source
-    ignored: tuple[str, ...] = ()
 
 
 def write_png(
@@ -97,54 +77,88 @@ def write_as(png: bytes, kind: Literal["JPEG", "WEBP"]) -> bytes:
     return file.getvalue()
 
 
-def read_recipe(data: bytes, pictures: Pictures = None) -> Reading:
-    """Read the recipe in a PNG, JPEG or WebP file, Marble's own text first.
+def read_recipe(data: bytes, pictures: Pictures = None, result: str | None = None) -> Reading:
+    """Read what a PNG, JPEG or WebP file says of how it was made, Marble's own text first.
 
-    pictures: what ComfyUI's graph loads, by name. Raises `UserError` in one sentence.
+    pictures: what ComfyUI's graph loads, by name; result: the node of it that is meant, where it
+    saves several. Raises `UserError` in one sentence where there is nothing to read.
     """
     texts = _texts_in(data)
     if "marble" in texts:
-        return Reading(Recipe.from_dict(_object(texts["marble"])), "Marble")
+        recipe = Recipe.from_dict(_object(texts["marble"]))
+        values = {name: getattr(recipe, name) for name in DEFAULTS}
+        return Reading(source="Marble", values=values)
     failures: list[UserError] = []
-    for key, (source, read) in FOREIGN.items():
-        if key in texts:
-            try:
-                recipe, ignored = read(texts[key], pictures)
-                return Reading(recipe, source, ignored)
-            except UserError as error:
-                # Beside a ComfyUI graph too wide for Marble there may be a plain A1111 line.
-                failures.append(error)
+    found = _first_readable(texts, pictures, result, failures)
+    if (found is None or found.refused) and data.startswith(SIGNATURE):
+        found = _first_readable(hidden_texts(data), pictures, result, failures) or found
+    if found is not None:
+        return found
     if failures:
         raise failures[0]
-    wrote = next((name for key, name in STRANGERS.items() if key in texts), None)
-    raise MetadataError(Sentence("strange_recipe", wrote=wrote) if wrote else Sentence("no_recipe"))
+    comment = next((texts[key].strip() for key in COMMENTS if texts.get(key, "").strip()), None)
+    if comment is None:
+        raise MetadataError(Sentence("no_recipe"))
+    raise MetadataError(Sentence("only_comment", comment=shorten(comment)))
 
 
-def read_texts(png: bytes) -> dict[str, str]:
-    """Return the texts of `READ` in a PNG; `MetadataError` if all of them are damaged or bloated.
-
-    Pixels are not decoded, and no text grows beyond `TEXT_LIMIT`.
-    """
-    found: dict[str, str] = {}
-    failures: list[MetadataError] = []
-    # As with other readers, the last text of a name counts.
-    chunks = {body.partition(b"\0")[0]: (kind, body) for kind, body in _text_chunks(png, failures)}
-    for key in READ:
-        if key.encode() in chunks:
-            try:
-                found[key] = _decode(key, *chunks[key.encode()])
-            except MetadataError as error:
-                failures.append(error)
-    if failures and not found:
-        raise failures[0]
-    return found
+def read_object(data: object, pictures: Pictures = None, result: str | None = None) -> Reading:
+    """Read JSON, whoever's it is; raises `UserError`."""
+    return read_json(data, {}) or _graph(data, pictures, result)
 
 
 def graph_in(data: bytes) -> dict[str, Any] | None:
     """Return ComfyUI's graph in a picture file that Marble did not write, or raise `UserError`."""
     texts = _texts_in(data)
-    found = next((key for key in ("prompt", "workflow") if key in texts), None)
+    found = next((key for key in GRAPHS if key in texts), None)
     return _object(texts[found]) if found and "marble" not in texts else None
+
+
+def _first_readable(
+    texts: Mapping[str, str], pictures: Pictures, result: str | None, failures: list[UserError]
+) -> Reading | None:
+    """Return the first reading from which a picture can be drawn, or else the first one.
+
+    Beside a ComfyUI graph too wide for Marble there may be a plain line. failures: why texts
+    cannot be read is added to it.
+    """
+    first = None
+    for key in sorted(texts, key=lambda key: (*READ, key).index(key)):
+        try:
+            found = _read_text(key, texts[key], texts, pictures, result)
+        except UserError as error:
+            failures.append(error)
+            continue
+        if found is not None and found.refused is None:
+            return found
+        first = first or found
+    return first
+
+
+def _read_text(
+    key: str, text: str, texts: Mapping[str, str], pictures: Pictures, result: str | None
+) -> Reading | None:
+    """Read a text by whose it is; None where it says nothing of a picture."""
+    text = text.strip("\0 \t\r\n")
+    if key in GRAPHS:
+        data = _object(text)
+        return read_json(data, texts) or _graph(data, pictures, result)
+    if key == XMP:
+        text = comment_in_xmp(text)
+    if text.startswith("{"):
+        try:
+            return read_json(_object(text), texts)
+        except MetadataError:
+            return None
+    if found := read_dream(text):
+        return found
+    return from_a1111(text) if is_a1111(text) else None
+
+
+def _graph(data: object, pictures: Pictures, result: str | None) -> Reading:
+    if isinstance(data, Mapping) and (wrote := owner_of(data)):
+        raise MetadataError(Sentence("strange_recipe", wrote=wrote))
+    return from_graph(data, pictures, result)
 
 
 def _texts_in(data: bytes) -> dict[str, str]:
@@ -176,58 +190,3 @@ def _object(text: str) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise MetadataError(Sentence("text_no_object"))
     return data
-
-
-def _text_chunks(png: bytes, failures: list[MetadataError]) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the kind and body of each text chunk whose checksum is right.
-
-    What is wrong with others of `READ`, or with the file's end, is added to `failures`.
-    """
-    at, kind = len(SIGNATURE), b""
-    while kind != b"IEND":
-        if at + 12 > len(png):
-            failures.append(MetadataError(Sentence("png_cut_short")))
-            return
-        length, kind = struct.unpack_from(">I4s", png, at)
-        end = at + 8 + length
-        if kind in DECODERS:
-            body = png[at + 8 : end]
-            if png[end : end + 4] == struct.pack(">I", zlib.crc32(kind + body)):
-                yield kind, body
-            elif body.partition(b"\0")[0].decode("latin-1") in READ:
-                failures.append(MetadataError(Sentence("png_text")))
-        at = end + 4
-
-
-def _decode(key: str, kind: bytes, body: bytes) -> str:
-    try:
-        text = DECODERS[kind](body[len(key) + 1 :])
-    except (ValueError, IndexError, zlib.error) as error:
-        raise MetadataError(Sentence("png_text_damaged", key=key)) from error
-    if len(text) > TEXT_LIMIT:
-        raise MetadataError(Sentence("png_text_long", key=key, most=TEXT_LIMIT))
-    return text
-
-
-def _inflate(data: bytes) -> bytes:
-    # One byte more than allowed is enough to know that there are too many.
-    return zlib.decompressobj().decompress(data, TEXT_LIMIT + 1)
-
-
-def _international(rest: bytes) -> str:
-    packed, text = rest[:1] == b"\1", rest[2:].split(b"\0", 2)[2]
-    return (_inflate(text) if packed else text).decode("utf-8")
-
-
-# Texts of others by their names: who writes them, and how they are read.
-FOREIGN: Final[Mapping[str, tuple[Source, Callable[[str, Pictures], Found]]]] = {
-    "prompt": ("ComfyUI", lambda text, pictures: from_graph(_object(text), pictures)),
-    "parameters": ("A1111", lambda text, _: from_a1111(text)),
-    "workflow": ("ComfyUI", lambda text, pictures: from_graph(_object(text), pictures)),
-}
-# What follows the keyword and its NUL, for each kind of text chunk.
-DECODERS: Final[Mapping[bytes, Callable[[bytes], str]]] = {
-    b"tEXt": lambda rest: rest.decode("latin-1"),
-    b"zTXt": lambda rest: _inflate(rest[1:]).decode("latin-1"),
-    b"iTXt": _international,
-}

@@ -99,9 +99,8 @@ RANGES: Final[Mapping[str, Range]] = {
 }
 LATENT_SIDE: Final = 8  # pixels that a latent spans
 LARGEST: Final = 4096 * 4096  # pixels of an enlarged picture
-# Texts that may not be empty, and what they must hold.
+# Texts that may not be empty, and what they must hold. Prompts may be: other programs draw them.
 WORDS: Final = {
-    "prompt": Sentence("some_words"),
     "checkpoint": "the name of a model",
     "control": "the name of a ControlNet",
     "lora": "the name of a LoRA",
@@ -143,7 +142,9 @@ def check_words(prompt: str) -> None:
 
     Recipes that are kept may have one that cannot be seen: it was drawn before.
     """
-    check("prompt", "" if is_blank(prompt) else prompt)
+    if is_blank(prompt):
+        raise OptionError("prompt", "", Sentence("some_words"))
+    check("prompt", prompt)
 
 
 def is_blank(text: str) -> bool:

@@ -60,11 +60,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name in NESTED:
-                _check_part(field.name, value)
-            elif value is not None or field.default is not None:
-                check(field.name, value)
+            check_field(field.name, getattr(self, field.name))
         _check_together(self)
         # 5 and 5.0 are one recipe: without this their JSON, and so the PNG's text, would differ.
         for name in ("guidance_scale", "guidance_rescale", "strength", "shift"):
@@ -153,6 +149,14 @@ def _plain(values: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return a recipe's or a part's values as JSON has them."""
     plain = {name: [*value] if isinstance(value, tuple) else value for name, value in values}
     return plain | {"seed": str(plain["seed"])} if "seed" in plain else plain
+
+
+def check_field(name: str, value: object) -> None:
+    """Raise `OptionError` where a field cannot have this value."""
+    if name in NESTED:
+        _check_part(name, value)
+    elif value is not None or DEFAULTS[name] is not None:
+        check(name, value)
 
 
 def _check_part(name: str, value: object) -> None:

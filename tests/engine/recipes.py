@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
+from engine.formats.a1111.reader import from_a1111
 from engine.formats.graphs.node_values import LoadedPicture
 from engine.formats.graphs.recipe import from_graph
 from engine.formats.graphs.upscaling import factor_to
@@ -148,8 +149,14 @@ class Read(NamedTuple):
 
 
 def read_graph(data: object, pictures: Mapping[str, LoadedPicture] | None = None) -> Read:
-    return Read(*from_graph(data, pictures))
+    reading = from_graph(data, pictures)
+    return Read(reading.recipe, reading.ignored)
+
+
+def read_line(text: str) -> Read:
+    reading = from_a1111(text)
+    return Read(reading.recipe, reading.ignored)
 
 
 def recipe_of(data: object, pictures: Mapping[str, LoadedPicture] | None = None) -> Recipe:
-    return from_graph(data, pictures)[0]
+    return from_graph(data, pictures).recipe

@@ -21,11 +21,12 @@ from bots.discord.handler import Handler
 from bots.discord.interaction import InteractionRequest
 from bots.discord.registration import name_text
 from bots.discord.replies import CONTENT, recipe_text
-from bots.presentation.lines import ignored_text, name_of, value_lines
+from bots.presentation.lines import ignored_text, name_of, reading_lines, reading_notes
 from bots.presentation.text import cut, escape_markdown
 from bots.texts import Words
 from engine.errors import UserError
-from engine.formats.metadata import Reading, read_recipe
+from engine.formats.metadata import read_recipe
+from engine.formats.reading import Reading
 from engine.pictures.images import check_file_size
 from engine.sentences import Sentence
 
@@ -106,27 +107,28 @@ async def read_attachment(attachment: discord.Attachment) -> bytes:
 async def _show_recipe(
     handler: Handler, request: InteractionRequest, file: discord.Attachment
 ) -> None:
-    """Show the recipe written in a file, and the parts of it that Marble ignores."""
+    """Show what a file says of how it was made, and what of it Marble cannot honour."""
     await handler.acknowledge(request, private=True)
     reading, words = await _read(file), request.words
-    below = cut(f"\n{_ignored(reading, words)}" if reading.ignored else "", CONTENT // 2)
-    values = value_lines(reading.recipe.to_dict(), words)
+    notes = (f"\n{escape_markdown(note)}" for note in reading_notes(reading, words))
+    below = cut("".join(notes), CONTENT // 2)
+    values = reading_lines(reading, words)
     source = f" ({reading.source})"
     text = recipe_text(file.filename, values, words, CONTENT - len(below), source)
     await request.answer(text + below)
 
 
 async def _rerun(handler: Handler, request: InteractionRequest, file: discord.Attachment) -> None:
-    """Draw the recipe written in a file.
+    """Draw what a file says.
 
     A recipe that starts from stored pictures is refused: they may be another person's.
     """
     async with handler.drawing(request):
         await handler.app.gate.admit(request)  # nothing is fetched for who may not ask
         reading = await _read(file)
-        if reading.recipe.inputs:
+        if reading.inputs and reading.refused is None:
             raise UserError(request.words.starts_from_others)
-        job = await handler.studio.remake(reading.recipe, {}, request.asker)
+        job = await handler.studio.draw_reading(reading, {}, request.asker)
     request.note = _ignored(reading, request.words)
     await handler.placeholders.announce(request, job)
 

@@ -264,6 +264,8 @@ class Chinese(Words):
     not_a_picture = "我无法使用这个文件。请发送照片，或 PNG、JPEG、WebP 文件。"
     not_honoured = "正在重画。以下内容无法使用：{what}。"
     ignored = "以下内容无法使用：{what}。"
+    missing = "没有说明：{what}。"
+    not_drawn = "无法绘制：{why}"
     starts_from_others = "该配方还需要另一张图，文件里没有；请在 /imagine 的 `image` 中附上。"
     restarting = "Marble 正在重启，请一分钟后再试。"
     empty_prompt = "请描述一张图片，例如：一位大理石学者。"

@@ -1,65 +1,146 @@
-"""Read A1111's text as A1111 does: the recipe, and the parts that Marble ignores."""
+"""Read the text of A1111 and its heirs as they do: values, and what of them is not honoured."""
 
 import math
-from collections.abc import Iterable
-from typing import Any, Final
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, TypeVar
 
-from engine.errors import GraphError, MetadataError
-from engine.formats.a1111.names import NEXT_UPSCALERS, UPSCALER_NAMES, UPSCALERS_READ, sampling
-from engine.formats.a1111.settings import NEGATIVE, Settings, number
+from engine.errors import GraphError, MetadataError, OptionError, UserError
+from engine.formats.a1111.names import (
+    AUTOMATIC,
+    NEXT_UPSCALERS,
+    OWN,
+    UPSCALER_NAMES,
+    UPSCALERS_READ,
+    sampling,
+)
+from engine.formats.a1111.settings import NEGATIVE, RESOURCES, Settings, number
 from engine.formats.a1111.syntax import name_embeddings, name_syntax, take_networks
 from engine.formats.graphs.flow_families import USUAL_VAES, is_usual
 from engine.formats.graphs.upscaling import factor_to
-from engine.recipe.limits import parse_seed
-from engine.recipe.parts import Control, Upscale, Variation
-from engine.recipe.recipe import Recipe
+from engine.formats.reading import Reading
+from engine.recipe.limits import is_int
+from engine.recipe.parts import LATENT, Control, Lora, Upscale, Variation
+from engine.recipe.prompt_tags import mend_surrogates
 from engine.sentences import Sentence
 
-NECESSARY: Final = ("Steps", "Sampler", "CFG scale", "Seed", "Size", "Model")
+# What each field is called in the settings.
+CALLED: Final = {
+    "prompt": "prompt", "negative_prompt": "Negative prompt", "seed": "Seed", "steps": "Steps",
+    "guidance_scale": "CFG scale", "width": "Size", "height": "Size", "sampler": "Sampler",
+    "schedule": "Schedule type", "checkpoint": "Model", "clip_skip": "Clip skip", "vae": "VAE",
+    "shift": "Shift", "strength": "Denoising strength", "loras": "prompt",
+    "upscale": "Hires upscale", "variations": "Variation seed", "controls": "ControlNet",
+    "count": "Marble count", "picture": "Marble picture", "image": "Marble image",
+    "mask": "Marble mask", "guidance_rescale": "Marble rescale",
+}  # fmt: skip
+# By some of these a line of settings is known.
+USUAL: Final = ("Steps", "Sampler", "CFG scale", "Seed", "Size", "Model", "Model hash")
+FEWEST: Final = 3  # of them
+BEGIN: Final = re.compile(r"Steps:\s*\d")
 # What does not change a picture, or is in the prompt as well.
 SAID: Final = (
-    "Model hash", "VAE hash", "Lora hashes", "Version", "User", "Init image hash",
-    "Diffusion in Low Bits",
+    "Model hash", "VAE hash", "Lora hashes", "Hashes", "Version", "User", "Init image hash",
+    "Diffusion in Low Bits", "App", "Civitai metadata",
 )  # fmt: skip
+A1111, SD_NEXT, SD_CPP, KRITA = "A1111", "SD.Next", "stable-diffusion.cpp", "Krita AI"
+FORGES: Final = ("Forge Neo", "reForge", "Forge")
+# Who wrote a line, by its version.
+WRITERS: Final = (
+    (r"stable-diffusion\.cpp", SD_CPP), (r"Fooocus", "Fooocus"), (r"ComfyUI", "ComfyUI"),
+    (r"neo", FORGES[0]), (r"f\d+[.\d]*v\d+-v", FORGES[1]), (r"f\d|forge", FORGES[2]),
+)  # fmt: skip
+PLAIN_UNTIL: Final = (1, 9)  # A1111's version from which a schedule is said apart
+SIDES: Final = ("width", "height")
 MODULES: Final = 8  # of Forge, at most
 MOST_STEPS: Final = 10**6
 LONGEST: Final = 100_000  # characters of a text; the longest of A1111's own have some thousands
 # What a mask brings along; other values than these are named.
 MASK: Final = {"Mask blur": None, "Masked content": "original", "Inpaint area": "Whole picture"}
+FIRST_PASS: Final = 512 * 512  # pixels, where "First pass size" is 0x0
+NO_SIZE: Final = "0x0"
+FIRST_STEP: Final = 64  # in which its sides were rounded up
+MOST_RESOURCES: Final = 32  # that are looked at
+LORAS: Final = ("lora", "lycoris", "locon", "dora")
+
+T = TypeVar("T")
 
 
-def from_a1111(text: str) -> tuple[Recipe, tuple[str, ...]]:
-    """Read a line: the recipe, and the parts of it that are ignored.
+def is_a1111(text: str) -> bool:
+    """Return whether a text has a line of settings."""
+    if len(text) > LONGEST:
+        return "\nSteps: " in text
+    return _settings_line(text.strip().split("\n")) is not None
 
-    Raises `MetadataError` where it is no such line, `OptionError` for a value out of range.
-    """
+
+def from_a1111(text: str) -> Reading:
+    """Read a text; `MetadataError` where it has no line of settings."""
     if len(text) > LONGEST:
         raise MetadataError(Sentence("a1111_long", most=LONGEST))
-    *lines, line = text.strip().split("\n")
-    settings = Settings(line)
-    if missing := [name for name in NECESSARY if name not in settings]:
-        raise MetadataError(Sentence("a1111_missing", names=", ".join(missing)))
+    lines = text.strip().split("\n")
+    at = _settings_line(lines)
+    if at is None:
+        raise MetadataError(Sentence("a1111_none"))
+    settings = Settings(lines[at])
+    _note_templates(settings, lines[at + 1 :])
+    return _read(settings, _prompts(lines[:at]))
+
+
+def _settings_line(lines: list[str]) -> int | None:
+    """Return the number of the line of settings: the last one that looks like it."""
+    for at in reversed(range(len(lines))):
+        if BEGIN.match(lines[at]):
+            return at
+    at = len(lines) - 1
+    return at if len(Settings(lines[at]).keys() & set(USUAL)) >= FEWEST else None
+
+
+def _note_templates(settings: Settings, lines: Iterable[str]) -> None:
+    """Note what stands behind the settings: what sd-dynamic-prompts made the prompts from."""
+    if text := "\n".join(lines).strip():
+        name, _, template = text.partition(":")
+        settings.note(name[:FIRST_STEP], template.strip(), Sentence("a1111_template"))
+
+
+def _read(settings: Settings, texts: tuple[str, str]) -> Reading:
+    version, writer = settings.get("Version", ""), _writer(settings)
+    resources = settings.json(RESOURCES)
     for name in SAID:
         settings.pop(name, None)
-    texts = _prompts(lines)
     prompt, loras = take_networks(texts[0], settings)
     prompt, negative_prompt = texts = name_embeddings((prompt, texts[1]), settings)
     name_syntax(texts, settings)
-    width, _, height = settings.pop("Size").partition("x")
-    values: dict[str, Any] = {"width": number(int, width), "height": number(int, height)}
-    values |= _plain(settings)
+    values: dict[str, Any] = {"prompt": prompt, "negative_prompt": negative_prompt}
+    values |= _size(settings.pop("Size", ""))
+    values |= _plain(settings, version, writer)
     values |= _start_image(settings)
     values |= _upscale(settings, values)
     if _multiply(steps := values["steps"], strength := values.get("strength")):
         # 1e-6: what A1111's division left above a whole number.
         values["steps"] = max(1, math.ceil(steps * strength - 1e-6))
-    values |= {"controls": _controls(settings), "variations": _variations(settings)}
-    if (rng := settings.pop("RNG", "GPU")) != "CPU":
+    controls, variations = _controls(settings), _variations(settings)
+    values |= {"controls": controls, "variations": variations, "loras": loras}
+    where = dict(CALLED)
+    if isinstance(resources, list):
+        _add_resources(settings, values, where, resources)
+    usual = "GPU" if writer in (A1111, *FORGES) else "CPU"
+    if (rng := settings.pop("RNG", usual)) != "CPU":
         settings.note("RNG", rng, Sentence("a1111_noise"))
     if values.pop("told"):
-        negative_prompt = ""
-    recipe = Recipe(prompt=prompt, negative_prompt=negative_prompt, loras=loras, **values)
-    return recipe, settings.left()
+        values["negative_prompt"] = ""
+    return Reading.of(writer, values, where, settings.left())
+
+
+def _writer(settings: Mapping[str, str]) -> str:
+    version = settings.get("Version", "")
+    for pattern, writer in WRITERS:
+        if re.match(pattern, version):
+            return writer
+    if settings.get("App") == SD_NEXT or "Backend" in settings:
+        return SD_NEXT
+    if settings.get("Model hash") == "unknown":
+        return KRITA
+    return "Civitai" if RESOURCES in settings and not version else A1111
 
 
 def _prompts(lines: Iterable[str]) -> tuple[str, str]:
@@ -74,12 +155,23 @@ def _prompts(lines: Iterable[str]) -> tuple[str, str]:
     return "\n".join(prompt), "\n".join(negative)
 
 
-def _guidance(settings: Settings) -> dict[str, Any]:
-    """Read guidance: Forge tells FLUX its own, beside which there is no negative prompt."""
+def _size(text: str) -> dict[str, Any]:
+    width, times, height = text.partition("x")
+    if not times:
+        return {"width": text or None}
+    return {"width": number(int, width), "height": number(int, height)}
+
+
+def _guidance(settings: Settings, writer: str) -> dict[str, Any]:
+    """Read guidance: Forge and sd.cpp tell FLUX its own, beside which is no negative prompt."""
+    cfg = settings.pop("CFG scale", None)
     told = settings.number(float, "Distilled CFG Scale")
+    if writer == SD_CPP:
+        guidance = settings.number(float, "Guidance")  # always written
+        told = guidance if number(float, cfg) == 1 else None
     if told is None:
-        return {"guidance_scale": settings.number(float, "CFG scale"), "told": False}
-    if number(float, cfg := settings.pop("CFG scale")) != 1:
+        return {"guidance_scale": number(float, cfg), "told": False}
+    if cfg is not None and number(float, cfg) != 1:
         settings.note("CFG scale", cfg, Sentence("a1111_told"))
     return {"guidance_scale": told, "told": True}
 
@@ -96,22 +188,48 @@ def _vae(settings: Settings) -> str | None:
     return None if vae in USUAL_VAES else vae
 
 
-def _plain(settings: Settings) -> dict[str, Any]:
-    sampler, schedule = sampling(settings.pop("Sampler"), settings.pop("Schedule type", ""))
+def _plain(settings: Settings, version: str, writer: str) -> dict[str, Any]:
+    sampler, schedule = _sampling(settings, version, writer)
+    model = settings.pop("Model", "") or settings.pop("Unet", "")
+    seed = settings.pop("Seed", None)
     return {
-        "seed": parse_seed(settings.pop("Seed")),
+        "seed": _seed(seed),
         "steps": settings.number(int, "Steps"),
-        **_guidance(settings),
+        **_guidance(settings, writer),
         "shift": settings.number(float, "Shift"),
         "count": settings.number(int, "Marble count", "1"),
         "picture": settings.number(int, "Marble picture"),
         "sampler": sampler,
         "schedule": schedule,
-        "checkpoint": settings.pop("Model"),
+        "checkpoint": model or None,
         "clip_skip": settings.number(int, "Clip skip"),
         "guidance_rescale": settings.number(float, "Marble rescale", "0"),
         "vae": _vae(settings),
     }
+
+
+def _seed(text: str | None) -> Any:
+    """Return a seed as a number; what is none stays, to be named."""
+    digits = (text or "").strip()
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= 20 else text
+
+
+def _sampling(settings: Settings, version: str, writer: str) -> tuple[str | None, str | None]:
+    """Read sampler and schedule: where no schedule is said, the version tells what is meant."""
+    said = settings.pop("Sampler", None)
+    apart = settings.pop("Schedule type", None) or settings.pop("Schedule", None)
+    if said is None:
+        return None, sampling("", apart)[1]
+    automatic = apart == "Automatic"
+    sampler, schedule = sampling(said, None if automatic else apart)
+    if schedule is not None:
+        return sampler, schedule
+    found = re.search(r"v(\d+)\.(\d+)", version)
+    if automatic or (found and (int(found[1][:9]), int(found[2][:9])) >= PLAIN_UNTIL):
+        return sampler, AUTOMATIC.get(sampler, "normal")
+    if writer in (SD_NEXT, SD_CPP, KRITA):  # whose default depends on the model
+        return sampler, None
+    return sampler, OWN.get(sampler, "normal")
 
 
 def _start_image(settings: Settings) -> dict[str, Any]:
@@ -130,13 +248,15 @@ def _start_image(settings: Settings) -> dict[str, Any]:
 
 
 def _multiply(steps: Any, strength: Any) -> bool:
-    """Return whether these are numbers that can be multiplied; else the recipe refuses them."""
+    """Return whether these are numbers that can be multiplied; else a reading names them."""
     counted = isinstance(steps, int) and 0 < steps < MOST_STEPS
     return counted and isinstance(strength, float) and 0 < strength <= 1
 
 
 def _upscale(settings: Settings, values: dict[str, Any]) -> dict[str, Any]:
     """Read A1111's "Hires. fix", or an upscaler that worked on the finished picture."""
+    if "First pass size" in settings:
+        return _first_pass(settings, values)
     for prefix, factor, size in (
         ("Hires", "Hires upscale", "Hires resize"),
         ("Postprocess", "Postprocess upscale by", "Postprocess upscale to"),
@@ -145,16 +265,47 @@ def _upscale(settings: Settings, values: dict[str, Any]) -> dict[str, Any]:
             continue
         by = _upscaler(settings, f"{prefix} upscaler")
         strength = settings.number(float, "Denoising strength") if prefix == "Hires" else None
+        name = factor if factor in settings else size
+        text = settings[name]
+        if name == factor and settings.get(size) == NO_SIZE:
+            settings.pop(size)
         times = settings.number(float, factor)
         if times is None:
-            times = _factor(settings.pop(size, ""), values)
-        upscale = Upscale(factor=times, by=by, strength=strength)
-        if strength is not None:
+            times = _factor(settings, size, values)
+        if times is None:
+            return {}
+        found = _made(settings, name, text, Upscale, factor=times, by=by, strength=strength)
+        if found and strength is not None:
             _note_steps(settings, values["steps"], strength)
-        return {"upscale": upscale}
+        return {"upscale": found}
     if (value := settings.pop("Denoising strength", None)) is not None:
         settings.note("Denoising strength", value, Sentence("a1111_no_image"))
     return {}
+
+
+def _first_pass(settings: Settings, values: dict[str, Any]) -> dict[str, Any]:
+    """Read "Hires. fix" as it was until 2022: the size is the second pass's, the first is apart."""
+    name = "First pass size"
+    text = settings.pop(name)
+    large: list[Any] = [values.get(side) for side in SIDES]
+    small = _size(text)
+    if not all(is_int(side) and 0 < side < MOST_STEPS for side in large):
+        settings.note(name, text, Sentence("a1111_no_size", size=text[:20]))
+        return {}
+    width, height = large
+    if small == {"width": 0, "height": 0}:
+        share = math.sqrt(FIRST_PASS / (width * height))
+        sides = (math.ceil(share * side / FIRST_STEP) * FIRST_STEP for side in large)
+        small = dict(zip(SIDES, sides, strict=True))
+    size = f"{width}x{height}"
+    settings["Size"] = size
+    times = _factor(settings, "Size", small)
+    strength = settings.number(float, "Denoising strength")
+    if times is None or strength is None:
+        return {}
+    upscale = _made(settings, name, text, Upscale, factor=times, by=LATENT, strength=strength)
+    _note_steps(settings, values["steps"], strength)
+    return {**small, "upscale": upscale} if upscale else {}
 
 
 def _upscaler(settings: Settings, name: str) -> str:
@@ -165,16 +316,36 @@ def _upscaler(settings: Settings, name: str) -> str:
     return UPSCALERS_READ.get(theirs, theirs)
 
 
-def _factor(size: str, values: dict[str, Any]) -> float:
-    width, _, height = size.partition("x")
-    target = number(float, width), number(float, height)
-    sides = values["width"], values["height"], *target
-    if not all(isinstance(side, (int, float)) and 0 < side < 1e6 for side in sides):
-        raise MetadataError(Sentence("a1111_no_size", size=size[:20]))
+def _factor(settings: Settings, name: str, values: Mapping[str, Any]) -> float | None:
+    """Return the factor that leads to a size; a side of 0 keeps the shape. None where none does."""
+    text = settings.pop(name, "")
+    to = _size(text)
+    sides: list[Any] = [values.get(side) for side in SIDES]
+    target: list[Any] = [to.get(side) for side in SIDES]
+    known = all(is_int(side) and 0 < side < MOST_STEPS for side in sides)
+    if known and all(is_int(side) and 0 <= side < MOST_STEPS for side in target) and any(target):
+        scale = max(goal / side for goal, side in zip(target, sides, strict=True))
+        goals = [goal or side * scale for goal, side in zip(target, sides, strict=True)]
+        try:
+            return factor_to(sides[0], sides[1], (goals[0], goals[1]))
+        except GraphError:
+            settings.note(name, text, Sentence("a1111_another_shape"))
+    else:
+        settings.note(name, text, Sentence("a1111_no_size", size=text[:20]))
+    return None
+
+
+def _made(
+    settings: Settings, name: str, value: str, make: Callable[..., T], /, **parts: Any
+) -> T | None:
+    """Make a part of a recipe, or note why there is none."""
     try:
-        return factor_to(values["width"], values["height"], target)
-    except GraphError:
-        raise MetadataError(Sentence("a1111_another_shape")) from None
+        return make(**parts)
+    except OptionError as error:
+        settings.note(name, value, Sentence("reading_range", allowed=error.allowed))
+    except UserError as error:
+        settings.note(name, value, Sentence("reading_why", why=error.said))
+    return None
 
 
 def _note_steps(settings: Settings, steps: Any, strength: Any) -> None:
@@ -190,8 +361,10 @@ def _variations(settings: Settings) -> tuple[Variation, ...]:
         return ()
     amount = settings.number(float, "Variation seed strength")
     seed = settings.pop("Variation seed", "")
-    settings.note("Variation seed", seed, Sentence("a1111_turned"))
-    return (Variation(seed=parse_seed(seed), amount=amount),)
+    made = _made(settings, "Variation seed", seed, Variation, seed=_seed(seed), amount=amount)
+    if made:
+        settings.note("Variation seed", seed, Sentence("a1111_turned"))
+    return (made,) if made else ()
 
 
 def _controls(settings: Settings) -> tuple[Control, ...]:
@@ -200,7 +373,9 @@ def _controls(settings: Settings) -> tuple[Control, ...]:
     for index in range(16):
         unit, image = f"ControlNet {index}", settings.pop(f"Marble control {index}", None)
         if image and unit in settings:
-            found.append(_control(Settings(settings.pop(unit)), image))
+            text = settings.pop(unit)
+            made = _made(settings, unit, text, _control, unit=Settings(text), image=image)
+            found += [made] if made else []
         elif unit in settings:
             settings.note(unit, settings.pop(unit), Sentence("a1111_no_map"))
     return tuple(found)
@@ -215,3 +390,25 @@ def _control(unit: Settings, image: str) -> Control:
         end=unit.number(float, "Guidance End", "1"),
         preprocessor=unit.pop("Module", "none"),
     )
+
+
+def _add_resources(
+    settings: Settings, values: dict[str, Any], where: dict[str, str], resources: list[Any]
+) -> None:
+    """Take the model and LoRAs from Civitai's list, where the line and the prompt lack them."""
+    loras = {lora.name: lora for lora in values["loras"]}
+    for each in resources[:MOST_RESOURCES]:
+        each = each if isinstance(each, dict) else {"type": each}
+        kind, name = str(each.get("type")), mend_surrogates(str(each.get("modelName") or ""))
+        if kind == "checkpoint" and name:
+            if values["checkpoint"] is None:
+                values["checkpoint"], where["checkpoint"] = name, RESOURCES
+        elif kind in LORAS and name:
+            weight = each.get("weight", 1)
+            made = _made(settings, RESOURCES, name, Lora, name=name, weight=weight)
+            loras |= {name: made} if made and name not in loras else {}
+        else:
+            said = f"{kind} {name or each.get('modelVersionId')}"
+            settings.note(RESOURCES, said, Sentence("a1111_resource"))
+    if len(loras) > len(values["loras"]):
+        values["loras"], where["loras"] = tuple(loras.values()), RESOURCES

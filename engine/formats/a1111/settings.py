@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from engine.recipe.prompt_tags import mend_surrogates
@@ -11,9 +11,12 @@ from engine.sentences import Sentence
 NEGATIVE: Final = "Negative prompt:"
 # `name: value` up to a comma, or with a value that is quoted as JSON. The bound on the name keeps
 # a hostile line from being searched in quadratic time.
-SETTING: Final = re.compile(r'(\w[\w /-]{1,60}):\s*("(?:[^"\\]|\\.)*"|[^,]*)(?:,|$)')
-# A site adds JSON without quotes, at the end, whose commas would fall apart into settings.
-FOREIGN: Final = ", Civitai resources:"
+NAME: Final = re.compile(r"(\w[\w /-]{1,60}):\s*")
+VALUE: Final = re.compile(r'("(?:[^"\\]|\\.)*"|[^,]*)(?:,|$)')
+# Some values are JSON without quotes, whose commas would fall apart into settings.
+DECODER: Final = json.JSONDecoder()
+MOST: Final = 16  # of these
+RESOURCES: Final = "Civitai resources"
 SHOWN: Final = 60  # characters of a value in a message
 
 
@@ -21,22 +24,50 @@ class Settings(dict[str, str]):
     """The settings of a line; those not taken (by `pop`) are left over."""
 
     def __init__(self, line: str) -> None:
-        found = SETTING.findall(line.partition(FOREIGN)[0])
-        super().__init__((name, unquote(value)) for name, value in found)
+        super().__init__((name, unquote(value)) for name, value in _pairs(line))
         self.notes: list[str] = []
 
     def number(self, kind: Callable[[str], float], name: str, default: str | None = None) -> Any:
         """Return a number; any other text unchanged, for `Recipe` to name it in its error."""
         return number(kind, self.pop(name, default))
 
+    def json(self, name: str) -> Any:
+        """Return a value that is JSON, None where it is missing or none."""
+        try:
+            return json.loads(self.pop(name, "null"))
+        except (ValueError, RecursionError):
+            return None
+
     def note(self, name: str, value: object, why: Sentence) -> None:
         """Name a setting that is not honoured, and why."""
-        self.notes.append(Sentence("a1111_note", name=name, value=str(value)[:SHOWN], why=why))
+        self.notes.append(Sentence("reading_note", name=name, value=str(value)[:SHOWN], why=why))
 
     def left(self) -> tuple[str, ...]:
         """Return all that is not honoured."""
         rest = (f"{name}: {self[name][:SHOWN]}" for name in sorted(self))
         return *rest, *self.notes
+
+
+def _pairs(line: str) -> Iterator[tuple[str, str]]:
+    """Yield names and values as they are written."""
+    at, tries = 0, 0
+    while found := NAME.search(line, at):
+        at = found.end()
+        if line[at : at + 1] in ("{", "[") and tries < MOST:
+            tries += 1
+            try:
+                end = DECODER.raw_decode(line, at)[1]
+            except (ValueError, RecursionError):
+                if found[1] == RESOURCES:  # cut short: what follows is no setting
+                    return
+            else:
+                yield found[1], line[at:end]
+                at = end
+                continue
+        value = VALUE.match(line, at)
+        assert value is not None
+        yield found[1], value[1]
+        at = value.end()
 
 
 def write(settings: Mapping[str, str | None]) -> str:

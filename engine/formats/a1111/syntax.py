@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from engine.errors import PromptError, shorten, some
+from engine.errors import UserError, shorten, some
 from engine.formats.a1111.settings import Settings
 from engine.recipe.parts import Lora
 from engine.recipe.prompt_tags import take_loras
@@ -32,17 +32,29 @@ def take_networks(prompt: str, settings: Settings) -> tuple[str, tuple[Lora, ...
     """
     loras: list[Lora] = []
     unknown: list[str] = []
+    partly: list[str] = []
     tags = list(NETWORK.finditer(prompt))
     for tag in tags:
         written = tag[0].strip()
-        try:
-            found = take_loras(written)[1] if tag[1].lower() in LORAS else ()
-        except PromptError:
-            found = ()
-        loras += found
+        found, whole = _lora(tag[1].lower(), tag[2]) if tag[1].lower() in LORAS else (None, True)
+        loras += [found] if found else []
         unknown += [] if found else [written]
+        partly += [] if whole else [written]
     _note(settings, unknown, Sentence("a1111_network"))
+    _note(settings, partly, Sentence("a1111_blocks"))
     return (NETWORK.sub("", prompt).strip(" \t") if tags else prompt), tuple(loras)
+
+
+def _lora(kind: str, tag: str) -> tuple[Lora | None, bool]:
+    """Return the LoRA of a tag, and whether that is all of it: weights of blocks are left out."""
+    parts = tag.split(":")
+    for end in range(len(parts), 0, -1):
+        try:
+            (found,) = take_loras(f"<{kind}:{':'.join(parts[:end])}>")[1]
+        except UserError:
+            continue
+        return found, end == len(parts)
+    return None, True
 
 
 def name_embeddings(texts: tuple[str, str], settings: Settings) -> tuple[str, str]:

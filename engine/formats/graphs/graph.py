@@ -14,7 +14,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any, Final, TypeVar
 
 from engine.errors import GraphError, shorten
-from engine.formats.graphs.node_values import LoadedPicture
+from engine.formats.graphs.node_values import LoadedPicture, as_number
 from engine.formats.graphs.nodes import NODE_KINDS, PLAIN
 from engine.models.name_matching import without_ending
 from engine.sentences import Sentence
@@ -72,8 +72,8 @@ class Node:
 
     def numeric(self, option: str) -> int | float:
         """Return a number as it is written, however large: the recipe says what it may be."""
-        value = self.value(option)
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
+        value = as_number(self.value(option))
+        if value is None:
             raise self._error(option, Sentence("graph_not_a_number"))
         return value
 
@@ -94,7 +94,8 @@ class Node:
         if known is None:
             raise self._error(option, Sentence("graph_unknown_node", source=source.title))
         given = known.outputs[slot] if 0 <= slot < len(known.outputs) else "nothing"
-        wanted = NODE_KINDS[self.kind].links[option]
+        taking = NODE_KINDS.get(self.kind)  # of what is not known, only what it saves is looked at
+        wanted = taking.links[option] if taking else "IMAGE"
         if given != wanted:
             wrong = Sentence("graph_wrong_type", given=given, source=source.title, wanted=wanted)
             raise self._error(option, wrong)

@@ -7,7 +7,14 @@ from typing import Final
 from engine.errors import GraphError
 from engine.formats.graphs.graph import Node, Rule
 from engine.formats.graphs.node_values import Draft, PendingUpscale
-from engine.formats.graphs.pictures import note_filters, note_method, with_vae
+from engine.formats.graphs.pictures import (
+    SIDES,
+    in_shape,
+    loaded,
+    note_filters,
+    note_method,
+    with_vae,
+)
 from engine.recipe.limits import LATENT_SIDE
 from engine.recipe.parts import LATENT
 from engine.sentences import Sentence
@@ -18,8 +25,7 @@ NOISE_ALIGNMENT: Final = 16  # values torch draws at a time on the CPU
 
 
 def _empty(node: Node) -> Draft:
-    # What these values must be, the recipe says.
-    width, height, count = (node.value(each) for each in ("width", "height", "batch_size"))
+    width, height, count = (node.numeric(each) for each in ("width", "height", "batch_size"))
     return Draft(width=width, height=height, count=count)
 
 
@@ -38,7 +44,10 @@ def start_image(node: Node, draft: Draft) -> Draft:
         return draft
     sides = draft.width, draft.height
     if None in sides:
-        raise GraphError(Sentence("graph_size_unknown"))
+        if not any(each.image == draft.image and each.unseen for each in loaded(node)):
+            raise GraphError(Sentence("graph_size_unknown"))
+        Node(node.graph, draft.encoded).note(Sentence("graph_unseen"))
+        return draft
     note_filters(node, draft)
     width, height = (side // LATENT_SIDE * LATENT_SIDE for side in sides)
     if sides != (width, height) and draft.image:
@@ -83,8 +92,8 @@ def _repeated(node: Node) -> Draft:
 
 
 def _upscaled(node: Node) -> Draft:
-    sides = (node.number(side) for side in ("width", "height"))
-    width, height = (side // LATENT_SIDE * LATENT_SIDE for side in sides)
+    size = in_shape(node.input("samples", Draft), *(node.number(side) for side in SIDES))
+    width, height = (side // LATENT_SIDE * LATENT_SIDE for side in size)
     return _pending(node, PendingUpscale(by=LATENT, target=(width, height)))
 
 

@@ -4,9 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 from engine.recipe.parts import LANCZOS, Control, Upscale
+
+DIGITS: Final = 20  # of a seed
+EXACT: Final = 2**53  # above it not every whole number is a float
+
+
+def as_number(value: object) -> int | float | None:
+    """Return a number as ComfyUI takes it: "20" is one, and 20.0 a whole one. None if it is none.
+
+    Numbers beyond all that are exact stay as they are written: the recipe says what they may be.
+    """
+    if isinstance(value, str):
+        try:
+            value = float(value) if len(value) > DIGITS or not value.isdecimal() else int(value)
+        except ValueError:
+            return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    if isinstance(value, float) and value.is_integer() and abs(value) < EXACT:
+        return int(value)
+    return value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,12 +34,14 @@ class LoadedPicture:
     """A picture that a graph loads: its name in our store, its size, and masks made of it.
 
     masks: channel (`alpha`, `red`, `green`, `blue`) → name; alpha's is white where it is clear.
+    unseen: nobody has its file, and nothing is said of a size that depends on it.
     """
 
     image: str
     width: int | None = None
     height: int | None = None
     masks: Mapping[str, str] = field(default_factory=dict)
+    unseen: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Nodes that load pictures and masks, measure, decode, upscale, and composite."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from math import sqrt
 from typing import Any, Final
@@ -10,10 +10,12 @@ from engine.errors import GraphError, shorten
 from engine.formats.graphs.graph import Node, Rule
 from engine.formats.graphs.node_values import Draft, GraphVae, LoadedPicture, PendingUpscale
 from engine.pictures.references import KONTEXT
+from engine.recipe.limits import is_int
 from engine.recipe.parts import LANCZOS
 from engine.sentences import Sentence
 
 FITS: Final = {"center": "crop", "disabled": "resize"}
+SIDES: Final = ("width", "height")
 ALPHA: Final = "alpha"
 SLOT_OF_COUNT: Final = 2  # of GetImageSize
 GUESSED: Final = 4  # factor of an upscale model whose name holds none
@@ -57,13 +59,35 @@ def _channel(node: Node, loaded: LoadedPicture, channel: str) -> str:
 def _scaled(node: Node) -> Draft:
     """Read ImageScale: it fits a start image to its size, and upscales any other picture."""
     draft = node.input("image", Draft)
-    width, height = (int(node.number(side)) for side in ("width", "height"))
+    size = in_shape(draft, *(int(node.number(side)) for side in SIDES))
+    width, height = (int(side) for side in size)
     draft = _filtered(node, draft)
     if draft.drawn is None and draft.fit is None and draft.pending is None:
         fit = FITS.get(str(node.value("crop")), "crop")
         return replace(draft, width=width, height=height, fit=fit)
     pending = replace(draft.pending or PendingUpscale(), target=(width, height))
     return replace(draft, pending=pending)
+
+
+def in_shape(draft: Draft, width: float, height: float) -> tuple[float, float]:
+    """Return a size that a node scales to: ComfyUI takes a side of 0 from the picture's shape."""
+    if width and height:
+        return width, height
+    before = draft.pending or PendingUpscale()
+    now = before.target
+    if now is None:
+        if not _is_sized(draft):
+            raise GraphError(Sentence("graph_size_unknown"))
+        now = draft.width * before.factor, draft.height * before.factor
+    if not (width or height):
+        return now
+    factor = width / now[0] if width else height / now[1]
+    return width or max(1, round(now[0] * factor)), height or max(1, round(now[1] * factor))
+
+
+def loaded(node: Node) -> Collection[LoadedPicture]:
+    """Return all pictures that a node's graph loads."""
+    return node.graph.pictures.values()
 
 
 def _scaled_to_pixels(node: Node) -> Draft:
@@ -95,7 +119,7 @@ def _loaded_only(node: Node) -> Draft:
 
 def _is_sized(draft: Draft) -> bool:
     """Return whether a picture's size is known; what the recipe will not allow is none."""
-    return all(side is not None and side > 0 for side in (draft.width, draft.height))
+    return all(is_int(side) and side > 0 for side in (draft.width, draft.height))
 
 
 def _stitched(node: Node) -> Draft:

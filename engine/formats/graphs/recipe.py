@@ -5,20 +5,21 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
-from engine.errors import GraphError, shorten
+from engine.errors import GraphError, UserError, shorten
 from engine.formats.graphs.flow_families import USUAL_VAES
 from engine.formats.graphs.graph import Graph, Node, Rule
 from engine.formats.graphs.latents import LATENTS, slices_like_marble
 from engine.formats.graphs.models import MODELS
 from engine.formats.graphs.node_values import Draft, LoadedPicture, PendingUpscale
-from engine.formats.graphs.nodes import OUTPUTS
 from engine.formats.graphs.pictures import ALPHA, PICTURES, note_filters
+from engine.formats.graphs.results import chosen, picture_of
 from engine.formats.graphs.sampling import SAMPLERS, one_model
 from engine.formats.graphs.sigmas import SIGMAS
+from engine.formats.graphs.survey import survey
 from engine.formats.graphs.upscaling import finished_upscale
 from engine.formats.graphs.words import WORDS
 from engine.formats.graphs.workflow import from_workflow
-from engine.recipe.recipe import Recipe
+from engine.formats.reading import Reading
 from engine.sentences import Sentence
 
 VALUES: Final[Mapping[str, Rule]] = dict.fromkeys(
@@ -37,19 +38,36 @@ OURS: Final = re.compile(r"[0-9a-f]{64}\.png")  # a picture named as our store n
 
 
 def from_graph(
-    data: object, pictures: Mapping[str, LoadedPicture] | None = None
-) -> tuple[Recipe, tuple[str, ...]]:
-    """Read a graph in API or UI format: the recipe, and the parts of the graph that are ignored.
+    data: object,
+    pictures: Mapping[str, LoadedPicture] | None = None,
+    result: str | None = None,
+) -> Reading:
+    """Read a graph in API or UI format.
 
     pictures: by the names by which the graph loads them; those of our store need not be given.
-    `GraphError` names a node that is not known, a missing input, a circle; `OptionError` a value
-    that Marble does not allow.
+    result: the node that is meant, where several save or show a picture. Where no picture can be
+    drawn from the graph, the reading says why, and the values that stand in it. `GraphError` where
+    there are none.
     """
     with _bounded():
         graph = _parse(data)
-        ours = {file: _ours(file) for file in _files(graph).values() if OURS.fullmatch(file)}
-        graph.pictures = {**ours, **(pictures or {})}
-        return _recipe(graph), tuple(dict.fromkeys(graph.notes))
+        saved = None
+        try:
+            saved = chosen(graph, result)
+            files = _files(graph)
+            ours = {file: _ours(file) for file in files.values() if OURS.fullmatch(file)}
+            graph.pictures = {**ours, **(pictures or {})}
+            values, refused = _values(graph, saved), None
+        except UserError as error:
+            values, refused = {}, error
+    found = survey(graph, saved) or survey(graph, None)
+    if refused is not None and not found:
+        raise refused
+    seen = {name: each.value for name, each in found.items()}
+    where = {name: each.where for name, each in found.items() if seen[name] == values.get(name)}
+    if refused is not None:
+        values, where = seen, {name: each.where for name, each in found.items()}
+    return Reading.of("ComfyUI", values, where, dict.fromkeys(graph.notes), refused)
 
 
 def pictures_of(data: object) -> dict[str, set[str]]:
@@ -117,45 +135,38 @@ def _ours(file: str) -> LoadedPicture:
     return LoadedPicture(image=name, masks=dict.fromkeys(COLOURS, name))
 
 
-def _recipe(graph: Graph) -> Recipe:
-    saved = _saved(graph)
-    draft = saved.input("images", Draft)
+def _values(graph: Graph, saved: Node) -> dict[str, Any]:
+    """Return the values of the recipe that a node saves."""
+    draft = picture_of(saved)
     first, upscale = draft.drawn, draft.upscale
     if first is None or draft.vae is None:
         raise GraphError(Sentence("graph_saves_undrawn"))
     if draft.pending is not None and draft.pending != PendingUpscale():
         if upscale is not None:
             raise saved.fail(Sentence("graph_enlarged_twice"))
-        upscale = finished_upscale(saved, draft)
+        if draft.pending.target and draft.width is None:
+            size = "×".join(f"{side:g}" for side in draft.pending.target)
+            saved.note(Sentence("graph_unseen_to", size=size))
+        else:
+            upscale = finished_upscale(saved, draft)
     note_filters(saved, draft)
     _check_pick(draft)
     vae = draft.vae.name
     if first.model.apart and vae in USUAL_VAES:
         vae = None  # the model's own
-    return Recipe(
+    return {
         **first.values,
-        checkpoint=one_model((first.model.file, draft.vae.file)),
-        width=draft.width,
-        height=draft.height,
-        count=draft.count,
-        picture=draft.picture,
-        image=draft.image,
-        mask=draft.mask,
-        strength=draft.strength,
-        vae=vae,
-        upscale=upscale,
-    )
-
-
-def _saved(graph: Graph) -> Node:
-    """Return a node that saves the one picture that is, or shows it where none is saved."""
-    outputs = next(filter(None, map(graph.all, OUTPUTS)), None)
-    if not outputs:
-        raise GraphError(Sentence("graph_saves_nothing", nodes=", ".join(OUTPUTS)))
-    sources = {node.link("images") for node in outputs}
-    if len(sources) != 1:
-        raise GraphError(Sentence("graph_several_results", count=len(sources)))
-    return outputs[0]
+        "checkpoint": one_model((first.model.file, draft.vae.file)),
+        "width": draft.width,
+        "height": draft.height,
+        "count": draft.count,
+        "picture": draft.picture,
+        "image": draft.image,
+        "mask": draft.mask,
+        "strength": draft.strength,
+        "vae": vae,
+        "upscale": upscale,
+    }
 
 
 def _check_pick(draft: Draft) -> None:

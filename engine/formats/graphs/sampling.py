@@ -265,7 +265,8 @@ def _note_words(node: Node, positive: GraphPrompt, negative: GraphPrompt, draft:
         node.note(Sentence("graph_maps_scaled"))
     if positive.controls != negative.controls and not (positive.both and positive.controls):
         node.note(Sentence("graph_controls_of_one"))
-    if any(size != (draft.width, draft.height) for size in positive.sizes | negative.sizes):
+    sizes, size = positive.sizes | negative.sizes, (draft.width, draft.height)
+    if None not in size and sizes - {size}:
         node.note(Sentence("graph_told_sizes"))
 
 

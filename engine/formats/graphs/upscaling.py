@@ -21,8 +21,10 @@ def finished_upscale(node: Node, draft: Draft, strength: float | None = None) ->
     """
     pending = draft.pending
     assert pending is not None
-    upscale = Upscale(factor=pending.factor, by=pending.by, strength=strength)
     sides = draft.width, draft.height
+    if pending.target and None in sides:
+        raise GraphError(Sentence("graph_size_unknown"))
+    upscale = Upscale(factor=pending.factor, by=pending.by, strength=strength)
     if not all(is_int(side) and 0 < side < LARGEST for side in sides):
         return upscale  # the recipe says what is wrong with them
     target = pending.target or (sides[0] * pending.factor, sides[1] * pending.factor)

@@ -1,5 +1,6 @@
 """Nodes that encode prompts, join them, and add ControlNets, guidance and pictures to them."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
@@ -15,6 +16,8 @@ from engine.recipe.parts import Control
 from engine.sentences import Sentence
 
 BREAK: Final = " BREAK "
+A_WORD: Final = re.compile(r"\bBREAK\b")
+A_WORD_SO: Final = "break"
 LINES: Final = "\n"
 LONGEST: Final = 100_000  # characters: texts that are joined with themselves double each time
 BOTH: Final = ("positive", "negative")
@@ -31,18 +34,30 @@ SYSTEM_PROMPTS: Final = {
 
 def _text(node: Node) -> GraphPrompt:
     # What the text must be, the recipe says.
-    return GraphPrompt(node.value("text"), node.input("clip", GraphModel))
+    encoder = node.input("clip", GraphModel)
+    return GraphPrompt(_plain(node.value("text"), encoder), encoder)
+
+
+def _plain(text: Any, encoder: GraphModel) -> Any:
+    """Return a text for CLIP in which BREAK is the word that it is to ComfyUI.
+
+    To Marble it begins a window of tokens, which other encoders do not have. CLIP reads small
+    letters alone, so that in these the word is the same.
+    """
+    parts = encoder.family is None and isinstance(text, str)
+    return A_WORD.sub(A_WORD_SO, text) if parts else text
 
 
 def _both_texts(node: Node) -> GraphPrompt:
     """Read SDXL's node, which has a text for each of the two encoders, and sizes to tell them."""
-    text = str(node.value("text_g"))
-    if node.value("text_l") not in (text, ""):
+    encoder = node.input("clip", GraphModel)
+    text = _plain(str(node.value("text_g")), encoder)
+    if _plain(node.value("text_l"), encoder) not in (text, ""):
         node.note(Sentence("graph_text_l"))
     if any(node.number(each) for each in ("crop_w", "crop_h")):
         node.note(Sentence("graph_crop"))
     sizes = frozenset((node.number(width), node.number(height)) for width, height in SIZES)
-    return GraphPrompt(text, node.input("clip", GraphModel), sizes=sizes)
+    return GraphPrompt(text, encoder, sizes=sizes)
 
 
 def _several_texts(node: Node) -> GraphPrompt:

@@ -28,7 +28,6 @@ LINE: Final = re.compile(r"//[^\n]*")
 ESCAPE: Final = re.compile(r"\\([{}|])")
 ORDERS: Final = ("fixed", "increment", "decrement", "randomize")
 LONGEST: Final = 100_000  # characters of all texts; a recipe takes some thousands
-ADVICE: Final = "export it as “API” in ComfyUI"
 
 Origin = tuple[str, Any]  # a node's id and the number of its output
 
@@ -66,6 +65,16 @@ class _Canvas:
             for name, node in self._nodes.items()
             if name not in self._opened and node["type"] not in UNSENT
         }
+        # Those that are off are not sent: they stay, to be named, where something needs them.
+        used = {
+            value[0]
+            for name, node in graph.items()
+            if self._nodes[name].get("mode") not in MODES
+            for value in node["inputs"].values()
+            if isinstance(value, list)
+        }
+        off = {name for name in graph if self._nodes[name].get("mode") in MODES}
+        graph = {name: node for name, node in graph.items() if name not in off or name in used}
         _write_texts(graph)
         return graph
 
@@ -100,7 +109,7 @@ class _Canvas:
         if node.get("mode") in MODES:
             # Named only if something needs it.
             called = self._subgraphs.get(kind, {}).get("name", kind)
-            kind = f"{called}, which is {MODES[node['mode']]}: {ADVICE}"
+            kind = f"{called}, which is {MODES[node['mode']]}"
         return {"class_type": kind, "inputs": _values(node) | fed}
 
     def _left_out(self, kind: str, option: str, source: Any) -> bool:
@@ -176,8 +185,10 @@ def _values(node: Mapping[str, Any]) -> dict[str, Any]:
     given, kind = node.get("widgets_values") or (), NODE_KINDS.get(str(node["type"]))
     if kind is None:
         return {}
-    # Scripts leave out the seed's control after a run.
-    ordered = isinstance(given, list) and any(order in given for order in ORDERS)
+    # Scripts leave out the seed's control after a run; old canvases have a boolean there.
+    at = kind.values.index(AFTER_RUN) if AFTER_RUN in kind.values else len(given)
+    control = given[at] if isinstance(given, list) and at < len(given) else None
+    ordered = isinstance(control, bool) or control in ORDERS
     names = [name for name in kind.values if name != AFTER_RUN or ordered]
     values = dict(given) if isinstance(given, Mapping) else dict(zip(names, given, strict=False))
     return {name: value for name, value in values.items() if name not in CANVAS_ONLY}

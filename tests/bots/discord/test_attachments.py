@@ -13,6 +13,8 @@ from engine.formats.exif import write_texts
 from engine.formats.metadata import read_recipe, write_png
 from tests.bots.discord.conftest import Marble
 from tests.bots.presentation.test_presentation import png
+from tests.engine.formats import others
+from tests.engine.formats.test_comfy import default_graph
 from tests.factories import make_recipe, pixels
 from tests.fakes.discord import FakeDiscord, Person
 
@@ -104,3 +106,34 @@ async def test_what_cannot_be_drawn_from_a_picture_is_refused_in_ones_language(
         "没有 Marble 画的图片"
     )
     assert {each.author.name for each in discord.shown()} == {"bob"}
+
+
+async def test_another_programs_picture_is_told_and_drawn_with_what_it_does_not_say(
+    discord: FakeDiscord, marble: Marble, ann: Person, bob: Person
+) -> None:
+    said = {"prompt": "an owl", "base_model": "starter", "seed": "5", "steps": 2}
+    found = bob.posts("owl.png", others.png({"parameters": json.dumps(said)}))
+    told = await ann.chooses("Recipe", found)
+    text = await told.said(r"Recipe of owl.png** (Fooocus)")
+    assert r"seed: 5 (seed)" in text
+    assert "Missing: guidance, width, height, sampler, schedule." in text
+    rerun = await ann.chooses("Rerun", found)
+    shown = rerun.interaction.original  # type: ignore[union-attr]
+    assert shown
+    await discord.until(lambda: shown.attachments and not shown.ephemeral, "the picture")
+    [note] = await discord.until(lambda: rerun.interaction.followups, "what is filled in")  # type: ignore[union-attr]
+    assert "taken from the model 'starter'" in note.content
+    nameless = bob.posts("owl.png", others.png({"parameters": f"an owl\n{others.LINE}"}))
+    refused = await ann.chooses("Rerun", nameless)
+    await refused.said("does not name its model: choose one with `--model`")
+
+
+async def test_a_graph_that_cannot_be_drawn_is_told_all_the_same(
+    discord: FakeDiscord, marble: Marble, ann: Person, bob: Person
+) -> None:
+    graph = default_graph()
+    graph["9"]["inputs"]["images"] = ["lost", 0]
+    told = await ann.chooses("Recipe", bob.posts("a.jpg", by_comfy(graph)))
+    text = await told.said("(ComfyUI)")
+    assert "beautiful scenery" in text
+    assert "Cannot be drawn: In the ComfyUI graph, 'images' of SaveImage (node 9) comes" in text

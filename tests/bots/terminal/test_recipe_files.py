@@ -1,6 +1,7 @@
 """`marble read` and `marble run`: recipes of others, read and drawn."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from engine.formats.metadata import write_png
 from engine.recipe.parts import Variation
 from tests.bots.terminal.conftest import Answer, Marble
 from tests.bots.terminal.test_commands import TINY, path_of
+from tests.engine.formats import others
 from tests.engine.formats.test_comfy import default_graph
 from tests.engine.formats.test_graphs import DEFAULT_WORKFLOW
 from tests.factories import make_recipe, pixels
@@ -129,9 +131,9 @@ def spoilt(**changes: Any) -> bytes:
     return text_of(graph)
 
 
+# What is wrong with graphs that say something all the same.
 HUGE = b"1" + b"0" * 400
-BAD: dict[str, tuple[bytes, str]] = {
-    "circle": (spoilt(latent_image=["3", 0]), "has a circle at KSampler"),
+UNDRAWN: dict[str, tuple[bytes, str]] = {
     "missing input": (spoilt(model=None), "'model' of KSampler (node 3) is not connected"),
     "a link to nowhere": (
         spoilt(model=["99", 0]),
@@ -150,16 +152,32 @@ BAD: dict[str, tuple[bytes, str]] = {
         "comes from LoadMagic (node 4), a node that Marble does not support",
     ),
     "wrong type": (spoilt(positive=["4", 1]), "gets CLIP from CheckpointLoaderSimple"),
+    "NaN": (spoilt(cfg=float("nan")), "guidance_scale: nan (it must be between 0 and 30)"),
+    "infinite": (spoilt(denoise=float("inf")), "denoises only in part"),
+    "huge seed": (spoilt(seed=1).replace(b'"seed": 1', b'"seed": ' + HUGE), "seed: 1000000"),
+    "huge steps": (spoilt(steps=1).replace(b'"steps": 1', b'"steps": ' + HUGE), "steps: 1000000"),
+}
+BAD: dict[str, tuple[bytes, str]] = {
+    "circle": (spoilt(latent_image=["3", 0]), "has a circle at KSampler"),
     "not JSON": (b"{'3': 1}", "not valid JSON"),
     "a list": (b"[1, 2]", "has no nodes"),
     "deep": (b'{"a":' * 100_000, "not valid JSON"),
-    "NaN": (spoilt(cfg=float("nan")), "guidance_scale must be"),
-    "infinite": (spoilt(denoise=float("inf")), "denoises only in part"),
-    "huge seed": (spoilt(seed=1).replace(b'"seed": 1', b'"seed": ' + HUGE), "seed must be"),
-    "huge steps": (spoilt(steps=1).replace(b'"steps": 1', b'"steps": ' + HUGE), "steps must be"),
     "too many digits": (b'{"3": 1' + b"0" * 5000 + b"}", "not valid JSON"),
     "a canvas without nodes": (b'{"nodes": [], "links": []}', "has no nodes"),
 }
+
+
+@pytest.mark.parametrize("name", UNDRAWN)
+def test_a_graph_that_cannot_be_drawn_is_read_all_the_same(
+    marble: Marble, tmp_path: Path, name: str
+) -> None:
+    data, said = UNDRAWN[name]
+    (tmp_path / "bad.json").write_bytes(data)
+    answer = marble("read", "bad.json")
+    assert (answer.code, answer.err) == (0, "")
+    assert said in answer.out
+    assert re.search(r"text, watermark +CLIPTextEncode \(node 7\): text\n", answer.out)
+    assert "euler" in answer.out
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -312,3 +330,67 @@ def test_a_dropped_picture_is_answered_in_the_chat(
     answer = chat(f"{tmp_path}/cat.png\n")
     assert answer.code == 0
     assert path_of(answer.out, "2.1") == first
+
+
+def test_what_a_file_does_not_say_is_the_models_own_and_the_model_is_asked_for(
+    marble: Marble, tmp_path: Path
+) -> None:
+    text = "Steps: 2, Seed: 5, Size: 70x64, CFG scale: 4, App: SD.Next"
+    (tmp_path / "theirs.png").write_bytes(others.png({"parameters": text}))
+    said = marble("read", "theirs.png").out
+    assert re.search(r"written by +SD.Next\n", said)
+    assert re.search(r"seed +5 +Seed\n", said)
+    assert "Missing: sampler, schedule, model.\n" in said
+    assert "Could not be used: 70×64 pixels become 64×64, in whole latents\n" in said
+    refused = marble("run", "theirs.png")
+    assert (refused.code, refused.out.count("\n"), refused.err.count("\n")) == (2, 1, 1)
+    assert "The text by SD.Next does not name its model: choose one with `--model`" in refused.err
+    drawn = marble("run", "theirs.png", *TINY, "--sampler", "heun")
+    assert "so it is taken from the model 'tiny': schedule, model.\n" not in drawn.out
+    assert "so it is taken from the model 'tiny': schedule.\n" in drawn.out
+    with Image.open(path_of(drawn.out, "1.1")) as image:
+        assert (image.size, image.info["parameters"].splitlines()[0]) == ((64, 64), "")
+        assert "Sampler: Heun" in image.info["parameters"]
+
+
+def test_a_result_is_chosen_and_the_choice_said(marble: Marble, tmp_path: Path) -> None:
+    graph = small(default_graph())
+    scaled = {"image": ["8", 0], "upscale_method": "lanczos", "scale_by": 2.0}
+    graph["12"] = {"class_type": "ImageScaleBy", "inputs": scaled}
+    graph["13"] = {"class_type": "SaveImage", "inputs": {"images": ["12", 0]}}
+    file = write(tmp_path / "graph.json", graph)
+    said = "SaveImage (node 13) is taken, not SaveImage (node 9); `marble run FILE --result 9`"
+    for result, side in ((), 128), (("--result", "9"), 64), (("--result", "13"), 128):
+        answer = marble("run", file, *result)
+        assert (said in answer.out) == (not result)
+        with Image.open(path_of(answer.out, re.findall(r"(\d+\.1)  ", answer.out)[0])) as image:
+            assert image.size == (side, side)
+    assert ("factor 2" in marble("read", file, "--result", "9").out) is False
+    refused = marble("run", file, "--result", "8")
+    assert "has no result '8'; its results: SaveImage (node 9), SaveImage (node 13)." in refused.err
+
+
+def test_a_start_images_size_is_its_files_or_none(marble: Marble, tmp_path: Path) -> None:
+    graph = default_graph() | start("cat.png")
+    graph["3"]["inputs"].update(latent_image=["21", 0], denoise=0.5)
+    file = write(tmp_path / "graph.json", graph)
+    said = marble("read", file).out
+    assert "Missing: width, height.\n" in said
+    assert "the size is that of the picture that it loads" in said
+    Image.fromarray(pixels(3, 96, 64)).save(tmp_path / "cat.png")
+    said = marble("read", file).out
+    assert "Missing" not in said
+    assert re.search(r"width +96\n", said)
+
+
+def test_a_dropped_file_that_cannot_be_drawn_is_shown(
+    chat: Callable[[str], Answer], tmp_path: Path
+) -> None:
+    graph = default_graph()
+    graph["10"] = {"class_type": "MagicFilter", "inputs": {"image": ["8", 0]}}
+    graph["9"]["inputs"]["images"] = ["10", 0]
+    (tmp_path / "odd.png").write_bytes(others.png({"prompt": json.dumps(graph)}))
+    answer = chat(f"{tmp_path}/odd.png\n")
+    assert answer.code == 2
+    assert "beautiful scenery nature glass bottle landscape" in answer.out
+    assert "comes from MagicFilter (node 10)" in answer.out

@@ -20,12 +20,11 @@ from engine.english import ENGLISH
 from engine.errors import BrokenModel, GraphError, OptionError, UnknownModel, UserError
 from engine.events import Ended, Key, Report
 from engine.executors.wire import pack, unpack
-from engine.formats.a1111.reader import from_a1111
 from engine.formats.comfy.writer import to_graph
 from engine.sentences import Sentence, fill
 from tests.bots.texts.test_texts import messages
 from tests.conftest import ROOT
-from tests.engine.recipes import read_graph
+from tests.engine.recipes import read_graph, read_line
 from tests.factories import make_recipe
 
 ZH = words_of("zh")
@@ -133,7 +132,7 @@ def test_what_a_file_asks_for_in_vain_is_told_in_ones_own_language() -> None:
     said = f"ComfyUI 图中，KSampler (node {sampler}) 的 'model' 来自节点 lost，而它不存在。"
     assert tell(caught.value, ZH) == said
     line = "a cat\nSteps: 9, Sampler: Euler, CFG scale: 5, Seed: 1, Size: 64x64, Model: x, RNG: GPU"
-    assert ignored_text(from_a1111(line)[1], ZH) == "RNG: GPU（噪声在 CPU 上生成）"
+    assert ignored_text(read_line(line)[1], ZH) == "RNG: GPU（噪声在 CPU 上生成）"
 
 
 def test_an_error_is_said_in_ones_own_language_and_unknown_ones_as_they_are() -> None:

@@ -4,16 +4,16 @@ import pytest
 
 from bots.texts import say, words_of
 from engine.errors import PromptError, UserError
-from engine.formats.a1111.reader import from_a1111
 from engine.recipe.parts import Lora
 from engine.recipe.prompt_tags import take_loras
 from engine.recipe.recipe import Recipe
+from tests.engine.recipes import read_line
 
 LINE = "Steps: 20, Sampler: Euler, CFG scale: 7, Seed: 1, Size: 512x512, Model: m, RNG: CPU"
 
 
 def read(prompt: str, negative: str = "", more: str = "") -> tuple[Recipe, tuple[str, ...]]:
-    return from_a1111(f"{prompt}\nNegative prompt: {negative}\n{LINE}{more}")
+    return read_line(f"{prompt}\nNegative prompt: {negative}\n{LINE}{more}")
 
 
 def test_embeddings_are_found_by_the_names_that_the_line_lists() -> None:
@@ -46,9 +46,10 @@ def test_networks_are_loras_or_noted() -> None:
         "a king <lyco:x:0.6> <hypernet:y:0.7> <lora:z:1:1:1:1> <what:a> at night"
     )
     assert recipe.prompt == "a king at night"
-    assert recipe.loras == (Lora(name="x", weight=0.6, text_weight=0.6),)
+    assert recipe.loras == (Lora(name="x", weight=0.6), Lora(name="z"))
     assert ignored == (
-        "<hypernet:y:0.7>, <lora:z:1:1:1:1>, <what:a> (Marble has no such network; left out)",
+        "<hypernet:y:0.7>, <what:a> (Marble has no such network; left out)",
+        "<lora:z:1:1:1:1> (only the name and the first weights are read)",
     )
 
 

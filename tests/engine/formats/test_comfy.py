@@ -10,7 +10,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from engine.errors import GraphError, OptionError, UserError
+from engine.errors import GraphError, UserError
 from engine.formats.comfy.layout import to_workflow
 from engine.formats.comfy.writer import to_graph
 from engine.formats.graphs.nodes import AFTER_RUN, NODE_KINDS
@@ -263,7 +263,7 @@ def test_what_cannot_be_honoured_is_named(name: str) -> None:
 def test_values_out_of_range_are_named(node: str, option: str, value: object, name: str) -> None:
     graph = default_graph()
     graph[node]["inputs"][option] = value
-    with pytest.raises(OptionError, match=name):
+    with pytest.raises(UserError, match=name):
         recipe_of(graph)
 
 

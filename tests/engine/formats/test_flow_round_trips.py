@@ -1,6 +1,7 @@
 """Recipes of flow models, written as ComfyUI's graphs and as Forge's lines, and read back."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,16 +12,17 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from engine.formats.a1111.reader import from_a1111
 from engine.formats.a1111.settings import NEGATIVE
 from engine.formats.a1111.writer import to_a1111
 from engine.formats.comfy.layout import to_workflow
 from engine.formats.comfy.limits import graph_differences, no_graph_reasons
 from engine.formats.comfy.writer import to_graph
+from engine.formats.flow_model import FlowModel
 from engine.formats.graphs.nodes import AFTER_RUN, NODE_KINDS, UPLOAD
 from engine.formats.graphs.sampling import DROPPING
 from engine.formats.graphs.sigmas import share
-from engine.formats.metadata import read_recipe, read_texts, write_png
+from engine.formats.metadata import read_recipe, write_png
+from engine.formats.png_texts import read_texts
 from engine.models.catalogue import Checkpoint
 from engine.models.families import BY_KEY
 from engine.recipe.limits import SAMPLERS, SCHEDULES
@@ -37,6 +39,7 @@ from tests.engine.recipes import (
     loras,
     names,
     read_graph,
+    read_line,
     seeds,
     settled,
     words,
@@ -158,6 +161,11 @@ def as_read(recipe: Recipe, checkpoint: Checkpoint) -> Recipe:
         total = int(recipe.steps / recipe.strength)
         if round(total * recipe.strength) != recipe.steps:
             recipe = replace(recipe, strength=share(recipe.steps, total))
+    if not FlowModel(checkpoint).is_apart:  # nothing tells that it is none of Stable Diffusion
+        prompt, negative = (
+            re.sub(r"\bBREAK\b", "break", each) for each in (recipe.prompt, recipe.negative_prompt)
+        )
+        recipe = replace(recipe, prompt=prompt, negative_prompt=negative)
     return settled(recipe)
 
 
@@ -232,7 +240,7 @@ def test_a_recipe_survives_its_line(name: str, data: st.DataObject) -> None:
         assume(all(line == line.strip() for line in lines) and (lines[0] or not text))
         assume(not any(line.startswith(NEGATIVE) for line in lines))
     line = to_a1111(recipe, checkpoint)
-    again, ignored = from_a1111(line)
+    again, ignored = read_line(line)
     assert ignored == () or "[" in line
     assert settled(again) == settled(recipe)
 
@@ -450,7 +458,7 @@ Module 1: clip_l, Module 2: ae, Module 3: t5xxl_fp16"""
 
 
 def test_forges_line_is_read() -> None:
-    assert from_a1111(FORGE) == (
+    assert read_line(FORGE) == (
         Recipe(
             prompt="a fox in the snow", seed=42, steps=20, guidance_scale=3.5, width=896,
             height=1152, sampler="euler", schedule="simple", checkpoint="flux1-dev-Q8_0",
@@ -477,7 +485,7 @@ def test_forges_line_is_read() -> None:
 def test_what_else_forge_says(
     was: str, becomes: str, values: dict[str, Any], ignored: tuple[str, ...]
 ) -> None:
-    recipe, left = from_a1111(FORGE.replace(was, becomes))
+    recipe, left = read_line(FORGE.replace(was, becomes))
     assert {name: getattr(recipe, name) for name in values} == values
     assert left == ignored
 

@@ -414,10 +414,12 @@ def test_a_primitives_value_is_taken() -> None:
 
 
 @pytest.mark.parametrize(("mode", "word"), [(2, "muted"), (4, "bypassed")])
-def test_a_node_that_is_muted_or_bypassed_is_named_with_advice(mode: int, word: str) -> None:
+def test_a_node_that_is_muted_or_bypassed_is_named_where_it_is_needed(mode: int, word: str) -> None:
     workflow = canvas()
     next(node for node in workflow["nodes"] if node["type"] == "CLIPTextEncode")["mode"] = mode
-    with pytest.raises(GraphError, match=f"CLIPTextEncode, which is {word}: export it as “API”"):
+    with pytest.raises(
+        GraphError, match=rf"comes from CLIPTextEncode, which is {word} \(node \d+\), a node"
+    ):
         recipe_of(workflow)
 
 

@@ -13,7 +13,6 @@ from PIL import Image
 from engine.events import Picture
 from engine.families.stable_diffusion import load
 from engine.files.stored import PictureFolder, picture_path
-from engine.formats.a1111.reader import from_a1111
 from engine.formats.a1111.settings import NEGATIVE
 from engine.formats.a1111.writer import no_line_reasons, to_a1111
 from engine.formats.comfy.layout import to_workflow
@@ -25,7 +24,17 @@ from engine.pictures.images import to_png
 from engine.pipeline.pipeline import Pipeline
 from engine.recipe.recipe import Recipe
 from tests.engine.pictures.test_start_image import disc
-from tests.engine.recipes import IMAGE, KINDS, MASK, NO_GRAPH, NO_LINE, derived, read_graph, settled
+from tests.engine.recipes import (
+    IMAGE,
+    KINDS,
+    MASK,
+    NO_GRAPH,
+    NO_LINE,
+    derived,
+    read_graph,
+    read_line,
+    settled,
+)
 from tests.engine.ticks import pipeline_on, run
 from tests.factories import make_recipe, pixels
 
@@ -79,7 +88,7 @@ def test_line_stays_itself(kind: str, data: st.DataObject) -> None:
             to_a1111(recipe)
         return
     line = to_a1111(recipe)
-    again, ignored = from_a1111(line)
+    again, ignored = read_line(line)
     assert ignored == () or "[" in line, "brackets mean something to A1111"
     assert to_a1111(again) == line
     assert settled(again) == settled(recipe)

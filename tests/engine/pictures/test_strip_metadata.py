@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from engine.errors import ImageError, MetadataError
-from engine.formats.metadata import read_texts
+from engine.formats.png_texts import read_texts
 from engine.pictures import strip_metadata as bare
 from engine.pictures.images import read_image
 from tests.engine import picture_files as files

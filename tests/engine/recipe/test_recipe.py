@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import OptionError, UnknownOption
-from engine.recipe.limits import parse_seed
+from engine.recipe.limits import check_words, parse_seed
 from engine.recipe.parts import Control, Margins, Upscale, Variation
 from engine.recipe.recipe import Recipe
 from tests.factories import SMALL, make_recipe
@@ -33,8 +33,6 @@ from tests.factories import SMALL, make_recipe
         ("seed", 2**64, "from 0 to 18446744073709551615"),
         ("sampler", "euller", "one of euler,"),
         ("schedule", "", "one of normal,"),
-        ("prompt", "", "a description"),
-        ("prompt", " \n", "a description"),
         ("prompt", "x" * 2001, "at most 2,000 characters"),
         ("negative_prompt", "x" * 2001, "at most 2,000 characters"),
         ("negative_prompt", None, "text"),
@@ -246,3 +244,10 @@ def test_version_1_is_read_with_nothing_but_words() -> None:
 def test_the_parts_of_a_recipe_are_bounded() -> None:
     with pytest.raises(OptionError, match="variations must be 16 at most, not '17'"):
         make_recipe(variations=(Variation(seed=1, amount=0.1),) * 17)
+
+
+@pytest.mark.parametrize("prompt", ["", " \n"])
+def test_a_recipe_may_be_without_words_but_nobody_asks_for_one(prompt: str) -> None:
+    assert make_recipe(prompt=prompt).prompt == prompt
+    with pytest.raises(OptionError, match="a description of the picture, not ''"):
+        check_words(prompt)

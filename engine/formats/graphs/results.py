@@ -1,0 +1,107 @@
+"""Which node's picture a graph is read for, where several save or show one."""
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from engine.errors import GraphError, shorten
+from engine.formats.graphs.graph import Graph, Node
+from engine.formats.graphs.node_values import Draft
+from engine.formats.graphs.nodes import NODE_KINDS, OUTPUTS
+from engine.sentences import Sentence
+
+SAVE, SHOW = OUTPUTS
+# How kinds of nodes are called that save, those that only show, and inputs that take pictures.
+SAVING: Final = re.compile(r"save|export|output|write|upload|send|combine", re.IGNORECASE)
+SHOWING: Final = re.compile(r"preview|show|display|compare|view", re.IGNORECASE)
+# What unknown kinds are called that save pictures as they are, and those that do not.
+IMAGE: Final = re.compile(r"image|picture|preview", re.IGNORECASE)
+OTHERWISE: Final = re.compile(r"anim|video|gif|webp|movie|mask|latent|grid", re.IGNORECASE)
+PICTURES: Final = ("images", "image")
+LISTED: Final = 6  # results in a sentence
+
+
+def chosen(graph: Graph, result: str | None = None) -> Node:
+    """Return the node whose picture is meant.
+
+    What is saved outranks what is only shown; of several, the one counts to which the others lead,
+    or the last one. A kind of node that is not known may save, too: nothing else stands for it.
+    result: the id of the node that is meant. Raises `GraphError`.
+    """
+    saving, showing = _results(graph)
+    if result is not None:
+        found = next((node for node in (*saving, *showing) if node.name == result), None)
+        if found is None:
+            known = ", ".join(node.title for node in (*saving, *showing)[:LISTED])
+            raise GraphError(Sentence("graph_no_result", node=shorten(result), nodes=known))
+        return found
+    results = saving or showing
+    if not results:
+        for node in graph.all(*OUTPUTS):
+            node.link(PICTURES[0])  # which says that it is not connected
+        raise GraphError(Sentence("graph_saves_nothing", nodes=", ".join(OUTPUTS)))
+    if len({_source(node) for node in results}) == 1:
+        return results[0]
+    ways = {node.name: behind(graph, node) for node in results}
+    best = max(results, key=lambda node: len(ways[node.name]))
+    others = ", ".join(node.title for node in results if node != best)
+    graph.notes.append(
+        Sentence("graph_result", node=best.title, others=others[:200], name=_id(results, best))
+    )
+    return best
+
+
+def _results(graph: Graph) -> tuple[list[Node], list[Node]]:
+    """Return the nodes that save, and those that show; what is not connected is none."""
+    used = {source for source, _, _ in graph.links()}
+    saving: list[Node] = []
+    showing: list[Node] = []
+    for name in graph.nodes:
+        node = Node(graph, name)
+        if node.kind in NODE_KINDS:
+            kind = node.kind
+        elif name in used:
+            continue
+        else:
+            kind = SHOW if SHOWING.search(node.kind) else SAVE if SAVING.search(node.kind) else ""
+        if kind in OUTPUTS and _source(node) is not None:
+            (saving if kind == SAVE else showing).append(node)
+    return saving, showing
+
+
+def _source(node: Node) -> tuple[object, ...] | None:
+    """Return the output that feeds a result, None where nothing does."""
+    links = (value for value in node.inputs.values() if _is_link(value))
+    given = next((node.inputs[name] for name in PICTURES if _is_link(node.inputs.get(name))), None)
+    found = given or next(links, None)
+    return None if found is None else tuple(map(str, found))
+
+
+def _is_link(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str)
+
+
+def picture_of(node: Node) -> Draft:
+    """Return the picture that a result takes; `GraphError` for one that makes something of it."""
+    name = next((name for name in PICTURES if name in node.inputs), PICTURES[0])
+    if node.kind not in OUTPUTS:
+        if OTHERWISE.search(node.kind) or not IMAGE.search(node.kind):
+            raise GraphError(Sentence("graph_saved_otherwise", node=node.title))
+        node.note(Sentence("graph_saved_so"))
+    return node.input(name, Draft)
+
+
+def _id(results: Iterable[Node], best: Node) -> str:
+    """Return the id of another result, as an example."""
+    return next(node.name for node in results if node != best)
+
+
+def behind(graph: Graph, node: Node) -> list[str]:
+    """Return a node and those that lead to it, the nearest first."""
+    found, seen = [node.name], {node.name}
+    for name in found:  # which grows meanwhile
+        for value in graph.nodes[name]["inputs"].values():
+            if _is_link(value) and value[0] in graph.nodes and value[0] not in seen:
+                seen.add(value[0])
+                found.append(value[0])
+    return found

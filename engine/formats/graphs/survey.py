@@ -1,0 +1,101 @@
+"""Where the values of a recipe stand in a graph, whether or not Marble can draw it.
+
+Nodes are known here by the names of their inputs, so that those of kinds that Marble does not
+support say what they hold, too.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple
+
+from engine.formats.graphs.graph import Graph, Node
+from engine.formats.graphs.node_values import as_number
+from engine.formats.graphs.results import behind
+from engine.recipe.limits import is_int
+
+# What inputs are called that hold a field's value, the more telling first.
+INPUTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "seed": ("seed", "noise_seed"),
+    "steps": ("steps",),
+    "guidance_scale": ("cfg", "guidance"),
+    "sampler": ("sampler_name",),
+    "schedule": ("scheduler",),
+    "checkpoint": ("ckpt_name", "unet_name", "model_path"),
+    "vae": ("vae_name",),
+}
+NUMBERS: Final = ("seed", "steps", "guidance_scale")
+WORDS: Final = {"prompt": "positive", "negative_prompt": "negative"}
+TEXTS: Final = ("text", "text_g", "t5xxl", "clip_l", "prompt", "value", "string")
+SIDES: Final = ("width", "height")
+MOST: Final = 2_000  # nodes that are looked at for a text
+
+
+class Seen(NamedTuple):
+    """A value, and where it stands."""
+
+    value: Any
+    where: str
+
+
+def survey(graph: Graph, saved: Node | None) -> dict[str, Seen]:
+    """Return the values that stand in a graph, by fields of a recipe.
+
+    saved: the node whose picture is meant; only what leads to it is looked at, if it is known.
+    """
+    nodes = [Node(graph, name) for name in (behind(graph, saved) if saved else graph.nodes)]
+    samplers = [node for node in nodes if {"steps", "seed", "noise_seed"} & node.inputs.keys()]
+    found: dict[str, Seen] = {}
+    for field, names in INPUTS.items():
+        for node, name in _with_input([*samplers, *nodes], names):
+            value, source = _value(node, name)
+            if field in NUMBERS:
+                value = as_number(value)
+            if value is not None and not isinstance(value, (list, bool)):
+                found[field] = Seen(value, f"{source.title}: {name}")
+                break
+    for field, link in WORDS.items():
+        for node, name in _with_input(nodes, (link,)):
+            if (seen := _text(graph, node.inputs[name])) is not None:
+                found[field] = seen
+                break
+    for node in nodes:
+        sides = [as_number(_value(node, side)[0]) for side in SIDES]
+        if "batch_size" in node.inputs and all(map(is_int, sides)):
+            for side, value in zip(SIDES, sides, strict=True):
+                found[side] = Seen(value, node.title)
+            break
+    return found
+
+
+def _with_input(nodes: list[Node], names: tuple[str, ...]) -> Iterator[tuple[Node, str]]:
+    for name in names:
+        for node in nodes:
+            if name in node.inputs:
+                yield node, name
+
+
+def _value(node: Node, name: str) -> tuple[Any, Node]:
+    """Return a value and where it stands: in the node, or in one that gives it alone."""
+    value = node.inputs.get(name)
+    match value:
+        case [str() as source, _] if source in node.graph.nodes:
+            node = Node(node.graph, source)
+            given = [each for each in (name, "value", "int", "string") if each in node.inputs]
+            return (node.inputs[given[0]] if given else None), node
+    return value, node
+
+
+def _text(graph: Graph, link: Any) -> Seen | None:
+    """Return the nearest text that leads to an input."""
+    waiting: deque[Any] = deque([link])
+    seen: set[str] = set()
+    while waiting and len(seen) < MOST:
+        match waiting.popleft():
+            case [str() as name, _] if name in graph.nodes and name not in seen:
+                seen.add(name)
+                node = Node(graph, name)
+                for option in TEXTS:
+                    if isinstance(text := node.inputs.get(option), str):
+                        return Seen(text, f"{node.title}: {option}")
+                waiting += node.inputs.values()
+    return None

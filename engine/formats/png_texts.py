@@ -1,0 +1,99 @@
+"""The texts of a PNG file, without a look at its pixels.
+
+PNG: https://www.w3.org/TR/png-3/#11textinfo
+"""
+
+import struct
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
+
+from engine.errors import MetadataError
+from engine.sentences import Sentence
+
+SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
+TEXT_LIMIT: Final = 4 * 2**20  # bytes of one text once decompressed; ComfyUI's largest are below
+XMP: Final = "XML:com.adobe.xmp"
+# Keys under which programs that draw leave what they drew from, those of Marble first.
+WRITTEN: Final[tuple[str, ...]] = ("marble", "prompt", "parameters", "workflow")
+READ: Final = (
+    *WRITTEN, "Comment", "invokeai_metadata", "sd-metadata", "Dream", "generation_data", XMP,
+    "UserComment", "Description", "Source", "Software", "Title",
+)  # fmt: skip
+
+
+def read_texts(png: bytes) -> dict[str, str]:
+    """Return the texts of `READ` in a PNG; `MetadataError` if all of them are damaged or bloated.
+
+    Pixels are not decoded, and no text grows beyond `TEXT_LIMIT`.
+    """
+    found: dict[str, str] = {}
+    failures: list[MetadataError] = []
+    # As with other readers, the last text of a name counts.
+    chunks = {body.partition(b"\0")[0]: (kind, body) for kind, body in _text_chunks(png, failures)}
+    for key in READ:
+        if key.encode() in chunks:
+            try:
+                found[key] = _decode(key, *chunks[key.encode()])
+            except MetadataError as error:
+                failures.append(error)
+    if failures and not found:
+        raise failures[0]
+    return found
+
+
+def _text_chunks(png: bytes, failures: list[MetadataError]) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the kind and body of each text chunk whose checksum is right.
+
+    What is wrong with others of `READ`, or with the file's end, is added to `failures`.
+    """
+    at, kind = len(SIGNATURE), b""
+    while kind != b"IEND":
+        if at + 12 > len(png):
+            failures.append(MetadataError(Sentence("png_cut_short")))
+            return
+        length, kind = struct.unpack_from(">I4s", png, at)
+        end = at + 8 + length
+        if kind in DECODERS:
+            body = png[at + 8 : end]
+            if png[end : end + 4] == struct.pack(">I", zlib.crc32(kind + body)):
+                yield kind, body
+            elif body.partition(b"\0")[0].decode("latin-1") in READ:
+                failures.append(MetadataError(Sentence("png_text")))
+        at = end + 4
+
+
+def _decode(key: str, kind: bytes, body: bytes) -> str:
+    try:
+        text = DECODERS[kind](body[len(key) + 1 :])
+    except (ValueError, IndexError, zlib.error) as error:
+        raise MetadataError(Sentence("png_text_damaged", key=key)) from error
+    if len(text) > TEXT_LIMIT:
+        raise MetadataError(Sentence("png_text_long", key=key, most=TEXT_LIMIT))
+    return text
+
+
+def _inflate(data: bytes) -> bytes:
+    # One byte more than allowed is enough to know that there are too many.
+    return zlib.decompressobj().decompress(data, TEXT_LIMIT + 1)
+
+
+def _international(rest: bytes) -> str:
+    packed, text = rest[:1] == b"\1", rest[2:].split(b"\0", 2)[2]
+    return (_inflate(text) if packed else text).decode("utf-8")
+
+
+def _eight_bits(data: bytes) -> str:
+    """Read a text that is Latin-1 by the standard, and UTF-8 where it can be: many write that."""
+    try:
+        return data.decode("utf-8")
+    except ValueError:
+        return data.decode("latin-1")
+
+
+# What follows the keyword and its NUL, for each kind of text chunk.
+DECODERS: Final[Mapping[bytes, Callable[[bytes], str]]] = {
+    b"tEXt": _eight_bits,
+    b"zTXt": lambda rest: _eight_bits(_inflate(rest[1:])),
+    b"iTXt": _international,
+}

@@ -1,0 +1,357 @@
+"""Pictures by other programs: whose they are, what they say, and what drawing makes of it."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.errors import MetadataError, OptionError, UserError
+from engine.formats.metadata import read_object, read_recipe
+from engine.formats.reading import NECESSARY, Reading
+from engine.recipe.limits import SAMPLERS
+from engine.recipe.parts import Lora, Upscale
+from engine.recipe.recipe import DEFAULTS
+from tests.conftest import ROOT
+from tests.engine.formats import others
+from tests.engine.formats.others import FIELDS, LINE, PROMPT, TEXTS, as_json, hiding, jpeg, png
+from tests.engine.formats.test_hostile_texts import judge
+from tests.engine.formats.test_metadata import png_with, with_chunk
+from tests.factories import make_recipe
+
+SETTINGS = f"{LINE}, Model: any, RNG: CPU"
+ALL = {name: getattr(make_recipe(), name) for name in NECESSARY}
+USUAL = {"sampler": "euler", "schedule": "karras", "guidance_scale": 5.0}
+DOCS = ROOT / "docs" / "comfyui-and-a1111.md"
+
+
+def read(text: str) -> Reading:
+    return read_recipe(png({"parameters": text}))
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_every_program_is_named_and_says_what_it_drew_from(name: str) -> None:
+    reading = read_recipe(png(TEXTS[name]))
+    assert reading.source == name
+    assert {field: reading.values[field] for field in FIELDS} == FIELDS
+    model = "NovelAI Diffusion V4 37442FCA" if name == "NovelAI" else "any"
+    assert str(reading.values["checkpoint"]).partition(".")[0] == model
+    assert reading.values["guidance_scale"] == 6
+    sampler = "dpmpp_2m_sde" if name == "Fooocus" else "euler_ancestral"
+    assert reading.values["sampler"] == sampler
+    assert all(reading.where.get(field) for field in (*FIELDS, "checkpoint", "sampler"))
+    assert reading.completed({**USUAL, "guidance_scale": 1}).guidance_scale == 6
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Civitai", "Krita AI", "SwarmUI", "InvokeAI", "Fooocus", "RuinedFooocus", "Draw Things",
+     "TensorArt"],
+)  # fmt: skip
+def test_loras_are_read_wherever_they_stand(name: str) -> None:
+    (lora,) = read_recipe(png(TEXTS[name])).values["loras"]
+    assert (lora.name.partition(".")[0], lora.weight) == ("ink", 0.5)
+
+
+@pytest.mark.parametrize("name", ["A1111", "SwarmUI", "Fooocus"])
+def test_a_jpeg_says_the_same_as_a_png(name: str) -> None:
+    text = TEXTS[name]["parameters"]
+    assert read_recipe(jpeg(b"UNICODE\0" + text.encode("utf-16-be"))) == read_recipe(
+        png({"parameters": text})
+    )
+
+
+def test_the_docs_name_every_program_that_is_read() -> None:
+    page = DOCS.read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([^|]+?) \| ([^|]+) \| ([^|]+) \|$", page, re.M)
+    found = {name: (keys, loras) for name, keys, loras in rows}
+    assert found.keys() >= TEXTS.keys()
+    for name, texts in TEXTS.items():
+        assert any(f"`{key}`" in found[name][0] for key in texts), name
+        has_loras = bool(read_recipe(png(texts)).values.get("loras"))
+        assert ("LoRAs" in found[name][1]) >= has_loras, name
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_line_that_is_hidden_among_pixels_is_read(packed: bool) -> None:
+    text = TEXTS["A1111"]["parameters"] + " 拿着"
+    found = read_recipe(hiding(text, packed=packed))
+    assert found.source == "A1111"
+    assert {field: found.values[field] for field in FIELDS} == FIELDS
+
+
+def test_what_novelai_hides_is_read_and_damaged_hiding_is_none() -> None:
+    text = json.dumps(TEXTS["NovelAI"])
+    assert read_recipe(hiding(text, packed=True)) == read_recipe(png(TEXTS["NovelAI"]))
+    for broken in (hiding("{}", packed=False), hiding("[1]", packed=True), hiding("", packed=True)):
+        with pytest.raises(MetadataError, match="no recipe"):
+            read_recipe(broken)
+
+
+@pytest.mark.parametrize(
+    ("texts", "model"),
+    [
+        (
+            as_json(
+                "sd-metadata",
+                model="stable diffusion", model_weights="any", app_id="invoke-ai/InvokeAI",
+                app_version="2.3.0",
+                image={"prompt": [{"prompt": PROMPT, "weight": 1}], "steps": 24, "cfg_scale": 6,
+                       "seed": 11, "width": 512, "height": 768, "sampler": "k_euler_a"},
+            ),
+            "any",
+        ),
+        ({"Dream": f'"{PROMPT}" -s 24 -S 11 -W 512 -H 768 -C 6 -A k_euler_a'}, None),
+    ],
+)  # fmt: skip
+def test_invokeais_older_forms_are_read(texts: dict[str, str], model: str | None) -> None:
+    reading = read_recipe(png(texts))
+    assert reading.source == "InvokeAI"
+    values = FIELDS | {"sampler": "euler_ancestral", "checkpoint": model, "guidance_scale": 6}
+    del values["negative_prompt"]
+    assert {name: reading.values.get(name) for name in values} == values
+
+
+def test_a_photographs_comment_is_one() -> None:
+    for data in (
+        jpeg(b"ASCII\0\0\0Screenshot"),
+        png({"Comment": "Screenshot"}),
+        png({"parameters": "Screenshot"}),
+        png({"Description": "Screenshot"}),
+    ):
+        with pytest.raises(MetadataError, match="only a comment: 'Screenshot'"):
+            read_recipe(data)
+
+
+def test_a_workflow_of_invokeai_is_not_called_comfyuis() -> None:
+    flow = {"name": "n", "nodes": [{"id": "u", "type": "invocation", "data": {}}], "edges": []}
+    with pytest.raises(MetadataError, match="workflow of InvokeAI, which Marble cannot read"):
+        read_object(flow)
+
+
+def test_a_text_in_utf_8_is_read_as_such_and_latin_1_too() -> None:
+    for encoding, word in (("utf-8", "Häuschen, 家"), ("latin-1", "Häuschen")):
+        body = b"parameters\0" + f"{word}\n{SETTINGS}".encode(encoding)
+        assert read_recipe(with_chunk(b"tEXt", body)).values["prompt"] == word
+
+
+@pytest.mark.parametrize(
+    ("sampler", "version", "more", "ours"),
+    [
+        ("DPM++ 2M", "v1.6.0", "", ("dpmpp_2m", "normal")),
+        ("DPM++ 2M Karras", "v1.6.0", "", ("dpmpp_2m", "karras")),
+        ("DPM++ 2M", "v1.8.0", "", ("dpmpp_2m", "normal")),
+        ("DPM++ 2M", "f0.0.17v1.8.0rc-latest-276-g29be1da7", "", ("dpmpp_2m", "normal")),
+        ("DPM++ 2M", "", "", ("dpmpp_2m", "normal")),
+        ("DPM++ 2M", "v1.9.0", ", Schedule type: Automatic", ("dpmpp_2m", "karras")),
+        ("DPM++ 2M", "v1.10.1", ", Schedule type: Karras", ("dpmpp_2m", "karras")),
+        ("DPM++ 2M", "v1.10.1", ", Schedule type: Uniform", ("dpmpp_2m", "normal")),
+        ("DPM++ 2M SDE", "v1.7.0", "", ("dpmpp_2m_sde", "normal")),
+        ("DDIM", "v1.7.0", "", ("ddim", "ddim_uniform")),
+    ],
+)
+def test_the_version_tells_which_schedule_is_meant(
+    sampler: str, version: str, more: str, ours: tuple[str, str]
+) -> None:
+    text = (
+        SETTINGS.replace("Euler a", sampler) + more + (f", Version: {version}" if version else "")
+    )
+    values = read(f"a\n{text}").values
+    assert (values["sampler"], values["schedule"]) == ours
+
+
+@pytest.mark.parametrize(
+    ("name", "ours"),
+    [
+        ("euler_a", "euler_ancestral"), ("dpm++2m", "dpmpp_2m"), ("dpm2", "dpm_2"),
+        ("UniPC", "uni_pc"), ("DEIS", "deis"), ("kdpm_2_a", "dpm_2_ancestral"), ("lms_k", "lms"),
+        ("dpmpp_2m_sde_k", "dpmpp_2m_sde"), ("k_dpmpp_2s_ancestral", "dpmpp_2s_ancestral"),
+        ("Euler Ancestral", "euler_ancestral"), ("DPM++ SDE Karras", "dpmpp_sde"),
+        ("Creative - UniPC", "uni_pc"), *((name, name) for name in SAMPLERS),
+    ],
+)  # fmt: skip
+def test_a_sampler_is_known_by_anybodys_name(name: str, ours: str) -> None:
+    assert read(f"a\n{SETTINGS.replace('Euler a', name)}").values["sampler"] == ours
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "missing"),
+    [
+        ("Sampler", "DPM fast", "sampler"),
+        ("Seed", "-1", "seed"),
+        ("Steps", "999", "steps"),
+        ("CFG scale", "nan", "guidance_scale"),
+    ],
+)
+def test_what_no_recipe_takes_is_named_and_the_rest_is_read(
+    name: str, value: str, missing: str
+) -> None:
+    reading = read("a\n" + re.sub(rf"{name}: [^,]*", f"{name}: {value}", SETTINGS))
+    assert reading.missing == (missing,)
+    assert reading.ignored[0].startswith(f"{name}: {value} (")
+    with pytest.raises(OptionError, match=missing):
+        _ = reading.recipe
+    usual = {"sampler": "lms", "seed": 3, "steps": 5, "guidance_scale": 2.0}
+    assert getattr(reading.completed(usual), missing) == usual[missing]
+
+
+@pytest.mark.parametrize("name", ["Sampler", "Seed", "Steps", "CFG scale", "Size", "Model"])
+def test_a_value_that_is_missing_hides_no_other(name: str) -> None:
+    reading = read("a\nNegative prompt: b\n" + re.sub(rf"{name}: [^,]*, ", "", SETTINGS))
+    assert reading.values["negative_prompt"] == "b"
+    assert reading.missing
+    with pytest.raises(UserError, match="lacks: "):
+        _ = reading.recipe
+
+
+def test_a_line_without_words_is_read() -> None:
+    recipe = read(SETTINGS).recipe
+    assert (recipe.prompt, recipe.seed) == ("", 11)
+    assert read(f"Negative prompt: rain\n{SETTINGS}").recipe.negative_prompt == "rain"
+
+
+def test_a_size_off_the_grid_is_rounded_as_theirs_and_said() -> None:
+    reading = read(f"a\n{SETTINGS.replace('512x768', '515x767')}")
+    assert (reading.values["width"], reading.values["height"]) == (515, 767)
+    assert (reading.recipe.width, reading.recipe.height) == (512, 760)
+    assert reading.ignored == ("515×767 pixels become 512×760, in whole latents",)
+
+
+@pytest.mark.parametrize(
+    ("tag", "lora"),
+    [
+        ("<lora:ink:0.6:lbw=MIDD>", Lora(name="ink", weight=0.6)),
+        ("<lora:ink:0.6:0.4:lbw=1,0,0>", Lora(name="ink", weight=0.4, text_weight=0.6)),
+        ("<lora:ink:0.6:start=2>", Lora(name="ink", weight=0.6)),
+    ],
+)
+def test_a_lora_with_weights_of_blocks_is_read_but_for_these(tag: str, lora: Lora) -> None:
+    reading = read(f"a {tag}\n{SETTINGS}")
+    assert reading.values["loras"] == (lora,)
+    assert reading.ignored == (f"{tag} (only the name and the first weights are read)",)
+
+
+@pytest.mark.parametrize(
+    ("more", "upscale", "size"),
+    [
+        ("Hires resize: 1024x0", Upscale(factor=2, strength=0.5), (512, 768)),
+        ("Hires resize: 0x1536", Upscale(factor=2, strength=0.5), (512, 768)),
+        ("Hires upscale: 2, Hires resize: 0x0", Upscale(factor=2, strength=0.5), (512, 768)),
+        ("First pass size: 256x384", Upscale(factor=2, by="latent", strength=0.5), (256, 384)),
+    ],
+)
+def test_hires_fix_of_all_ages_is_a_second_pass(
+    more: str, upscale: Upscale, size: tuple[int, int]
+) -> None:
+    recipe = read(f"a\n{SETTINGS}, Denoising strength: 0.5, Hires steps: 12, {more}").recipe
+    assert (recipe.width, recipe.height) == size
+    assert recipe.upscale == upscale
+
+
+def test_a_first_pass_of_no_size_is_of_512_by_512_pixels_in_the_same_shape() -> None:
+    more = "Denoising strength: 0.5, Hires steps: 12, First pass size: 0x0"
+    recipe = read(f"a\n{SETTINGS.replace('512x768', '1024x1024')}, {more}").recipe
+    assert (recipe.width, recipe.height) == (512, 512)
+    assert recipe.upscale == Upscale(factor=2, by="latent", strength=0.5)
+    reading = read(f"a\n{SETTINGS}, {more}")  # 448 × 640, which is another shape
+    assert any("another aspect ratio" in each for each in reading.ignored)
+
+
+@pytest.mark.parametrize("size", ["tall", "0x0", "64x999", "999999999999x9"])
+def test_a_second_pass_that_cannot_be_is_named(size: str) -> None:
+    reading = read(f"a\n{SETTINGS}, Denoising strength: 0.5, Hires resize: {size}")
+    assert reading.recipe.upscale is None
+    assert any(each.startswith(f"Hires resize: {size} (") for each in reading.ignored)
+
+
+def test_lines_behind_the_settings_are_what_the_prompt_was_made_from() -> None:
+    reading = read(f"a hut\n{SETTINGS}\nTemplate: a {{house|hut}}\nNegative Template: fog")
+    assert reading.values["prompt"] == "a hut"
+    assert reading.ignored == (
+        "Template: a {house|hut}\nNegative Template: fog (the prompt was made from it)",
+    )
+
+
+def test_json_among_the_settings_does_not_fall_into_pieces() -> None:
+    hashes = 'Hashes: {"model": "0123456789", "lora:ink": "abcdef0123"}'
+    reading = read(f"a <lora:ink:0.6>\n{SETTINGS}, {hashes}, Clip skip: 2")
+    assert reading.ignored == ()
+    assert reading.values["clip_skip"] == 2
+
+
+def test_what_a_program_reads_in_prompts_is_named_where_marble_draws_it() -> None:
+    said = others.NOVELAI | {"prompt": "a {hut} in 1.2::fog:: [sun]"}
+    reading = read_recipe(png({"Comment": json.dumps(said)}))
+    assert "{hut}, 1.2::, ::, [sun] (" in reading.ignored[0].replace("1.2::, [", "1.2::, ::, [")
+    invoked = json.loads(TEXTS["InvokeAI"]["invokeai_metadata"]) | {"positive_prompt": "a hut++"}
+    reading = read_recipe(png(as_json("invokeai_metadata", **invoked)))
+    assert any("t++ (drawn as words" in each for each in reading.ignored)
+
+
+def test_what_is_left_over_of_a_programs_values_is_shown() -> None:
+    assert "styles: ['Fooocus V2']" in read_recipe(png(TEXTS["Fooocus"])).ignored
+    said = others.NOVELAI | {"sm": True, "strength": 0.7}
+    ignored = read_recipe(png({"Comment": json.dumps(said)})).ignored
+    assert {"sm: True", "strength: 0.7"} <= set(ignored)
+
+
+def test_marbles_own_recipe_says_all_that_it_is() -> None:
+    recipe = make_recipe(loras=(Lora(name="ink"),), upscale=Upscale(factor=2))
+    reading = read_recipe(png_with(marble=json.dumps(recipe.to_dict())))
+    assert reading.recipe == recipe
+    assert reading.missing == ()
+    said = recipe.to_dict()
+    assert all(said[name] == value for name, value in reading.to_dict().items())
+
+
+HOSTILE: list[Any] = [
+    None, True, -1, 2**70, 1e308, float("inf"), float("nan"), "", "\ud800", "x" * 5_000, [], {},
+    [[[]]], {"a": {"b": []}}, "1e9", "-5", "0x0", ["a", 1], [{"name": None}], "<lora:x:nan>",
+]  # fmt: skip
+JSON = [
+    (key, json.loads(text.rstrip("\0")))
+    for texts in TEXTS.values()
+    for key, text in texts.items()
+    if text.startswith("{")
+]
+
+
+LINES = [name for name, texts in TEXTS.items() if "Steps: " in texts.get("parameters", "")]
+JUNK = ["", "\n", "Steps: 1,", ": [", ": {", '"', "-1", "9" * 30, "x"]
+
+
+def judge_reading(texts: dict[str, str]) -> None:
+    """Hold whatever comes of texts to a reading of short sentences, or to one sentence."""
+    try:
+        reading = read_recipe(png(texts))
+        assert all(len(each) < 1_000 for each in reading.ignored)
+        assert reading.to_dict().keys() == {
+            name for name, value in reading.values.items() if value != DEFAULTS[name]
+        }
+        reading.completed({"seed": 1, **ALL})
+    except UserError as error:
+        judge(error)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.data())
+def test_any_programs_json_is_a_reading_or_a_sentence(data: st.DataObject) -> None:
+    key, said = data.draw(st.sampled_from(JSON))
+    said = json.loads(json.dumps(said))
+    inner = data.draw(st.sampled_from([said, *(v for v in said.values() if isinstance(v, dict))]))
+    for name in data.draw(st.lists(st.sampled_from(list(inner)), max_size=4)) if inner else ():
+        inner[name] = data.draw(st.sampled_from(HOSTILE))
+    judge_reading({key: json.dumps(said)})
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.data())
+def test_any_line_is_a_reading_or_a_sentence(data: st.DataObject) -> None:
+    text = TEXTS[data.draw(st.sampled_from(LINES))]["parameters"]
+    for _ in range(data.draw(st.integers(1, 4))):
+        at, end = sorted(data.draw(st.tuples(*[st.integers(0, len(text))] * 2)))
+        junk = data.draw(st.sampled_from(JUNK))
+        text = text[:at] + junk + text[min(end, at + 9) :]
+    judge_reading({"parameters": text})
