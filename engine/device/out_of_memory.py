@@ -92,11 +92,7 @@ class Ladder:
         Raises `OutOfMemory` if all do; any other error of a way at once.
         """
         for rung, way in ways:
-            if rung:
-                self.counts[rung] += 1
-                log.warning("out of memory (%s): %s", stage, rung)
-            if rung is Rung.EMPTY_CACHE:
-                self.make_room()
+            self.step(stage, rung)
             try:
                 return way()
             except (RuntimeError, MemoryError) as error:
@@ -106,3 +102,11 @@ class Ladder:
             gc.collect()
             empty_cache()
         raise OutOfMemory(NO_MEMORY)
+
+    def step(self, stage: Stage, rung: Rung | None) -> None:
+        """Count a fallback that is tried next, and make room where that is what it does."""
+        if rung:
+            self.counts[rung] += 1
+            log.warning("out of memory (%s): %s", stage, rung)
+        if rung is Rung.EMPTY_CACHE:
+            self.make_room()

@@ -9,11 +9,10 @@ deleted, or the device or torch changes, the next start measures anew.
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import torch
 
@@ -24,7 +23,8 @@ from engine.files.atomic import read_object, replace_text
 log = logging.getLogger(__name__)
 
 ROUNDS: Final = 5  # of each figure the least is taken: others on the machine only ever add
-SLOW: Final = 1.0  # seconds; a processor that works so long at one row gains nothing by more
+SLOW: Final = 1.0  # seconds; a processor that works so long at one row gains nothing by more, and
+# other devices, whose calls of that length hardly differ, are asked once for each figure
 DTYPES: Final = (torch.float16, torch.bfloat16, torch.float32)
 PREFERENCE: Final = 1.1  # a later dtype has to be faster than fp16 by this much
 
@@ -32,8 +32,10 @@ PREFERENCE: Final = 1.1  # a later dtype has to be faster than fp16 by this much
 # which bears no number, was taken with the first job's own rows, two where one was meant.
 VERSION: Final = 2
 
+T = TypeVar("T")
 Clock = Callable[[], float]  # seconds
 Call = Callable[[int], object]  # do the work of a call of so many rows
+Measuring = Generator[None, None, Buckets]  # it pauses after each call
 
 
 class Measurements:
@@ -86,7 +88,7 @@ class Probe:
         self._kind = kind
         self._clock = clock
 
-    def buckets(self, device: torch.device, what: str, call: Call, before: str = "") -> Buckets:
+    def buckets(self, device: torch.device, what: str, call: Call, before: str = "") -> Measuring:
         """Return calls' stored costs; `what` names the model's form, dtype and size.
 
         before: what earlier versions called it, if otherwise: what they stored stands.
@@ -94,22 +96,25 @@ class Probe:
         A processor works in one thread for this, and is asked for that thread's own seconds: they
         hardly depend on what else runs on the machine, and the figures decide bits for good.
         """
-
-        def measure() -> dict[str, float]:
-            with _one_thread(device):
-                clock = time.thread_time if device.type == "cpu" else time.perf_counter
-                return {str(k): v for k, v in self._measure(device, call, clock).items()}
-
         start = [f"calls {VERSION}", software(device), self._kind]
         key, earlier = (" | ".join(filter(None, [*start, each])) for each in (what, before))
-        seconds = (before and self._notes.find(earlier)) or self._notes.recall(key, measure)
+        seconds = before and self._notes.find(earlier)
+        if not seconds:
+            measured: dict[str, float] = {}
+            if self._notes.find(key) is None:
+                clock = time.thread_time if device.type == "cpu" else time.perf_counter
+                found = yield from self._measure(device, _in_one_thread(device, call), clock)
+                measured = {str(rows): cost for rows, cost in found.items()}
+            seconds = self._notes.recall(key, lambda: measured)
         return Buckets({int(rows): cost for rows, cost in seconds.items()})
 
-    def buckets_now(self, device: torch.device, what: str, call: Call, before: str = "") -> Buckets:
+    def buckets_now(
+        self, device: torch.device, what: str, call: Call, before: str = ""
+    ) -> Measuring:
         """Return what calls cost as the device is used now, for throughput mode: no bit hangs on
         it, and it is not remembered.
         """
-        return Buckets(self._measure(device, call, time.perf_counter))
+        return Buckets((yield from self._measure(device, call, time.perf_counter)))
 
     def dtype(self, device: torch.device) -> torch.dtype:
         """Return the dtype that CUDA multiplies fastest in; any other device's usual one."""
@@ -118,15 +123,22 @@ class Probe:
         best = self._notes.recall(f"dtype | {software(device)}", lambda: self._fastest(device))
         return {str(dtype): dtype for dtype in DTYPES}[best]
 
-    def _measure(self, device: torch.device, call: Call, clock: Clock) -> dict[int, float]:
+    def _measure(
+        self, device: torch.device, call: Call, clock: Clock
+    ) -> Generator[None, None, dict[int, float]]:
         """Double the rows for as long as it gains something, and memory lasts."""
         clock = self._clock or clock
         first = _time(device, clock, partial(call, 1))
+        yield
         if first > SLOW and device.type == "cpu":
             return {1: first}
-        seconds = {1: _least(device, clock, partial(call, 1))}
+        rounds = 1 if first > SLOW else ROUNDS
+        seconds = {1: (yield from _least(device, clock, partial(call, 1), rounds))}
         rows = 2
-        while rows <= LARGEST and (cost := _if_it_fits(device, clock, partial(call, rows))):
+        while rows <= LARGEST:
+            cost = yield from _if_it_fits(device, clock, partial(call, rows), rounds)
+            if not cost:
+                break
             seconds[rows] = cost
             if cost >= GAIN * seconds[rows // 2]:
                 break
@@ -138,7 +150,7 @@ class Probe:
         for dtype in DTYPES:
             square = torch.ones((2048, 2048), device=device, dtype=dtype)
             work = partial(torch.matmul, square, square)
-            seconds[dtype] = _least(device, self._clock or time.perf_counter, work)
+            seconds[dtype] = finished(_least(device, self._clock or time.perf_counter, work))
         best = min(seconds, key=lambda d: seconds[d] * (1 if d is torch.float16 else PREFERENCE))
         return str(best)
 
@@ -149,9 +161,21 @@ def software(device: torch.device) -> str:
     return f"{what} | torch {torch.__version__}"
 
 
-def _if_it_fits(device: torch.device, clock: Clock, work: Callable[[], object]) -> float | None:
+def finished(measuring: Generator[None, None, T]) -> T:
+    """Return what is measured, without a pause."""
+    while True:
+        try:
+            next(measuring)
+        except StopIteration as end:
+            found: T = end.value
+            return found
+
+
+def _if_it_fits(
+    device: torch.device, clock: Clock, work: Callable[[], object], rounds: int
+) -> Generator[None, None, float | None]:
     try:
-        return _least(device, clock, work)
+        return (yield from _least(device, clock, work, rounds))
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
@@ -159,9 +183,16 @@ def _if_it_fits(device: torch.device, clock: Clock, work: Callable[[], object]) 
     return None
 
 
-def _least(device: torch.device, clock: Clock, work: Callable[[], object]) -> float:
+def _least(
+    device: torch.device, clock: Clock, work: Callable[[], object], rounds: int = ROUNDS
+) -> Generator[None, None, float]:
     _time(device, clock, work)  # the first call of a size chooses kernels
-    return min(_time(device, clock, work) for _ in range(ROUNDS))
+    yield
+    seconds = []
+    for _ in range(rounds):
+        seconds.append(_time(device, clock, work))
+        yield
+    return min(seconds)
 
 
 def _time(device: torch.device, clock: Clock, work: Callable[[], object]) -> float:
@@ -172,13 +203,16 @@ def _time(device: torch.device, clock: Clock, work: Callable[[], object]) -> flo
     return clock() - begun
 
 
-@contextmanager
-def _one_thread(device: torch.device) -> Iterator[None]:
-    """Run on one thread of a processor, whose time can be measured apart from others'."""
-    threads = torch.get_num_threads()
-    if device.type == "cpu":
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+def _in_one_thread(device: torch.device, call: Call) -> Call:
+    """Return a call that runs on one thread of a processor, whose time is told from others'."""
+
+    def alone(rows: int) -> None:
+        threads = torch.get_num_threads()
+        if device.type == "cpu":
+            torch.set_num_threads(1)
+        try:
+            call(rows)
+        finally:
+            torch.set_num_threads(threads)
+
+    return alone

@@ -99,6 +99,14 @@ class Checkpoint:
         files = ([path] if path.is_file() else component_files(path) for path in paths)
         return sum(file.stat().st_size for each in files for file in each)
 
+    @property
+    def state(self) -> frozenset[tuple[Path, int, int]]:
+        """Return its files as they are: each one's size and when it was changed."""
+        paths = {*self.parts.values(), self.file or self.folder}
+        inside = (path.rglob("*") if path.is_dir() else [path] for path in paths)
+        files = {file: file.stat() for each in inside for file in each if file.is_file()}
+        return frozenset((file, its.st_size, its.st_mtime_ns) for file, its in files.items())
+
 
 class Catalogue:
     """Find the models that a recipe can name: the bundled one and those of a folder.

@@ -5,23 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from math import prod
 from typing import Any, Final
 from weakref import WeakKeyDictionary, WeakSet
 
 import torch
 
+from engine.denoise.control import ActiveControl
 from engine.denoise.denoising import Denoising, Shape, call_on_noise
 from engine.device.call_costs import UNMEASURED, Buckets
 from engine.device.out_of_memory import Ladder
-from engine.device.probe import Call
+from engine.device.probe import Call, Measuring
 from engine.device.stored_weights import StoredWeight
 from engine.errors import OutOfMemory
 from engine.events import Stage
 from engine.loading.model import Model
 
-Measure = Callable[[torch.device, str, Call, str], Buckets]
+Measure = Callable[[torch.device, str, Call, str], Measuring]
 PATH: Final = "_name_or_path"  # in configurations by diffusers: where a network was read from
 # Calls of equal cost have equal shapes of latents, their references' included, and ControlNets of
 # equal configuration.
@@ -49,18 +50,36 @@ class Costs:
         self._ladder = ladder
         self._prepare = prepare
         self._by_groups = by_groups
+        self._by_calls = bool(model.checkpoint.family.parts)
         self.measured: dict[Form, Buckets] = {}
+        self._measuring: dict[Form, Measuring] = {}
         self._limited: WeakSet[Denoising] = WeakSet()
         self._forms: WeakKeyDictionary[Denoising, Form] = WeakKeyDictionary()
 
+    def measure(self, picture: Denoising, *, calls: bool = True) -> bool:
+        """Measure what calls for a picture cost: of flow models one call, of others all of them.
+
+        calls: whether any may be made now. Returns whether it is known by then. Where larger calls
+        have no room it is.
+        """
+        while calls and not self._is_known(picture):
+            self._go_on(self._form_of(picture), picture)
+            if self._by_calls:
+                break
+        return self._is_known(picture)
+
     def of(self, picture: Denoising) -> Buckets:
-        """Return the cost of calls for a picture: alone in each where larger ones had no room."""
+        """Return the cost of calls for a picture: alone in each where larger ones had no room.
+
+        A guess, until it is measured.
+        """
         form = self._form_of(picture)
-        if form not in self.measured and not self.is_limited(picture):
-            self._try_to_measure(form, picture)
         if self.is_limited(picture) or form not in self.measured:
             return self._guess(form).single(picture.rows)
         return self.measured[form]
+
+    def _is_known(self, picture: Denoising) -> bool:
+        return self._form_of(picture) in self.measured or self.is_limited(picture)
 
     def limit(self, picture: Denoising, *, form: bool = True) -> None:
         """Record that a picture fits only in a call of its own: all of its form, or it alone."""
@@ -82,24 +101,36 @@ class Costs:
             self._forms[picture] = picture.shape, tuple(controls), picture.reference_shapes
         return self._forms[picture]
 
-    def _try_to_measure(self, form: Form, picture: Denoising) -> None:
-        shape, controls, references = form
-        configs = [control.config for control in picture.controls]
-        before = sorted(_digest(config, whole=True) for config in configs)
-        what = self._called(_digest(self._model.network.config), controls, form)
-        earlier = self._called(_digest(self._model.network.config, whole=True), before, form)
+    def _go_on(self, form: Form, picture: Denoising) -> None:
+        """Make the next call of a form's measurement; one that memory ended is begun anew."""
 
-        what += " | by groups" if self._by_groups else ""
+        def way() -> Buckets | None:
+            measuring = self._measuring.pop(form, None) or self._begin(form, picture.controls)
+            try:
+                next(measuring)
+            except StopIteration as end:
+                found: Buckets = end.value
+                return found
+            self._measuring[form] = measuring
+            return None
+
+        try:
+            if found := self._ladder.run(Stage.DENOISE, way):
+                self.measured[form] = found
+        except OutOfMemory:
+            self.limit(picture)  # by other ways it may still fit
+
+    def _begin(self, form: Form, controls: Sequence[ActiveControl]) -> Measuring:
+        shape, digests, references = form
+        before = sorted(_digest(control.config, whole=True) for control in controls)
+        what = self._called(_digest(self._model.network.config), digests, form)
+        earlier = self._called(_digest(self._model.network.config, whole=True), before, form)
 
         def call(rows: int) -> None:
             self._prepare()
-            call_on_noise(self._model, shape, picture.controls, rows, references)
+            call_on_noise(self._model, shape, controls, rows, references)
 
-        measure = partial(self._measure, self._model.device, what, call, earlier)
-        try:
-            self.measured[form] = self._ladder.run(Stage.DENOISE, measure)
-        except OutOfMemory:
-            self.limit(picture)  # by other ways it may still fit
+        return self._measure(self._model.device, what, call, earlier)
 
     def _guess(self, form: Form) -> Buckets:
         """Return what calls of a form cost, scaled by elements from another form if not measured.
@@ -120,7 +151,8 @@ class Costs:
         if references:
             sizes = ("×".join(map(str, each)) for each in references)
             what += f" | references {', '.join(sizes)}"
-        return what + (f" | stored {', '.join(self._stored)}" if self._stored else "")
+        what += f" | stored {', '.join(self._stored)}" if self._stored else ""
+        return what + (" | by groups" if self._by_groups else "")
 
     @cached_property
     def _stored(self) -> list[str]:

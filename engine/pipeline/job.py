@@ -50,6 +50,7 @@ class RunningJob:
     pictures_left: int = field(init=False)  # not yet delivered
     _before: int = field(init=False, default=0)  # steps of finished passes
     _again: list[Member[Denoising]] = field(init=False, default_factory=list)
+    _unmeasured: list[Member[Denoising]] = field(init=False)  # what their calls cost
     _second: bool = field(init=False, default=False)  # whether this is the second pass
     _passes: int = field(init=False)  # still to come after the current one
 
@@ -57,6 +58,7 @@ class RunningJob:
         self.pictures_left = len(self.recipe.pictures)
         upscale = self.recipe.upscale
         self._passes = int(upscale is not None and upscale.strength is not None)
+        self._unmeasured = [*self.members]
 
     @property
     def key(self) -> Key:
@@ -87,6 +89,28 @@ class RunningJob:
     def at_rest(self) -> bool:
         """Return whether none of its pictures waits for a call of the network."""
         return not any(member.picture.request for member in self.members)
+
+    @property
+    def ready(self) -> Sequence[Member[Denoising]]:
+        """Return its pictures that wait for a call, and of which is known what it costs."""
+        return [
+            member
+            for member in self.members
+            if member.picture.request and member not in self._unmeasured
+        ]
+
+    def measure(self, *, calls: bool) -> bool:
+        """Measure what calls for its pictures cost, as `Costs.measure` does, and take it over."""
+        while self._unmeasured:
+            member = self._unmeasured[0]
+            if not self.loaded_model.costs.measure(member.picture, calls=calls):
+                return False
+            member.buckets = self.loaded_model.costs.of(member.picture)
+            more = member.picture.evaluations * member.cost  # were it alone in each call
+            self.account.total += more
+            self.account.remaining += more
+            del self._unmeasured[0]
+        return True
 
     @property
     def stage(self) -> Stage:
@@ -140,10 +164,9 @@ class RunningJob:
         picture = self.loaded_model.begin_second_pass(
             self.recipe, self.recipe.pictures[number], made, self.control_images, self.references
         )
-        more = cost_of(self.loaded_model, picture)
-        self.account.total += more
-        self.account.remaining += more
-        self._again.append(member_of(picture, self.spec, self.loaded_model, self.account))
+        member = member_of(picture, self.spec, self.loaded_model, self.account)
+        self._unmeasured.append(member)
+        self._again.append(member)
         if len(self._again) == len(self.recipe.pictures):
             self._before = self.total - self.recipe.second_pass_steps
             self.members, self._again = self._again, []
@@ -172,7 +195,7 @@ def start(
     pictures = (
         [] if only_upscaled else loaded_model.begin(recipe, start_image, control_images, references)
     )
-    account = open_account(sum(cost_of(loaded_model, picture) for picture in pictures))
+    account = open_account(0.0)  # until it is measured
     return RunningJob(
         spec=spec,
         loaded_model=loaded_model,
@@ -193,12 +216,6 @@ def _read_references(
     if recipe.references and sizes is None:
         raise UserError(Sentence("no_references", model=recipe.checkpoint))
     return read_references(recipe, store, sizes) if sizes else ()
-
-
-def cost_of(loaded_model: LoadedModel, picture: Denoising) -> float:
-    """Return the seconds of all calls for a picture, were it alone in each."""
-    one = loaded_model.costs.of(picture).cost(picture.rows)
-    return picture.evaluations * one * sum(map(picture.context_rule.weight, picture.tokens))
 
 
 def member_of(

@@ -104,6 +104,7 @@ class Pipeline:
         with LIBRARIES:
             yield from self._drop_cancelled()
             yield from self._start_waiting()  # stage 1: load models, encode prompts
+            yield from self._measure()  # what calls cost, for pictures of new forms
             yield from self._denoise()  # stage 2: one call of the network, for one batch
             yield from self._decode()  # stage 3: one picture
             yield from self._deliver_pictures()
@@ -126,7 +127,9 @@ class Pipeline:
                     break
             except Exception as error:
                 yield self._end(key_of(spec), error)
-        if self._waiting and not self._running:
+        if not self._waiting:
+            self._models.forget_refused()
+        elif not self._running:
             self._models.wait()
 
     def _load(self, spec: Spec) -> Generator[Report, None, LoadedModel | None]:
@@ -158,9 +161,18 @@ class Pipeline:
         if running.at_rest:  # only a start image is upscaled
             self._finisher.add(running)
 
+    def _measure(self) -> Iterator[Report]:
+        # What is measured is kept: not while it would be disturbed. Of large networks a call a tick
+        # is enough, as others wait for theirs.
+        calls = not self._models.at_work
+        for running in list(self._running.values()):
+            try:
+                calls &= running.measure(calls=calls)
+            except Exception as error:
+                yield self._end(running.key, error)
+
     def _denoise(self) -> Iterator[Report]:
-        everyone = [member for running in self._running.values() for member in running.members]
-        members = [member for member in everyone if member.picture.request]
+        members = [member for running in self._running.values() for member in running.ready]
         if not members or self._finisher.full:
             return
         batch = self._batcher.choose(members)

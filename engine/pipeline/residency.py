@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from functools import partial
@@ -13,10 +13,17 @@ from typing import Final, NamedTuple
 
 import torch
 
-from engine.device.backends import CUDA, empty_cache, holds_fp8, memory, precision
-from engine.device.out_of_memory import Ladder, Rung
+from engine.device.backends import (
+    CUDA,
+    empty_cache,
+    holds_fp8,
+    is_out_of_memory,
+    memory,
+    precision,
+)
+from engine.device.out_of_memory import NO_MEMORY, Ladder, Rung
 from engine.device.tensor_bytes import Evictable
-from engine.errors import OutOfMemory
+from engine.errors import BrokenModel, OutOfMemory
 from engine.events import Stage
 from engine.loading.model import Model
 from engine.models.catalogue import Catalogue, Checkpoint
@@ -35,17 +42,36 @@ MOMENT: Final = 0.02  # seconds
 Load = Callable[[Checkpoint, bool], Model]  # True: into main memory, not the device's
 
 
-class _Loading(NamedTuple):
-    """A model that is being loaded in the thread, under the name that recipes give it.
+class _Wanted(NamedTuple):
+    """A model that is to be loaded, under the name that recipes give it.
 
     size: the bytes that it will take; planned: its plan, if it has one.
     """
 
     name: str
     checkpoint: Checkpoint
-    future: Future[Model]
     size: int
     planned: Plan | None
+
+    @property
+    def in_turns(self) -> bool:
+        """Return whether its parts fit on the device one at a time alone."""
+        return self.planned is not None and self.planned.fit in (Fit.IN_TURNS, Fit.BY_GROUPS)
+
+    @property
+    def ways(self) -> list[tuple[Rung | None, bool]]:
+        """Return how it is loaded, in turn: by which fallback, and whether into main memory."""
+        ways = [(None, self.in_turns), (Rung.EMPTY_CACHE, self.in_turns)]
+        return ways if self.in_turns else [*ways, (Rung.OFFLOAD, True)]
+
+
+class _Loading(NamedTuple):
+    """A model that the thread loads; left: the ways that are still to be tried."""
+
+    wanted: _Wanted
+    offloaded: bool
+    left: Sequence[tuple[Rung | None, bool]]
+    future: Future[Model]
 
 
 class Residency:
@@ -78,6 +104,8 @@ class Residency:
         self._loaded_models: OrderedDict[str, LoadedModel] = OrderedDict()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="marble-load")
         self._loading: _Loading | None = None
+        # Models whose files are broken, as they were, and what is wrong with them.
+        self._refused: dict[str, tuple[Checkpoint, Hashable, BrokenModel]] = {}
         ladder.make_room = self.evict_idle
 
     def get(self, name: str) -> LoadedModel | None:
@@ -92,22 +120,26 @@ class Residency:
         Returns None while models in use leave no room, and while a large one is being loaded: ask
         again. With no other model in use it is loaded in any case.
         """
-        if self._loading and (not self._loading.future.done() or self._loading.name == name):
+        if self._loading and (self.at_work or self._loading.wanted.name == name):
             return self._take_loaded()
         self._keep_loaded()
         checkpoint = self._catalogue.get(name)
+        self._check_refused(name, checkpoint)
         planned = self._plan(checkpoint)
         size = self._sizes.get(name, planned.on_device if planned else checkpoint.size)
-        if not self._make_main_room(planned):
+        wanted = _Wanted(name, checkpoint, size, planned)
+        if not self._make_main_room(wanted):
             return None
         self.make_room(size)
         if self._used() + size > self._budget and self._loaded_models:
             return None
-        if checkpoint.size < LARGE or not checkpoint.family.loads_apart:
-            return self._add(name, checkpoint, self._load, planned)
-        future = self._thread.submit(self._load_alone, checkpoint, _in_turns(planned))
-        self._loading = _Loading(name, checkpoint, future, size, planned)
-        return None
+        if checkpoint.size >= LARGE and checkpoint.family.loads_apart:
+            self._submit(wanted, wanted.ways)
+            return None
+        ways = [
+            (rung, partial(self._load_now, wanted, offloaded)) for rung, offloaded in wanted.ways
+        ]
+        return self._add(wanted, self._ladder.climb(Stage.LOAD, ways))
 
     def _plan(self, checkpoint: Checkpoint) -> Plan | None:
         """Return the plan of a flow model, or raise `OutOfMemory` where it cannot fit."""
@@ -121,12 +153,13 @@ class Residency:
             raise OutOfMemory(Sentence("model_too_large", name=name, needed=needed, there=there))
         return planned
 
-    def _make_main_room(self, planned: Plan | None) -> bool:
+    def _make_main_room(self, wanted: _Wanted) -> bool:
         """Evict idle models until main memory holds one whose parts take turns on the device.
 
         Returns whether it does: models in use may be there.
         """
-        if planned is None or not _in_turns(planned) or planned.room.main is None:
+        planned = wanted.planned
+        if planned is None or not wanted.in_turns or planned.room.main is None:
             return True
         idle = [name for name in self._idle() if self._loaded_models[name].in_main_memory]
         while self._main_used() + planned.whole > planned.room.main and idle:
@@ -138,6 +171,11 @@ class Residency:
         """Return whether the thread is loading a model."""
         return self._loading is not None
 
+    @property
+    def at_work(self) -> bool:
+        """Return whether the thread is busy, rather than waiting for who takes its model."""
+        return self._loading is not None and not self._loading.future.done()
+
     def wait(self) -> None:
         """Wait a moment for the model that is being loaded."""
         if self._loading:
@@ -148,57 +186,96 @@ class Residency:
         self._thread.shutdown(wait=False, cancel_futures=True)
         self._loading = None
 
+    def _submit(self, wanted: _Wanted, ways: Sequence[tuple[Rung | None, bool]]) -> None:
+        """Let the thread load a model in the first of these ways."""
+        rung, offloaded = ways[0]
+        self._ladder.step(Stage.LOAD, rung)
+        future = self._thread.submit(self._load_alone, wanted.checkpoint, offloaded)
+        self._loading = _Loading(wanted, offloaded, ways[1:], future)
+
     def _take_loaded(self) -> LoadedModel | None:
         """Return the model that the thread has loaded, None while it is at work.
 
-        What it failed with is raised; if memory ran out, the ladder's further ways load anew.
+        What it failed with is raised; if memory ran out, the thread goes on with the ladder's next
+        way.
         """
-        if self._loading is None or not self._loading.future.done():
+        if self._loading is None or self.at_work:
             return None
-        name, checkpoint, future, _, planned = self._loading
+        wanted, offloaded, left, future = self._loading
         self._loading = None
-        if error := future.exception():
-            # Its frames refer to what was loaded so far, and the future to the error.
-            del future
-            error.__traceback__ = error.__cause__ = error.__context__ = None
-            results: list[Callable[[], Model]] = [partial(_fail, error)]
-        else:
-            results = [future.result]
-
-        def load(checkpoint: Checkpoint, offloaded: bool) -> Model:
-            return results.pop()() if results else self._load(checkpoint, offloaded)
-
-        return self._add(name, checkpoint, load, planned)
+        error = future.exception()
+        if error is None:
+            return self._add(wanted, self._loaded(wanted, offloaded, future.result()))
+        # Its frames refer to what was loaded so far, and the future to the error.
+        del future
+        error.__traceback__ = error.__cause__ = error.__context__ = None
+        if not isinstance(error, (RuntimeError, MemoryError)) or not is_out_of_memory(error):
+            self._note_refused(wanted, error)
+            raise error
+        gc.collect()
+        empty_cache()
+        if not left:
+            raise OutOfMemory(NO_MEMORY)
+        self._submit(wanted, left)
+        return None
 
     def _keep_loaded(self) -> None:
         """Keep the model that the thread has loaded, though nobody has asked for it again yet.
 
         Whoever asks again for one that failed is told.
         """
-        if self._loading and self._loading.future.done():
-            if self._loading.future.exception() is None:
+        if self._loading and not self.at_work:
+            if (error := self._loading.future.exception()) is None:
                 self._take_loaded()
             else:
+                self._note_refused(self._loading.wanted, error)
                 self._loading = None
 
     @torch.inference_mode()
     def _load_alone(self, checkpoint: Checkpoint, offloaded: bool) -> Model:
         return self._load(checkpoint, offloaded)
 
-    def _add(
-        self, name: str, checkpoint: Checkpoint, load: Load, planned: Plan | None
-    ) -> LoadedModel:
-        plain = partial(self._make, name, checkpoint, load)
-        offloaded = partial(self._make, name, checkpoint, load, offloaded=True, planned=planned)
-        loaded_model = (
-            self._ladder.run(Stage.LOAD, offloaded)
-            if _in_turns(planned)
-            else self._ladder.run(Stage.LOAD, plain, (Rung.OFFLOAD, offloaded))
+    def _load_now(self, wanted: _Wanted, offloaded: bool) -> LoadedModel:
+        try:
+            model = self._load(wanted.checkpoint, offloaded)
+        except BrokenModel as error:
+            self._note_refused(wanted, error)
+            raise
+        return self._loaded(wanted, offloaded, model)
+
+    def _loaded(self, wanted: _Wanted, offloaded: bool, model: Model) -> LoadedModel:
+        return LoadedModel(
+            model,
+            self._catalogue.models_dir,
+            self._measure,
+            self._ladder,
+            partial(self.make_room, owner=wanted.name),
+            offloaded=offloaded,
+            in_turns=wanted.in_turns,
+            by_groups=wanted.planned.by_groups if wanted.planned else (),
         )
-        self._loaded_models[name] = loaded_model
-        self._sizes[name] = loaded_model.size
-        self.make_room(0, name)  # it may be larger than its file
+
+    def _add(self, wanted: _Wanted, loaded_model: LoadedModel) -> LoadedModel:
+        self._loaded_models[wanted.name] = loaded_model
+        self._sizes[wanted.name] = loaded_model.size
+        self.make_room(0, wanted.name)  # it may be larger than its file
         return loaded_model
+
+    def _note_refused(self, wanted: _Wanted, error: BaseException) -> None:
+        """Remember that a model's files are broken, for the others that wait for it."""
+        if isinstance(error, BrokenModel):
+            self._refused[wanted.name] = wanted.checkpoint, wanted.checkpoint.state, error
+
+    def _check_refused(self, name: str, checkpoint: Checkpoint) -> None:
+        """Raise what was wrong with a model's files, as long as they are the same."""
+        refused = self._refused.pop(name, None)
+        if refused and refused[:2] == (checkpoint, checkpoint.state):
+            self._refused[name] = refused
+            raise refused[2].with_traceback(None)
+
+    def forget_refused(self) -> None:
+        """Read broken models anew at the next request: nobody waits for one."""
+        self._refused.clear()
 
     def evict_idle(self) -> None:
         """Evict all models that no job uses, and all parts loaded beside models.
@@ -248,27 +325,6 @@ class Residency:
         others.sort(key=lambda each: each.users > 0)
         return [each for each in others if 0 < each.text_size <= left]
 
-    def _make(
-        self,
-        name: str,
-        checkpoint: Checkpoint,
-        load: Load,
-        *,
-        offloaded: bool = False,
-        planned: Plan | None = None,
-    ) -> LoadedModel:
-        model = load(checkpoint, offloaded)
-        return LoadedModel(
-            model,
-            self._catalogue.models_dir,
-            self._measure,
-            self._ladder,
-            partial(self.make_room, owner=name),
-            offloaded=offloaded,
-            in_turns=_in_turns(planned),
-            by_groups=planned.by_groups if planned else (),
-        )
-
     def _idle(self) -> list[str]:
         return [
             name for name, loaded_model in self._loaded_models.items() if not loaded_model.users
@@ -283,23 +339,14 @@ class Residency:
 
     def _main_used(self) -> int:
         """Return the bytes of models in main memory, beside the device's own."""
-        coming = self._loading.planned if self._loading else None
-        models = sum(each.in_main_memory for each in self._loaded_models.values())
-        return models + (coming.whole if coming and _in_turns(coming) else 0)
+        wanted = self._loading.wanted if self._loading else None
+        coming = wanted.planned.whole if wanted and wanted.planned and wanted.in_turns else 0
+        return coming + sum(each.in_main_memory for each in self._loaded_models.values())
 
     def _used(self) -> int:
         models = sum(each.size for each in self._loaded_models.values())
-        coming = self._loading.size if self._loading else 0
+        coming = self._loading.wanted.size if self._loading else 0
         return models + coming + sum(each.size for each in self._beside)
-
-
-def _in_turns(planned: Plan | None) -> bool:
-    """Return whether a model's parts fit on the device one at a time alone."""
-    return planned is not None and planned.fit in (Fit.IN_TURNS, Fit.BY_GROUPS)
-
-
-def _fail(error: BaseException) -> Model:
-    raise error
 
 
 def budget(device: torch.device) -> int:

@@ -20,7 +20,7 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor
 
-from engine.device.probe import Measurements, Probe, software
+from engine.device.probe import Measurements, Probe, finished, software
 from engine.families.stable_diffusion import StableDiffusion, load
 from engine.models.catalogue import describe
 from tests.bench.engine import bench, say
@@ -108,7 +108,7 @@ def measure(name: str, unet: Any, side: int, dtype: torch.dtype) -> None:
     def work(rows: int) -> Tensor:
         return call(unet, inputs[rows])
 
-    buckets = Probe(Measurements(None)).buckets(unet.device, name, work)
+    buckets = finished(Probe(Measurements(None)).buckets(unet.device, name, work))
     for rows, seconds in buckets.seconds.items():
         exact = "same bits" if is_exact(unet, rows, side, dtype) else "DIFFERS"
         say(f"{name}, {rows} rows", f"{seconds * 1e3:.1f} ms", f"{seconds / rows * 1e3:.1f}", exact)

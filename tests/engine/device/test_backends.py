@@ -21,7 +21,7 @@ from engine.device.backends import (
     wait,
     widest_float,
 )
-from engine.device.probe import Measurements, Probe, software
+from engine.device.probe import Measurements, Probe, finished, software
 from engine.pipeline.residency import SHARE, budget
 from tests.conftest import ROOT
 
@@ -65,7 +65,7 @@ def test_clocks_are_read_after_it_has_done_its_work(calls: list[str]) -> None:
         calls.append("clock")
         return float(next(seconds))
 
-    Probe(Measurements(None), clock).buckets(APPLE, "x", work)
+    finished(Probe(Measurements(None), clock).buckets(APPLE, "x", work))
     assert calls[:5] == ["synchronize", "clock", "work on 1", "synchronize", "clock"]
     wait(CPU)  # which has nothing to wait for
     assert calls.count("synchronize") == calls.count("clock")

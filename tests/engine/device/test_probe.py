@@ -13,14 +13,14 @@ from engine.denoise.control import ActiveControl
 from engine.denoise.control_union import Union
 from engine.denoise.denoising import Denoising, PassInputs, call_on_noise
 from engine.device.call_costs import Buckets
-from engine.device.probe import ROUNDS, Call, Measurements, Probe, software
+from engine.device.probe import ROUNDS, Call, Measurements, Measuring, Probe, finished, software
 from engine.families.stable_diffusion import StableDiffusion
 from engine.loading.lora_layers import Addition
 from engine.pipeline.costs import _digest
 from engine.recipe.parts import Lora
 from engine.text_encode.conditioning import TextEncoder
 from tests.engine.denoise.test_control import make_network
-from tests.engine.ticks import make_loaded_model, pipeline_on, run
+from tests.engine.ticks import costing, make_loaded_model, pipeline_on, run
 from tests.factories import make_recipe
 from tests.loras import random_lora, write_kohya
 from tests.single_files import make_true_model
@@ -46,14 +46,33 @@ class Machine:
 
 def test_doubling_goes_on_while_it_gains_something() -> None:
     machine = Machine(0.1, 0.1, 0.12, 0.3)
-    seconds = machine.probe().buckets(CPU, "tiny", machine).seconds
+    seconds = finished(machine.probe().buckets(CPU, "tiny", machine)).seconds
     assert seconds == pytest.approx({1: 0.1, 2: 0.1, 4: 0.12, 8: 0.3})
 
 
 def test_a_processor_that_is_busy_with_one_row_is_asked_once() -> None:
     machine = Machine(3.0)
-    assert machine.probe().buckets(CPU, "large", machine).seconds == {1: 3.0}
+    assert finished(machine.probe().buckets(CPU, "large", machine)).seconds == {1: 3.0}
     assert machine.calls == [1]
+
+
+def test_another_device_that_is_slow_is_asked_once_for_each_figure() -> None:
+    machine = Machine(3.0, 4.0, 8.0)
+    measuring = machine.probe().buckets(torch.device("meta"), "large", machine)
+    assert finished(measuring).seconds == {1: 3.0, 2: 4.0, 4: 8.0}
+    assert machine.calls == [1, 1, 1, 2, 2, 4, 4]
+
+
+def test_measuring_pauses_after_each_call(tmp_path: Path) -> None:
+    machine, threads = Machine(0.1, 0.2), torch.get_num_threads()
+    seen = []
+    measuring = machine.probe(tmp_path).buckets(CPU, "tiny", machine)
+    for _ in measuring:
+        seen.append(len(machine.calls))
+        assert torch.get_num_threads() == threads
+    assert seen == [*range(1, 1 + 2 * (1 + ROUNDS) + 1)]
+    assert not list(machine.probe(tmp_path).buckets(CPU, "tiny", machine))  # it is known
+    assert len(machine.calls) == seen[-1]
 
 
 def test_memory_that_ends_ends_the_measuring_not_the_job() -> None:
@@ -64,13 +83,15 @@ def test_memory_that_ends_ends_the_measuring_not_the_job() -> None:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
         machine(rows)
 
-    assert machine.probe().buckets(CPU, "huge", call).seconds == pytest.approx({1: 0.1, 2: 0.1})
+    assert finished(machine.probe().buckets(CPU, "huge", call)).seconds == pytest.approx(
+        {1: 0.1, 2: 0.1}
+    )
 
 
 def test_any_other_fault_of_a_measured_call_is_told() -> None:
     machine = Machine(0.1)
     with pytest.raises(KeyError):
-        machine.probe().buckets(CPU, "odd", machine)
+        finished(machine.probe().buckets(CPU, "odd", machine))
 
 
 def test_of_noisy_figures_the_least_counts() -> None:
@@ -81,33 +102,35 @@ def test_of_noisy_figures_the_least_counts() -> None:
         machine(rows)
         machine.now += next(slow, 0.0)
 
-    assert machine.probe().buckets(CPU, "tiny", call).seconds[1] == pytest.approx(0.2)
+    assert finished(machine.probe().buckets(CPU, "tiny", call)).seconds[1] == pytest.approx(0.2)
 
 
 def test_figures_are_remembered_over_a_restart_and_by_what_they_are_of(tmp_path: Path) -> None:
     first, second = Machine(0.1, 0.1, 0.3), Machine(0.5, 1.5)
-    measured = first.probe(tmp_path).buckets(CPU, "tiny", first)
+    measured = finished(first.probe(tmp_path).buckets(CPU, "tiny", first))
     assert len(first.calls) == 1 + 3 * (1 + ROUNDS)
-    assert second.probe(tmp_path).buckets(CPU, "tiny", second) == measured
+    assert finished(second.probe(tmp_path).buckets(CPU, "tiny", second)) == measured
     assert not second.calls
-    assert second.probe(tmp_path).buckets(CPU, "other", second) != measured
+    assert finished(second.probe(tmp_path).buckets(CPU, "other", second)) != measured
     assert [file.name for file in tmp_path.iterdir()] == ["measured.json"]
 
 
 def test_what_an_earlier_version_measured_stands(tmp_path: Path) -> None:
     first, second, third = Machine(0.1, 0.1, 0.3), Machine(0.5, 1.5), Machine(0.7, 2.1)
-    old = first.probe(tmp_path).buckets(CPU, "a folder's", first)
-    assert second.probe(tmp_path).buckets(CPU, "anywhere's", second, "a folder's") == old
+    old = finished(first.probe(tmp_path).buckets(CPU, "a folder's", first))
+    assert finished(second.probe(tmp_path).buckets(CPU, "anywhere's", second, "a folder's")) == old
     assert not second.calls
-    new = third.probe(tmp_path).buckets(CPU, "anywhere's", third, "another folder's")
+    new = finished(third.probe(tmp_path).buckets(CPU, "anywhere's", third, "another folder's"))
     assert new.seconds[1] == pytest.approx(0.7)
-    assert second.probe(tmp_path).buckets(CPU, "anywhere's", second, "a third one's") == new
+    assert (
+        finished(second.probe(tmp_path).buckets(CPU, "anywhere's", second, "a third one's")) == new
+    )
 
 
 def test_for_throughput_mode_it_is_measured_at_each_start(tmp_path: Path) -> None:
     for costs in ((0.1, 0.1, 0.3), (0.2, 0.2, 0.5)):
         machine = Machine(*costs)
-        buckets = machine.probe(tmp_path).buckets_now(CPU, "tiny", machine)
+        buckets = finished(machine.probe(tmp_path).buckets_now(CPU, "tiny", machine))
         assert buckets.seconds[1] == pytest.approx(costs[0])
     assert not list(tmp_path.iterdir())
 
@@ -151,7 +174,7 @@ def test_what_could_not_be_saved_is_saved_when_it_is_asked_for_again(tmp_path: P
 def test_a_processor_works_in_fp32_and_keeps_its_threads() -> None:
     machine = Machine(0.1, 0.2)
     threads = torch.get_num_threads()
-    machine.probe().buckets(CPU, "tiny", machine)
+    finished(machine.probe().buckets(CPU, "tiny", machine))
     assert torch.get_num_threads() == threads
     assert machine.probe().dtype(CPU) is torch.float32
 
@@ -163,7 +186,7 @@ class Watched:
         self.model = model
         self.given: list[tuple[int, torch.Size, torch.Size, bool]] = []
 
-    def measure(self, device: torch.device, what: str, call: Call, before: str = "") -> Buckets:
+    def measure(self, device: torch.device, what: str, call: Call, before: str = "") -> Measuring:
         forward = self.model.unet.forward
 
         def watched(rows: int) -> None:
@@ -241,9 +264,9 @@ def test_a_control_that_speaks_later_is_measured_at_work(model: StableDiffusion)
 def test_controls_of_another_form_are_measured_anew(model: StableDiffusion) -> None:
     whats: list[str] = []
 
-    def measure(device: torch.device, what: str, call: Call, before: str) -> Buckets:
+    def measure(device: torch.device, what: str, call: Call, before: str) -> Measuring:
         whats.append(what)
-        return Buckets({1: 1.0})
+        return costing(Buckets({1: 1.0}))(device, what, call, before)
 
     plain = make_network(model.unet, 1)
     wider = ControlNetModel.from_unet(
@@ -257,7 +280,7 @@ def test_controls_of_another_form_are_measured_anew(model: StableDiffusion) -> N
         inputs = PassInputs(width=64, height=64, steps=1, controls=(control,))
         with torch.inference_mode():
             text = TextEncoder(model).encode("")
-            costs.of(Denoising(model, make_recipe(steps=1), 0, text, text, inputs))
+            costs.measure(Denoising(model, make_recipe(steps=1), 0, text, text, inputs))
     assert len(set(whats)) == len(whats) == 2
 
 
@@ -267,7 +290,9 @@ def test_notes_of_calls_that_were_measured_otherwise_are_not_trusted(tmp_path: P
     notes = {old: {"1": 9.0}, dtype: "torch.float32"}
     (tmp_path / "measured.json").write_text(json.dumps(notes), encoding="utf-8")
     machine = Machine(0.1, 0.1, 0.3)
-    assert machine.probe(tmp_path).buckets(CPU, "tiny", machine).seconds[1] == pytest.approx(0.1)
+    assert finished(machine.probe(tmp_path).buckets(CPU, "tiny", machine)).seconds[
+        1
+    ] == pytest.approx(0.1)
     assert Measurements(tmp_path).recall(dtype, lambda: "else") == "torch.float32"  # that one holds
 
 

@@ -27,7 +27,7 @@ from engine.recipe.parts import Control, Lora, Upscale
 from engine.spec import Spec
 from tests.engine.denoise.test_control import make_network
 from tests.engine.pictures.test_start_image import Kept
-from tests.engine.ticks import make_loaded_model, pipeline_on, run
+from tests.engine.ticks import costing, make_loaded_model, pipeline_on, run
 from tests.factories import make_recipe
 from tests.loras import random_lora, write_kohya
 from tests.models import make_model
@@ -85,11 +85,9 @@ def open_pipeline(home: Path, compiled: bool = False) -> Pipeline:
             compile_blocks(model)
         return model
 
-    def measure(*_: object) -> Buckets:
-        return Buckets({1: 1.0, 2: 1.0, 4: 1.0})
-
     picture = io.BytesIO()
     Image.fromarray(np.full((64, 64, 3), 200, np.uint8)).save(picture, "PNG")
+    measure = costing(Buckets({1: 1.0, 2: 1.0, 4: 1.0}))
     residency = Residency(Catalogue(home), load_one, measure, Ladder(), budget=1)
     ticks = iter(range(10**6))  # each preview is due
     return pipeline_on(

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from operator import attrgetter
 from pathlib import Path
-from threading import Event
+from threading import Event, current_thread
 from typing import Any
 from unittest.mock import patch
 
@@ -20,11 +20,11 @@ from diffusers.configuration_utils import FrozenDict
 
 from engine.decode.external_vae import ExternalVaes
 from engine.denoise.samplers import SAMPLERS, Request, Sampling
-from engine.device.call_costs import UNMEASURED, Buckets
+from engine.device.call_costs import Buckets
 from engine.device.out_of_memory import FIRST, LONGEST, Ladder, Rung, Shortages
-from engine.device.probe import Call, Measurements, Probe
+from engine.device.probe import Call, Measurements, Measuring, Probe
 from engine.device.stored_weights import StoredWeight
-from engine.errors import EngineError, OutOfMemory, UnknownModel
+from engine.errors import BrokenModel, EngineError, OutOfMemory, UnknownModel
 from engine.events import Ended, Key
 from engine.families import stable_diffusion
 from engine.families.stable_diffusion import StableDiffusion, load
@@ -161,14 +161,14 @@ def test_memory_that_runs_out_while_calls_are_measured_costs_no_picture(
 def test_costs_are_kept_by_how_weights_are_stored(model: StableDiffusion) -> None:
     seen: list[str] = []
 
-    def measure(_: torch.device, what: str, *__: object) -> Buckets:
+    def measure(_: torch.device, what: str, *__: object) -> Measuring:
         seen.append(what)
-        return UNMEASURED
+        return unmeasured(CPU, what, int, "")
 
     def ask() -> None:
         loaded_model = make_loaded_model(model, measure=measure)
         [picture] = loaded_model.begin(make_recipe())
-        loaded_model.costs.of(picture)
+        loaded_model.costs.measure(picture)
 
     ask()
     layer = next(each for each in model.unet.modules() if isinstance(each, torch.nn.Linear))
@@ -186,16 +186,16 @@ def test_costs_are_kept_by_how_weights_are_stored(model: StableDiffusion) -> Non
 def test_a_folder_that_was_moved_is_not_measured_anew(model: StableDiffusion) -> None:
     seen: list[tuple[str, str]] = []
 
-    def measure(_: torch.device, what: str, __: Call, before: str) -> Buckets:
+    def measure(_: torch.device, what: str, call: Call, before: str) -> Measuring:
         seen.append((what, before))
-        return UNMEASURED
+        return unmeasured(CPU, what, call, before)
 
     config = model.unet.config
     for folder in ("here", "there"):
         with patch.object(model.unet, "_internal_dict", FrozenDict({**config, PATH: folder})):
             loaded_model = make_loaded_model(model, measure=measure)
             [picture] = loaded_model.begin(make_recipe())
-            loaded_model.costs.of(picture)
+            loaded_model.costs.measure(picture)
     (here, before_here), (there, before_there) = seen
     assert here == there
     digest = before_here.partition(" | ")[0]
@@ -210,6 +210,7 @@ def test_a_model_that_ran_out_of_memory_keeps_the_scale_of_its_cost(model: Stabl
     loaded_model = make_loaded_model(model, measure=costing(dear))
     recipe, larger = make_recipe(), make_recipe(width=128, height=128)
     [sample], [large] = loaded_model.begin(recipe), loaded_model.begin(larger)
+    loaded_model.costs.measure(sample)
     assert loaded_model.costs.of(sample) is dear
     loaded_model.costs.limit(sample)
     loaded_model.costs.limit(large)
@@ -261,6 +262,7 @@ def test_a_large_request_leaves_calls_of_another_form_as_they_were(model: Stable
         starter = pipeline._models.get("starter")
         assert starter
         samples = [starter.begin(recipe)[0] for recipe in (wide, long, small)]
+        assert all(map(costs.measure, samples))
     assert [costs.is_limited(sample) for sample in samples] == [True, True, False]
     assert [costs.of(sample).canonical(2) for sample in samples] == [2, 2, 8]
 
@@ -514,11 +516,60 @@ def test_a_large_model_whose_job_was_cancelled_stands_in_nobodys_way(catalogue: 
 def test_memory_that_runs_out_in_the_thread_climbs_the_ladder(
     catalogue: Catalogue, times: int
 ) -> None:
-    failing_load = Failing(load_cpu, times, OOM)
-    pipeline = pipeline_on(residency(catalogue, 3, failing_load))
+    failing_load, threads = Failing(load_cpu, times, OOM), set[str]()
+
+    def note(*arguments: Any) -> Any:
+        threads.add(current_thread().name.partition("_")[0])
+        return failing_load(*arguments)
+
+    models = residency(catalogue, 3, note)
+    pipeline = pipeline_on(models)
     last = drive(pipeline, {0: specs_of("b")})[0][-1]
     assert isinstance(last, Ended)
     assert isinstance(last.error, OutOfMemory) == (times > 2)
+    assert threads == {"marble-load"}  # never the one of the ticks
+    assert [*models._ladder.counts] == [Rung.EMPTY_CACHE, Rung.OFFLOAD][:times]
+
+
+@pytest.mark.parametrize("large", [True, False])
+def test_a_broken_model_is_read_once_for_all_that_wait_for_it(
+    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch, large: bool
+) -> None:
+    if large:
+        monkeypatch.setattr("engine.pipeline.residency.LARGE", 0)
+        monkeypatch.setattr(Family, "loads_apart", True, raising=False)
+    read: list[str] = []
+
+    def broken(checkpoint: Checkpoint, offloaded: bool) -> StableDiffusion:
+        read.append(checkpoint.name)
+        if checkpoint.name == "b":
+            raise BrokenModel("b", "its tensor 'x' contains NaN.")
+        return load_cpu(checkpoint, offloaded)
+
+    models = residency(catalogue, 3, broken)
+    pipeline = pipeline_on(models)
+    told = drive(pipeline, {0: specs_of("b", "c", "b", "b")})
+    assert sorted(read) == ["b", "c"]
+    assert len(pngs(told[1])) == 1
+    for job in (0, 2, 3):
+        last = told[job][-1]
+        assert isinstance(last, Ended)
+        assert "contains NaN" in str(last.error)
+    # Whoever asks later may have mended what cannot be seen.
+    drive(pipeline, {0: [replace(spec, job=9) for spec in specs_of("b")]})
+    assert sorted(read) == ["b", "b", "c"]
+    pipeline.close()
+
+
+def test_a_broken_model_whose_files_changed_is_read_anew(catalogue: Catalogue) -> None:
+    failing_load = Failing(load_cpu, 1, BrokenModel("b", "it is empty."))
+    models = residency(catalogue, 3, failing_load)
+    for _ in range(2):
+        with pytest.raises(BrokenModel):
+            models.load("b")
+    file = catalogue.get("b").folder / "unet" / "config.json"
+    file.write_bytes(file.read_bytes() + b"\n")
+    assert models.load("b")
 
 
 def test_the_model_that_was_used_longest_ago_makes_room(catalogue: Catalogue) -> None:

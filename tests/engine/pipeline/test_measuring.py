@@ -1,0 +1,194 @@
+"""What calls cost is measured beside other people's ticks, and by nobody who would disturb it."""
+
+from collections import defaultdict
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+import torch
+
+from engine.device.call_costs import Buckets
+from engine.device.out_of_memory import Ladder
+from engine.device.probe import Call, Measurements, Measuring, Probe
+from engine.errors import EngineError
+from engine.events import Ended
+from engine.families.registry import load
+from engine.families.stable_diffusion import StableDiffusion
+from engine.loading.model import Model
+from engine.models.catalogue import Catalogue, Checkpoint
+from engine.models.families import Family
+from engine.pipeline.pipeline import Pipeline
+from engine.pipeline.residency import Residency
+from engine.recipe.recipe import Recipe
+from engine.spec import Spec
+from tests.conftest import PATIENCE
+from tests.engine.pipeline.test_residency import failing
+from tests.engine.ticks import News, check_order, drive, pipeline_on, pngs, steps
+from tests.factories import make_recipe
+from tests.flow_models import make_z_image
+
+CPU = torch.device("cpu")
+CALLS = 4
+SHARED = Buckets({1: 1.0, 2: 1.0, 4: 1.0})
+
+
+@pytest.fixture(scope="module")
+def flow(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    home = tmp_path_factory.mktemp("home")
+    make_z_image(home / "flow")
+    return load(Catalogue(home).get("flow"), CPU)
+
+
+class Slowly:
+    """Measure by some calls of one row, and note after each what it was of."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def __call__(self, device: torch.device, what: str, call: Call, before: str) -> Measuring:
+        for _ in range(CALLS):
+            call(1)
+            self.calls.append(what)
+            yield
+        return SHARED
+
+
+class Ticks:
+    """Run a pipeline tick by tick, and keep what is told by job."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.pipeline = pipeline
+        self.told: dict[int, list[News]] = defaultdict(list)
+
+    def admit(self, job: int, recipe: Recipe) -> None:
+        self.pipeline.admit(Spec(job=job, epoch=1, recipe=recipe))
+
+    def tick(self) -> None:
+        for report in self.pipeline.tick():
+            self.told[report.key.job].append(report.news)
+
+    def finish(self) -> None:
+        while self.pipeline.busy:
+            self.tick()
+        self.pipeline.close()
+        for news in self.told.values():
+            check_order(news)
+
+
+def recipe(side: int, **changes: Any) -> Recipe:
+    settings = {"sampler": "euler", "schedule": "simple", "width": side, "height": side}
+    return make_recipe(checkpoint="flow", **{**settings, **changes})
+
+
+def alone(model: Model, *recipes: Recipe) -> list[bytes]:
+    found = []
+    for job, each in enumerate(recipes):
+        pipeline = pipeline_on(model, measure=Slowly())
+        found += pngs(drive(pipeline, {0: [Spec(job=job, epoch=1, recipe=each)]})[job])
+        pipeline.close()
+    return found
+
+
+def test_a_large_network_is_measured_by_a_call_a_tick(flow: Model) -> None:
+    known, new = recipe(64, steps=12), recipe(96, steps=2)
+    slowly = Slowly()
+    ticks = Ticks(pipeline_on(flow, measure=slowly))
+    ticks.admit(0, known)
+    for number in range(1, CALLS + 1):
+        ticks.tick()
+        assert len(slowly.calls) == number
+        assert not steps(ticks.told[0])[1:]
+    ticks.tick()  # it is known now, and the job's first call is made
+    assert steps(ticks.told[0]) == [0, 1]
+    ticks.admit(1, new)
+    ticks.admit(2, new)
+    for number in range(1, CALLS + 1):
+        ticks.tick()
+        assert len(slowly.calls) == CALLS + number
+        assert steps(ticks.told[0])[-1] == 1 + number
+        assert steps(ticks.told[1]) == [0]
+    ticks.finish()
+    assert len(slowly.calls) == 2 * CALLS  # the second of that size finds it
+    found = [*pngs(ticks.told[0]), *pngs(ticks.told[1])]
+    assert found == alone(flow, known, new)
+
+
+def test_a_u_net_is_measured_at_once(model: StableDiffusion) -> None:
+    slowly = Slowly()
+    ticks = Ticks(pipeline_on(model, measure=slowly))
+    for job, side in enumerate((64, 72)):
+        ticks.admit(job, make_recipe(steps=2, width=side, height=side))
+    ticks.tick()
+    assert len(slowly.calls) == 2 * CALLS
+    assert steps(ticks.told[0])[-1] + steps(ticks.told[1])[-1] == 1
+    ticks.finish()
+
+
+@pytest.mark.parametrize("times", range(1, 6))
+def test_memory_that_runs_out_while_a_large_network_is_measured_costs_no_picture(
+    flow: Model, times: int
+) -> None:
+    pipeline = pipeline_on(flow, measure=Probe(Measurements(None)).buckets)
+    with failing(flow.network, "forward", times):
+        news = drive(pipeline, {0: [Spec(job=0, epoch=1, recipe=recipe(64, steps=2))]})[0]
+    pipeline.close()
+    assert pngs(news)
+
+
+def test_a_fault_in_a_measurement_ends_its_job_alone(flow: Model) -> None:
+    def broken(device: torch.device, what: str, call: Call, before: str) -> Measuring:
+        if "×12×12" in what:
+            raise ValueError("broken")
+        yield
+        return SHARED
+
+    ticks = Ticks(pipeline_on(flow, measure=broken))
+    ticks.admit(0, recipe(64, steps=3))
+    ticks.admit(1, recipe(96, steps=3))
+    ticks.finish()
+    assert pngs(ticks.told[0])
+    last = ticks.told[1][-1]
+    assert isinstance(last, Ended)
+    assert isinstance(last.error, EngineError)
+
+
+@pytest.fixture
+def catalogue(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Catalogue:
+    """Return a catalogue in which every model is loaded in the thread."""
+    monkeypatch.setattr("engine.pipeline.residency.LARGE", 0)
+    monkeypatch.setattr(Family, "loads_apart", True, raising=False)
+    return Catalogue(tiny_folder.parent, starter=tiny_folder)
+
+
+def test_nothing_is_measured_while_another_model_is_loaded(catalogue: Catalogue) -> None:
+    may, slowly, measured = Event(), Slowly(), list[bool]()
+    other = next(name for name in catalogue.names() if name != "starter")
+
+    def load_one(checkpoint: Checkpoint, offloaded: bool) -> Model:
+        if checkpoint.name == other:
+            assert may.wait(PATIENCE)
+        return load(checkpoint, CPU)
+
+    def measure(*arguments: Any) -> Measuring:
+        measured.append(models.at_work)
+        return slowly(*arguments)
+
+    models = Residency(catalogue, load_one, measure, Ladder(), 2**40)
+    ticks = Ticks(pipeline_on(models))
+    first = make_recipe(checkpoint="starter", steps=2)
+    ticks.admit(0, first)
+    while not pngs(ticks.told[0]):
+        ticks.tick()
+    ticks.admit(1, make_recipe(checkpoint=other, steps=2))
+    ticks.tick()
+    ticks.admit(2, first)  # of a size that is known
+    ticks.admit(3, make_recipe(checkpoint="starter", steps=2, width=72, height=72))
+    while not pngs(ticks.told[2]):
+        ticks.tick()
+    assert steps(ticks.told[3]) == [0]
+    assert len(slowly.calls) == CALLS
+    may.set()
+    ticks.finish()
+    assert all(pngs(ticks.told[job]) for job in range(4))
+    assert measured == [False] * 3
