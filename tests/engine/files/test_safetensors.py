@@ -1,3 +1,4 @@
+import pickle
 from pathlib import Path
 
 import pytest
@@ -27,3 +28,17 @@ def test_the_bytes_of_a_small_tensor_are_read(tmp_path: Path) -> None:
     text = b'{"format": "float8_e4m3fn"}'
     save_file({"a.comfy_quant": torch.tensor([*text], dtype=torch.uint8)}, file)
     assert read_header(file).contents("a.comfy_quant") == text
+
+
+@pytest.mark.parametrize("length", [0x0280, 0x0380, 0x0480, 0x10580])
+def test_a_file_whose_headers_length_begins_as_a_pickle_does_is_read(
+    length: int, tmp_path: Path
+) -> None:
+    """Pickles begin with 80 and 02 to 05, and so does the length of one header in 2,000."""
+    text = b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}'
+    file = tmp_path / "a.safetensors"
+    file.write_bytes(length.to_bytes(8, "little") + text.ljust(length) + bytes(4))
+    assert read_header(file).tensors["a"].shape == (1,)
+    file.write_bytes(pickle.dumps({"a": 1}))
+    with pytest.raises(BadFile, match="it is a pickle under another name"):
+        read_header(file)
