@@ -38,7 +38,9 @@ LONGEST: Final = 3600.0  # seconds, after several times
 
 
 class Shortages:
-    """What did not fit in memory: recorded for a minute, and twice as long each further time."""
+    """What did not fit in memory, or is broken: recorded for a minute, and twice as long each
+    further time.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

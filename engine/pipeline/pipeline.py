@@ -127,9 +127,7 @@ class Pipeline:
                     break
             except Exception as error:
                 yield self._end(key_of(spec), error)
-        if not self._waiting:
-            self._models.forget_refused()
-        elif not self._running:
+        if self._waiting and not self._running:
             self._models.wait()
 
     def _load(self, spec: Spec) -> Generator[Report, None, LoadedModel | None]:

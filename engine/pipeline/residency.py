@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 SHARE: Final = 0.8  # of the device's memory for models; the rest is for activations
 LARGE: Final = 2**29  # bytes; smaller models are loaded within a second
 MOMENT: Final = 0.02  # seconds
+BROKEN: Final = "broken"  # with a model's name: what is not read again for a while
 
 
 Load = Callable[[Checkpoint, bool], Model]  # True: into main memory, not the device's
@@ -262,20 +263,19 @@ class Residency:
         return loaded_model
 
     def _note_refused(self, wanted: _Wanted, error: BaseException) -> None:
-        """Remember that a model's files are broken, for the others that wait for it."""
+        """Remember for a while that a model's files are broken, for the others that wait for it."""
         if isinstance(error, BrokenModel):
             self._refused[wanted.name] = wanted.checkpoint, wanted.checkpoint.state, error
+            self._ladder.short.add((wanted.name, BROKEN))
 
     def _check_refused(self, name: str, checkpoint: Checkpoint) -> None:
         """Raise what was wrong with a model's files, as long as they are the same."""
-        refused = self._refused.pop(name, None)
-        if refused and refused[:2] == (checkpoint, checkpoint.state):
-            self._refused[name] = refused
-            raise refused[2].with_traceback(None)
-
-    def forget_refused(self) -> None:
-        """Read broken models anew at the next request: nobody waits for one."""
-        self._refused.clear()
+        refused = self._refused.get(name)
+        if refused and (name, BROKEN) in self._ladder.short:
+            *before, error = refused
+            if before == [checkpoint, checkpoint.state]:
+                raise error.with_traceback(None)
+        self._refused.pop(name, None)
 
     def evict_idle(self) -> None:
         """Evict all models that no job uses, and all parts loaded beside models.

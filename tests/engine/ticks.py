@@ -91,8 +91,6 @@ class OneModel(Residency):
     def close(self) -> None:
         pass
 
-    forget_refused = close
-
 
 def pipeline_on(
     models: Residency | Model,

@@ -2,7 +2,8 @@
 
 import ast
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,36 @@ def test_clocks_are_read_after_it_has_done_its_work(calls: list[str]) -> None:
     assert calls[:5] == ["synchronize", "clock", "work on 1", "synchronize", "clock"]
     wait(CPU)  # which has nothing to wait for
     assert calls.count("synchronize") == calls.count("clock")
+
+
+def test_copies_are_made_beside_what_cuda_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[object] = []
+
+    class Weight:
+        def pin_memory(self) -> "Weight":
+            told.append("pinned")
+            return self
+
+        def to(self, device: torch.device, *, non_blocking: bool) -> str:
+            told.append((device, non_blocking))
+            return "copy"
+
+    @contextmanager
+    def within(stream: object) -> Iterator[None]:
+        told.append(stream)
+        yield
+        told.append("left")
+
+    device = torch.device(CUDA, 3)
+    monkeypatch.setattr(torch.cuda, "Stream", lambda of: f"stream of {of}")
+    monkeypatch.setattr(torch.cuda, "stream", within)
+    devices._stream_of_copies.cache_clear()
+    try:
+        for _ in range(2):
+            assert devices.copy_beside(Weight(), device) == "copy"  # type: ignore[arg-type]
+    finally:
+        devices._stream_of_copies.cache_clear()
+    assert told == ["stream of cuda:3", "pinned", (device, True), "left"] * 2
 
 
 def test_its_memory_is_given_back_and_is_what_it_recommends(calls: list[str]) -> None:
