@@ -34,7 +34,11 @@ def signatures() -> dict[str, Any]:
 def network(name: str) -> dict[str, tuple[int, ...]]:
     """Return the shapes of a network's tensors, all blocks included."""
     found = signatures()["diffusion_models"][name]
-    return _repeated(found["tensors"], found["blocks"])
+    shapes = _repeated(found["tensors"], found["blocks"])
+    if "cap_embedder.0.weight" in shapes:  # whose second layer is left out there
+        width, dim = shapes["cap_embedder.0.weight"][0], shapes["x_embedder.bias"][0]
+        shapes |= {"cap_embedder.1.weight": (dim, width), "cap_embedder.1.bias": (dim,)}
+    return shapes
 
 
 def encoder(name: str) -> dict[str, tuple[int, ...]]:

@@ -26,7 +26,8 @@ from engine.models.control_files import context_width, family_title
 from engine.models.families import BY_KEY
 from engine.models.folders import ModelKind
 from engine.models.model_files import KINDS, ModelFiles
-from engine.models.part_kinds import VAE, told
+from engine.models.part_kinds import KINDS as PART_KINDS
+from engine.models.part_kinds import SD, VAE, told
 from engine.sentences import fill
 from engine.text_encode.embeddings import find_vectors
 
@@ -92,7 +93,7 @@ def _vae(name: str, path: Path) -> str:
     if path.is_file():
         with as_broken_model(name):
             kind = told(VAE, read_header(path).tensors)
-        if kind:  # of a flow model
+        if kind and kind is not PART_KINDS[SD]:  # of a flow model
             check_values(name, read_tensors(name, path).items())
             return kind.title
     vae = read_vae(name, path, BY_KEY["sd1"].config_folder)

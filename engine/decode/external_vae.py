@@ -18,6 +18,7 @@ from engine.device.backends import layout
 from engine.device.finite import check_weights
 from engine.device.tensor_bytes import file_bytes, module_bytes
 from engine.errors import BrokenModel, MissingVae, UnknownPart, reading_a
+from engine.files.safetensors import as_broken_model
 from engine.loading.model import Model, NoVae
 from engine.loading.modules import read_folder, read_part, read_vae_tensors, reading
 from engine.loading.unused_tensors import VAE_HARMLESS, check_unused, left_in_vae
@@ -26,6 +27,8 @@ from engine.models.families import TINY_VAES
 from engine.models.folders import ModelKind
 from engine.models.model_files import ModelFiles
 from engine.models.name_matching import stem
+from engine.models.part_kinds import KINDS, SD, VAE, instead, told
+from engine.models.parts import read_part as read_headers
 from engine.models.supported import check_vae as check_config
 from engine.sentences import fill
 
@@ -114,6 +117,14 @@ class ExternalVaes:
     def _load(self, name: str, path: Path) -> Any:
         if is_tiny(path):
             return self._tiny(name, path)
+        parts = dict(self._model.checkpoint.family.parts)
+        # Of U-Nets some have latents of their own.
+        if parts or self._model.latent_channels == 4:
+            needed = KINDS[parts.get(VAE, SD)]
+            with as_broken_model(name):
+                its = told(VAE, read_headers(path).tensors)
+            if its and not its.is_a(needed):
+                raise BrokenModel(name, f"it {instead(its, needed)}.")
         return self._fit(name, self._model.read_vae(name, path))
 
     def _tiny(self, name: str, path: Path) -> AutoencoderTiny:

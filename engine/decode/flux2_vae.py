@@ -18,6 +18,7 @@ from engine.loading.makers_names import count
 from engine.loading.modules import fill, read_folder, read_vae_tensors, reading
 from engine.loading.unused_tensors import VAE_HARMLESS, check_unused, unused
 
+GROUPS: Final = 32  # of channels, which are normed together
 PATCH: Final = 2  # the VAE's latents on each side of one of the network's
 # The VAE's latents → red, green and blue in −1…1, and the constant: ComfyUI's numbers.
 PREVIEW: Final = (
@@ -109,6 +110,8 @@ def vae_config_of(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
         channels = tensors["decoder.conv_in.weight"].shape[1]
     except KeyError as error:
         raise BadFile(f"it lacks the tensor {error.args[0]!r} of FLUX.2's VAE") from None
+    if narrow := next((width for width in (*down, *up) if width % GROUPS), None):
+        raise BadFile(f"one of its layers is {narrow} wide, where a multiple of {GROUPS} is due")
     return {
         "down_block_types": ("DownEncoderBlock2D",) * len(blocks),
         "up_block_types": ("UpDecoderBlock2D",) * len(blocks),

@@ -15,6 +15,7 @@ from engine.decode.external_vae import read_vae
 from engine.device.backends import layout, memory, precision
 from engine.device.finite import check_values
 from engine.device.tensor_bytes import module_bytes
+from engine.errors import BrokenModel
 from engine.files.safetensors import BadFile
 from engine.loading.layer_names import JOINED, names_in_loras
 from engine.loading.makers_names import Names, lora_names
@@ -24,7 +25,7 @@ from engine.loading.tokenizer import check_tokenizer, make_tokenizer, tokenizer_
 from engine.loading.weights import map_weights
 from engine.models.catalogue import Checkpoint
 from engine.models.families import CONFIGS
-from engine.models.part_kinds import TOKENIZER
+from engine.models.part_kinds import TOKENIZER, VAE
 from engine.models.parts import ENCODER, NETWORK, tensors_of
 from engine.models.weights import NETWORK_FOLDER
 from engine.recipe.context_length import ContextRule, Joining
@@ -260,8 +261,11 @@ class Parts:
         model's name, the path, and what the tensors' names begin with in a file that holds more.
         """
         its = self.checkpoint
-        path = its.parts.get("vae") or its.file or its.folder / "vae"
-        vae = read(its.name, path, its.prefixes.get("vae", "")).eval().requires_grad_(False)
+        path = its.parts.get(VAE) or its.file or its.folder / VAE
+        try:
+            vae = read(its.name, path, its.prefixes.get(VAE, "")).eval().requires_grad_(False)
+        except BrokenModel as error:
+            raise BrokenModel(its.name, f"{VAE}: {error.reason}") from error.__cause__
         return vae.to(self._weights_device).to(memory_format=layout(self._device))
 
     def _module(self, part: str, make: Make, folder: str) -> Any:

@@ -1,6 +1,7 @@
 """Read modules and tensors from files with the libraries; broken files raise `BrokenModel`."""
 
 import logging
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,20 @@ from engine.models.tensor_names import respelled
 
 log = logging.getLogger(__name__)
 
+# What diffusers says of files that do not fit, and what Marble says.
+LIBRARY: Final = (
+    (
+        re.compile(
+            r"Cannot load .*because (\S+) expected shape torch\.Size\((\[.*?\])\), but got "
+            r"torch\.Size\((\[.*?\])\)"
+        ),
+        r"its tensor '\1' has the shape \3, where \2 is due",
+    ),
+    (
+        re.compile("does not seem to contain a valid CLIP model"),
+        "it is none of CLIP's text encoders, or of another size than its family's",
+    ),
+)
 CAST_AT_USE: Final = (torch.nn.Linear, torch.nn.Embedding)  # layers whose weights may stay stored
 
 M = TypeVar("M", bound=torch.nn.Module)
@@ -47,7 +62,15 @@ def reading(name: str, part: str = "") -> Iterator[None]:
             raise
         log.debug("reading %s %s failed", name, part, exc_info=True)
         where = f"{part}: " if part else ""
-        raise BrokenModel(name, f"{where}{first_line(error)}.") from error
+        raise BrokenModel(name, f"{where}{_said(error)}.") from error
+
+
+def _said(error: Exception) -> str:
+    """Return what an error says of a file, in Marble's words where they are known."""
+    for pattern, plain in LIBRARY:
+        if found := pattern.search(str(error)):
+            return found.expand(plain)
+    return first_line(error)
 
 
 def read_folder(
@@ -55,8 +78,10 @@ def read_folder(
 ) -> tuple[Any, list[str]]:
     """Return the module of a diffusers folder, and the tensors of its files that it does not use.
 
-    Raises `BadFile` for missing weights, where the library goes on with random numbers.
+    Raises `BadFile` for missing weights, where the library goes on with random numbers, and for
+    those of another shape, which transformers names nowhere but in its log.
     """
+    named = {"ignore_mismatched_sizes": True} if kind.__module__.startswith("transformers") else {}
     with LIBRARIES:
         module, info = kind.from_pretrained(
             str(folder),
@@ -65,7 +90,10 @@ def read_folder(
             local_files_only=True,
             use_safetensors=True,
             output_loading_info=True,
+            **named,
         )
+    for name, shape, due in sorted(info["mismatched_keys"]) if named else ():
+        raise BadFile(f"its tensor {name!r} has the shape {[*shape]}, where {[*due]} is due")
     check_missing(info["missing_keys"])
     return module, sorted(info["unexpected_keys"])
 

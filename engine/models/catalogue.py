@@ -21,6 +21,7 @@ from engine.models.folders import PICKLES, checkpoints
 from engine.models.hub import half_fetched
 from engine.models.marble_json import check_keys, own_parts, own_settings, own_variant
 from engine.models.name_matching import Names
+from engine.models.network_tensors import check_network
 from engine.models.other_models import family_of
 from engine.models.part_kinds import TOKENIZER, PartKind, needed
 from engine.models.parts import (
@@ -37,6 +38,7 @@ from engine.models.supported import (
     check_family,
     check_guidance,
     check_scheduler,
+    check_text_width,
     check_unet,
     check_vae,
     sample_size,
@@ -177,6 +179,9 @@ def describe(name: str, folder: Path, part_files: PartFiles | None = None) -> Ch
     with as_broken_model(name):
         check_channels(family, unet.get("in_channels"), vae.get("latent_channels"))
         check_unet(unet)
+        check_text_width(
+            unet, [_read_json(name, folder / part / "config.json") for part in parts[2:]]
+        )
         check_guidance(guided)
         check_scheduler(scheduler)
         check_vae(vae)
@@ -305,6 +310,7 @@ def _describe_flow(
     if given is not None:
         with as_broken_model(checkpoint.name, f"{own}: "):
             variant = choose(family, names, tensors, given)
+    check_network(family, tensors.keys())
     parts = {**dict(family.parts), **(variant.parts or {})}
     needs, readers = needed(family, parts, tensors), tokenizers(parts)
     with as_broken_model(checkpoint.name, f"{own}: "):

@@ -16,6 +16,7 @@ from engine.models.families import Family
 from engine.models.other_models import Sign, first
 
 VAE: Final = "vae"
+SD: Final = "sd"  # the VAE of models with a U-Net
 TOKENIZER: Final = "tokenizer"
 QWEN: Final = "qwen"
 T5: Final = "t5"
@@ -86,6 +87,7 @@ KINDS: Final[Mapping[str, PartKind]] = {
         file="gemma_2_2b_fp16.safetensors",
         tokenizer=GEMMA,
     ),
+    SD: PartKind(title="Stable Diffusion's VAE", architecture=SD),
     "flux": PartKind(title="FLUX.1's VAE", architecture="flux", file="ae.safetensors", unlike=_SD3),
     "sd3": PartKind(
         title="Stable Diffusion 3's VAE",
@@ -145,6 +147,8 @@ VAES: Final = (
         parts=("decoder.conv_norm_out.",),
         sides=(("decoder.conv_in.weight", 1, 16),),
     ),
+    Sign(key=SD, parts=("decoder.norm_out.",), sides=(("decoder.conv_in.weight", 1, 4),)),
+    Sign(key=SD, parts=("decoder.conv_norm_out.",), sides=(("decoder.conv_in.weight", 1, 4),)),
 )
 # How wide the states of a text encoder are that a network reads: a tensor whose side it is, and how
 # many states are joined there; by family and part.
@@ -174,6 +178,11 @@ def told(part: str, tensors: Mapping[str, Tensor]) -> PartKind | None:
     end = WIDTHS.get(key, _NORM)
     width = next((t.shape[0] for name, t in tensors.items() if name.endswith(end)), None)
     return _of_width(key, width)
+
+
+def instead(found: PartKind | None, kind: PartKind) -> str:
+    """Return what a part is and what it has to be, as the rest of a sentence on it."""
+    return f"is {found.title if found else 'something else'}, where {kind.title} is needed"
 
 
 def needed(

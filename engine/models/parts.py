@@ -33,6 +33,7 @@ from engine.models.part_kinds import (
     TOKENIZERS,
     VAE,
     PartKind,
+    instead,
     told,
 )
 from engine.models.quantised import check_quantised
@@ -186,7 +187,7 @@ class PartFiles:
             if part not in named:
                 its = told(part, read_part(folder / part).tensors)
                 if its is None or not its.is_a(kind):
-                    raise BadFile(f"{part}/ {_instead(its, kind)}")
+                    raise BadFile(f"{part}/ {instead(its, kind)}")
         for part in readers:
             if part not in named and not is_tokenizer(folder / part):
                 raise BadFile(f"{part}/ holds no tokenizer (tokenizer.json)")
@@ -215,7 +216,7 @@ class PartFiles:
         except BadFile as error:
             raise BadFile(f"parts.{part}: {given}: {error}") from None
         if its is None or not its.is_a(kind):
-            raise BadFile(f"parts.{part}: {given} {_instead(its, kind)}")
+            raise BadFile(f"parts.{part}: {given} {instead(its, kind)}")
         return path
 
     def _of(self, part: str) -> ModelFiles:
@@ -319,10 +320,6 @@ def _inside(header: Header) -> dict[str, PartKind]:
 def _fits_name(kind: PartKind, path: Path) -> bool:
     name = f"{path.parent.name}/{path.name}".lower()
     return bool(re.search(kind.named, name)) and not (kind.unlike and re.search(kind.unlike, name))
-
-
-def _instead(found: PartKind | None, kind: PartKind) -> str:
-    return f"is {found.title if found else 'something else'}, where {kind.title} is needed"
 
 
 def _missing(

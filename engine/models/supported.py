@@ -3,7 +3,7 @@
 Each raises `BadFile` with the rest of a sentence that begins with the model. Standard library only.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from engine.files.safetensors import BadFile
@@ -65,6 +65,20 @@ def check_unet(config: Mapping[str, Any]) -> None:
     for key, what in INPUTS.items():
         if config.get(key) is not None:
             raise BadFile(f"its U-Net is told {what} ({key}), {LATER}")
+
+
+def check_text_width(unet: Mapping[str, Any], encoders: Iterable[Mapping[str, Any]]) -> None:
+    """Refuse a folder's text encoders whose embeddings are not as wide as its U-Net takes.
+
+    encoders: their configurations; both of XL's form stand beside each other.
+    """
+    widths = [config.get("hidden_size") for config in encoders]
+    taken = unet.get("cross_attention_dim")
+    if is_int(taken) and all(map(is_int, widths)) and sum(widths) != taken:
+        raise BadFile(
+            f"its text encoder gives embeddings {sum(widths):,} wide, where its U-Net takes "
+            f"{taken:,}: it is another model's"
+        )
 
 
 def sample_size(config: Mapping[str, Any]) -> int:

@@ -64,8 +64,13 @@ def test_weights_of_the_wrong_shape_are_refused(folder: Path, part: str) -> None
     tensors = load_file(file)
     name = next(name for name in sorted(tensors) if tensors[name].ndim == 2)
     save_file({**tensors, name: torch.zeros(3, 3)}, file)
-    with pytest.raises(BrokenModel, match=part):
+    with pytest.raises(BrokenModel) as error:
         load_folder(folder)
+    due = [*tensors[name].shape]
+    said = (
+        f"its tensor {name.removeprefix('text_model.')!r} has the shape [3, 3], where {due} is due"
+    )
+    assert error.value.reason == f"{part}: {said}."
 
 
 def test_a_broken_tokenizer_or_scheduler_is_named(folder: Path) -> None:

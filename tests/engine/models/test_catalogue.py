@@ -29,6 +29,7 @@ def test_a_folder_is_described_by_its_configuration(folder: Path) -> None:
 @pytest.mark.parametrize(("width", "key"), [(768, "sd1"), (1024, "sd2"), (32, "sd")])
 def test_the_family_is_read_from_shapes_not_names(folder: Path, width: int, key: str) -> None:
     edit(folder / "unet" / "config.json", cross_attention_dim=width)
+    edit(folder / "text_encoder" / "config.json", hidden_size=width)
     assert describe("sdxl-turbo", folder).family.key == key
 
 
@@ -172,6 +173,7 @@ def test_what_a_folder_does_is_told_by_its_channels_not_its_class(folder: Path, 
     edit(folder / "model_index.json", _class_name=kind)
     assert describe("mine", folder).family.key == "sd"
     edit(folder / "unet" / "config.json", in_channels=9, cross_attention_dim=768)
+    edit(folder / "text_encoder" / "config.json", hidden_size=768)
     assert describe("mine", folder).family.key == "sd1"
 
 
@@ -229,6 +231,10 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
     "timesteps in words": ("scheduler", {"num_train_timesteps": "1000"}, "for num_train_timesteps"),
     "too many timesteps": ("scheduler", {"num_train_timesteps": 10**9}, "for num_train_timesteps"),
     "noise in words": ("scheduler", {"beta_end": "x"}, "has 'x' for beta_end"),
+    "words": (
+        *("text_encoder", {"hidden_size": 64}),
+        "its text encoder gives embeddings 64 wide, where its U-Net takes 32",
+    ),
     "guidance": ("unet", {"time_cond_proj_dim": 2}, "told the guidance scale in 2 values"),
 }
 

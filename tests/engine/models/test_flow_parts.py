@@ -1,6 +1,7 @@
 """Where the parts of flow models lie: full-size files, of which only the headers are written."""
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -497,11 +498,35 @@ def test_what_is_missing_from_a_folder_does_not_hide_what_its_owner_wrote(models
             Catalogue(models).get("z")
 
 
-def test_a_folder_says_whether_it_is_distilled(tmp_path: Path) -> None:
-    shapes = {
-        "double_stream_modulation_img.lin.weight": (4, 4),
-        "txt_in.weight": (3072, 7680),
+def test_a_folders_part_of_another_kind_is_named(tmp_path: Path) -> None:
+    root = folder(tmp_path / "z", network("zimage"), _class_name="ZImagePipeline")
+    stable = {"decoder.conv_in.weight": (512, 4, 3, 3), "decoder.conv_norm_out.weight": (128,)}
+    strange = {**stable, "decoder.conv_in.weight": (512, 8, 3, 3)}
+    large = {
+        name: tuple(4096 if side == 2560 else side for side in shape)
+        for name, shape in encoder("qwen3_4b").items()
     }
+    v1 = {"encoder.block.0.layer.1.DenseReluDense.wi.weight": (3072, 768)}
+    for part, file, shapes, said in (
+        ("vae", "diffusion_pytorch_model", stable, "Stable Diffusion's VAE, where FLUX.1's VAE"),
+        ("vae", "diffusion_pytorch_model", strange, "something else, where FLUX.1's VAE"),
+        ("vae", "diffusion_pytorch_model", vae("flux2"), "FLUX.2's VAE, where FLUX.1's VAE"),
+        ("text_encoder", "model", large, "Qwen3-8B, where Qwen3-4B"),
+        ("text_encoder", "model", v1, "something else, where Qwen3-4B"),
+    ):
+        path = root / part / f"{file}.safetensors"
+        kept = path.read_bytes()[: 2**20], path.stat().st_size
+        write(path, shapes)
+        with pytest.raises(BrokenModel) as error:
+            Catalogue(tmp_path).get("z")
+        assert error.value.reason == f"{part}/ is {said} is needed."
+        path.write_bytes(kept[0])
+        os.truncate(path, kept[1])
+    assert Catalogue(tmp_path).get("z").title == "Z-Image"
+
+
+def test_a_folder_says_whether_it_is_distilled(tmp_path: Path) -> None:
+    shapes = {**network("flux2_dev"), "txt_in.weight": (3072, 7680)}
     root = folder(tmp_path / "klein", shapes, _class_name="Flux2KleinPipeline", is_distilled=False)
     write(root / "vae" / "diffusion_pytorch_model.safetensors", vae("flux2"))
     checkpoint = Catalogue(tmp_path).get("klein")
