@@ -72,9 +72,10 @@ def check_text_width(unet: Mapping[str, Any], encoders: Iterable[Mapping[str, An
 
     encoders: their configurations; both of XL's form stand beside each other.
     """
-    widths = [config.get("hidden_size") for config in encoders]
+    given = [config.get("hidden_size") for config in encoders]
+    widths = [width for width in given if is_int(width)]
     taken = unet.get("cross_attention_dim")
-    if is_int(taken) and all(map(is_int, widths)) and sum(widths) != taken:
+    if is_int(taken) and len(widths) == len(given) and sum(widths) != taken:
         raise BadFile(
             f"its text encoder gives embeddings {sum(widths):,} wide, where its U-Net takes "
             f"{taken:,}: it is another model's"
