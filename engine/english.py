@@ -206,7 +206,6 @@ ENGLISH: Final[Mapping[str, str]] = {
     "the steps",
     "graph_enlarged_mask": "draws under an enlarged mask, which Marble cannot do",
     "graph_two_encoders": "reads its prompts with two text encoders, which Marble cannot do",
-    "graph_noise_of_gpu": "sampler_name {sampler}: its noise is drawn on the CPU",
     "graph_maps_scaled": "how its maps are scaled: like the start image",
     "graph_controls_of_one": "controls of one prompt only: they act on both",
     "graph_told_sizes": "sizes given to SDXL: ignored, the picture's own size is used",

@@ -12,7 +12,17 @@ from typing import Any, Final, TypeVar
 from bots.requests.aspect import parse_size
 from bots.requests.styles import NO_STYLE, STYLE, style_name
 from engine.errors import OptionError, PromptError, UnknownOption
-from engine.recipe.limits import FITS, RANGES, SAMPLERS, SCHEDULES, Range, check, parse_seed
+from engine.recipe.limits import (
+    CPU,
+    FITS,
+    GPU,
+    RANGES,
+    SAMPLERS,
+    SCHEDULES,
+    Range,
+    check,
+    parse_seed,
+)
 from engine.recipe.prompt_tags import take_loras
 from engine.recipe.recipe import random_seed
 from engine.sentences import Sentence
@@ -232,6 +242,13 @@ OPTIONS: Final = (
         own=True,
         example="X",
         help=f"how far a flow model's noise levels move towards noise, {RANGES['shift']}, or 'own'",
+    ),
+    Option(
+        name="noise",
+        read=_name,
+        example="WHOSE",
+        help=f"whose random numbers are added between steps: {CPU}, or {GPU} as ComfyUI on a GPU",
+        choices=(CPU, GPU),
     ),
 )
 

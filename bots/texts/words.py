@@ -68,6 +68,8 @@ class Words:
         "sampler": "sampler",
         "schedule": "schedule",
         "shift": "shift",
+        "noise": "noise",
+        "ensd": "noise seed delta",
         "checkpoint": "model",
         "vae": "VAE",
         "clip_skip": "clip skip",

@@ -21,8 +21,8 @@ from engine.denoise.guidance import guide, needs_negative, rescale
 from engine.denoise.inpainting import keep_unmasked
 from engine.denoise.multidiffusion import count as count_tiles
 from engine.denoise.multidiffusion import in_tiles
-from engine.denoise.noise import start_noise
-from engine.denoise.samplers import SAMPLERS, NoiseSource, Request, Sampling, advance
+from engine.denoise.noise import JobNoise
+from engine.denoise.samplers import SAMPLERS, Request, Sampling, advance
 from engine.denoise.schedules import sigmas_for
 from engine.errors import UserError
 from engine.loading.model import Conditioning, Model
@@ -41,7 +41,7 @@ class PassInputs:
     pass; mask: 1 where latents are painted, 0 where they are kept, [1, 1, h, w]; extra: further
     input channels of a network for inpainting, [1, E, h, w], or of each tile; tile: the side of the
     tiles, in latents; controls: its ControlNets; references: the latents of pictures that the
-    network sees, each [1, C, …].
+    network sees, each [1, C, …]; noise: of the job (None: of this picture alone).
     """
 
     width: int  # pixels
@@ -54,6 +54,7 @@ class PassInputs:
     tile: int | None = None
     controls: tuple[ActiveControl, ...] = ()
     references: tuple[Tensor, ...] = ()
+    noise: JobNoise | None = None
 
 
 class Row(NamedTuple):
@@ -204,11 +205,13 @@ def _sampling(
         recipe.sampler, recipe.schedule, inputs.steps, inputs.strength, noise_schedule=schedule
     )
     shape = shape_of(model, inputs.width, inputs.height)
-    noise = start_noise(recipe, picture, shape).to(model.device)
-    x = schedule.start(noise, float(sigmas[0]), inputs.latents)
-    source = NoiseSource(recipe.seed, recipe.count, [picture])
+    sampler = SAMPLERS[recipe.sampler]
     flow = schedule if isinstance(schedule, FlowSchedule) else None
-    sampling = SAMPLERS[recipe.sampler](x, sigmas, source, flow)
+    job_noise = inputs.noise or JobNoise(recipe)
+    noise = job_noise.start(picture, shape).to(model.device)
+    x = schedule.start(noise, float(sigmas[0]), inputs.latents)
+    source = job_noise.between_steps(picture, shape, sampler, sigmas, flow)
+    sampling = sampler(x, sigmas, source, flow)
     if inputs.mask is not None and inputs.latents is not None:
         sampling = keep_unmasked(sampling, inputs.latents, noise, inputs.mask, schedule.add_noise)
     if inputs.tile is not None and max(shape[1:]) > inputs.tile:

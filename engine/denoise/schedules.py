@@ -1,4 +1,4 @@
-"""Schedules: which sigmas a sampler visits, and where a picture starts.
+"""Schedules: which sigmas a sampler visits.
 
 σ (sigma) is the standard deviation of the noise on a latent of unit scale, in the
 variance-exploding form of Karras et al. (2022): x = latent + σ·noise. t is the index of σ in the
@@ -9,7 +9,7 @@ CPU.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import torch
@@ -143,15 +143,3 @@ def sigmas_for(
     if strength < 1:
         sigmas = sigmas[-(steps + 1) :]
     return _without_repeats(sigmas)
-
-
-def initial_noise(
-    seed: int, count: int, shape: Sequence[int], pictures: Sequence[int] | None = None
-) -> Tensor:
-    """Draw the start noise of a job's pictures (None: all), [pictures, *shape] fp32, CPU.
-
-    shape is one latent's (C, h, w). There is one draw for all `count` pictures: picture i starts
-    from slice i, also when it is made again alone.
-    """
-    noise = torch.randn((count, *shape), generator=torch.Generator().manual_seed(seed))
-    return noise if pictures is None else noise[list(pictures)]

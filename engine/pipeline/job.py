@@ -13,6 +13,7 @@ from torch import Tensor
 
 from engine.decode.vae import Pixels
 from engine.denoise.denoising import Denoising
+from engine.denoise.noise import JobNoise
 from engine.errors import UserError
 from engine.events import Key, Progress, Stage
 from engine.files.stored import PictureStore
@@ -52,11 +53,13 @@ class RunningJob:
     _again: list[Member[Denoising]] = field(init=False, default_factory=list)
     _unmeasured: list[Member[Denoising]] = field(init=False)  # what their calls cost
     _second: bool = field(init=False, default=False)  # whether this is the second pass
+    _noise: JobNoise = field(init=False)  # of the second pass
     _passes: int = field(init=False)  # still to come after the current one
 
     def __post_init__(self) -> None:
         self.pictures_left = len(self.recipe.pictures)
         upscale = self.recipe.upscale
+        self._noise = JobNoise(self.recipe)
         self._passes = int(upscale is not None and upscale.strength is not None)
         self._unmeasured = [*self.members]
 
@@ -162,7 +165,12 @@ class RunningJob:
     def _start_second_pass(self, number: int, made: Tensor | Pixels) -> None:
         """Start a picture's second pass, once all pictures of the job have finished the first."""
         picture = self.loaded_model.begin_second_pass(
-            self.recipe, self.recipe.pictures[number], made, self.control_images, self.references
+            self.recipe,
+            self.recipe.pictures[number],
+            made,
+            self.control_images,
+            self.references,
+            self._noise,
         )
         member = member_of(picture, self.spec, self.loaded_model, self.account)
         self._unmeasured.append(member)

@@ -18,6 +18,7 @@ from engine.decode.vae import Pixels, Previewer, decode, decode_whole
 from engine.denoise.control import ActiveControl, Controls
 from engine.denoise.denoising import Denoising, PassInputs, evaluate, shape_of
 from engine.denoise.inpainting import latent_mask
+from engine.denoise.noise import JobNoise
 from engine.device.backends import is_out_of_memory
 from engine.device.finite import are_finite
 from engine.device.out_of_memory import Ladder, Rung, Way
@@ -131,6 +132,7 @@ class LoadedModel:
             self._first_inputs(recipe, start_image),
             controls=controls,
             references=tuple(self.encode(each, recipe.vae) for each in references),
+            noise=JobNoise(recipe),
         )
         return [Denoising(self.model, recipe, index, *texts, inputs) for index in recipe.pictures]
 
@@ -141,11 +143,12 @@ class LoadedModel:
         made: Tensor | Pixels,
         control_images: Sequence[ControlImage] = (),
         references: Sequence[Pixels] = (),
+        noise: JobNoise | None = None,
     ) -> Denoising:
         """Start a picture's second pass from the result of the first.
 
         made: its latents, [1, C, h, w], which are upscaled here, or upscaled pixels, [H, W, 3];
-        references: as in `begin`.
+        references: as in `begin`; noise: of this pass of the job (None: of this picture alone).
         """
         upscale = recipe.upscale
         assert upscale is not None
@@ -170,6 +173,7 @@ class LoadedModel:
             controls=() if upscale.tile else self._active_controls(control_images, width, height),
             extra=self._inpainting_input(None, np.full(size, 255, np.uint8), recipe.vae),
             references=tuple(self.encode(each, recipe.vae) for each in references),
+            noise=noise,
         )
         texts = self._encode_prompts(recipe, references)
         return Denoising(self.model, recipe, picture, *texts, inputs)

@@ -53,6 +53,17 @@ SCHEDULES: Final = (
 )
 
 
+# Whose numbers noise is: a processor's generator, CUDA's, or the processor's without a path between
+# the steps of solvers of SDEs, as in recipes before version 3. See `engine.denoise.noise`.
+CPU: Final = "cpu"
+GPU: Final = "gpu"
+INDEPENDENT: Final = "independent"
+NOISES: Final = (CPU, GPU, INDEPENDENT)
+BROWNIAN: Final = ("dpmpp_2m_sde", "dpmpp_sde", "dpmpp_3m_sde")  # samplers that solve an SDE
+# All others that add noise between steps.
+ANCESTRAL: Final = ("euler_ancestral", "dpm_2_ancestral", "dpmpp_2s_ancestral", "ddpm", "lcm")
+
+
 @dataclass(frozen=True, slots=True)
 class Range:
     """The least and greatest allowed value of a number, and the step it moves in."""
@@ -96,6 +107,7 @@ RANGES: Final[Mapping[str, Range]] = {
     "lora_weight": Range(-4, 4),
     "shift": Range(0.01, 100),  # of a flow model's noise levels towards noise
     "margin": Range(0, 2048, 1),  # pixels
+    "ensd": Range(-(2**31), 2**31 - 1, 1),  # A1111's eta noise seed delta
 }
 LATENT_SIDE: Final = 8  # pixels that a latent spans
 LARGEST: Final = 4096 * 4096  # pixels of an enlarged picture
@@ -114,6 +126,7 @@ CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "schedule": SCHEDULES,
     "fit": FITS,
     "preprocessor": PREPROCESSORS,
+    "noise": NOISES,
 }
 
 

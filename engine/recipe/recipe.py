@@ -12,12 +12,12 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any, Final
 
 from engine.errors import OptionError, UnknownOption
-from engine.recipe.limits import RANGES, check, parse_seed
+from engine.recipe.limits import BROWNIAN, CPU, INDEPENDENT, RANGES, check, parse_seed
 from engine.recipe.parts import Control, Lora, Margins, Upscale, Variation
 from engine.sentences import Sentence
 
-VERSION: Final = 2
-READABLE: Final = (1, 2)  # version 1 knew words alone
+VERSION: Final = 3
+READABLE: Final = (1, 2, 3)  # version 1 knew words alone, and 2 one kind of noise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,8 +27,9 @@ class Recipe:
     A start image (`image`, fitted to the size by `fit`) is noised by `strength` and denoised again:
     all of it, where `mask` is white, or only the `margins` around it. Without a strength it is
     upscaled as it is. `references` are pictures that the model sees beside the prompt, as models
-    that edit by words do; `shift` is that of a flow model's noise levels (None: its own). Every
-    value is checked; the first one out of range raises `OptionError`.
+    that edit by words do; `shift` is that of a flow model's noise levels (None: its own). `noise`
+    and `ensd` say whose numbers the noise is, as `engine.denoise.noise` tells. Every value is
+    checked; the first one out of range raises `OptionError`.
     """
 
     prompt: str
@@ -57,11 +58,15 @@ class Recipe:
     vae: str | None = None
     references: tuple[str, ...] = ()
     shift: float | None = None
+    noise: str = CPU
+    ensd: int | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):
             check_field(field.name, getattr(self, field.name))
         _check_together(self)
+        if self.noise == INDEPENDENT and self.sampler not in BROWNIAN:
+            object.__setattr__(self, "noise", CPU)  # which for other samplers is the same
         # 5 and 5.0 are one recipe: without this their JSON, and so the PNG's text, would differ.
         for name in ("guidance_scale", "guidance_rescale", "strength", "shift"):
             if (value := getattr(self, name)) is not None:
@@ -94,7 +99,8 @@ class Recipe:
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values; seeds are text, since JSON's readers stop at 2^53.
 
-        What is left at its default is left out, but for the fields of version 1.
+        What is left at its default is left out, but for the fields of version 1. A recipe whose
+        noise is that of version 2 is written as version 2, as it always was.
         """
         plain = asdict(self, dict_factory=_plain)
         written = {
@@ -102,7 +108,11 @@ class Recipe:
             for name, default in DEFAULTS.items()
             if name in VERSION_1_FIELDS or getattr(self, name) != default
         }
-        return {"version": VERSION, **written}
+        version = VERSION
+        if self.noise == noise_of_version_2(self.sampler) and self.ensd is None:
+            version = 2
+            written.pop("noise", None)
+        return {"version": version, **written}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Recipe:
@@ -117,6 +127,8 @@ class Recipe:
         missing = {name for name, default in DEFAULTS.items() if default is MISSING}
         if missing := missing - values.keys():
             raise OptionError(min(missing), None, "given")
+        if version < 3:
+            values["noise"] = noise_of_version_2(values["sampler"])
         values["seed"] = parse_seed(values["seed"])
         for name in values.keys() & NESTED.keys():
             values[name] = _read_part(name, values[name])
@@ -193,6 +205,8 @@ def _check_together(recipe: Recipe) -> None:
     for name in ("mask", "margins"):
         if getattr(recipe, name) is not None and recipe.image is None:
             raise OptionError(name, getattr(recipe, name), Sentence("with_image"))
+    if recipe.noise == INDEPENDENT and recipe.ensd is not None:
+        raise OptionError("ensd", recipe.ensd, f"left out where noise is {INDEPENDENT}")
     if recipe.mask and recipe.margins:
         raise OptionError("mask", recipe.mask, "left out where margins are painted")
     if recipe.margins:
@@ -205,3 +219,8 @@ def _check_together(recipe: Recipe) -> None:
 def random_seed() -> int:
     """Draw a fresh seed, short enough that people can read it out and retype it."""
     return secrets.randbelow(2**32)
+
+
+def noise_of_version_2(sampler: object) -> str:
+    """Return a sampler's noise in recipes before version 3, which do not name it."""
+    return INDEPENDENT if sampler in BROWNIAN else CPU

@@ -10,7 +10,7 @@ from engine.formats.a1111.reader import from_a1111
 from engine.formats.graphs.node_values import LoadedPicture
 from engine.formats.graphs.recipe import from_graph
 from engine.formats.graphs.upscaling import factor_to
-from engine.recipe.limits import SAMPLERS, SCHEDULES, SEED_LIMIT
+from engine.recipe.limits import INDEPENDENT, NOISES, SAMPLERS, SCHEDULES, SEED_LIMIT
 from engine.recipe.parts import LANCZOS, Control, Lora, Margins, Upscale, Variation
 from engine.recipe.recipe import Recipe
 from engine.text_encode.prompts import BREAK
@@ -64,6 +64,7 @@ def recipes(draw: st.DrawFn, prompts: st.SearchStrategy[str] = words) -> Recipe:
         clip_skip=draw(st.none() | st.integers(1, 12)),
         guidance_rescale=draw(st.just(0.0) | st.floats(0, 1)),
         vae=draw(st.none() | names),
+        noise=draw(st.sampled_from(NOISES)),
     )
 
 
@@ -141,6 +142,12 @@ def settled(recipe: Recipe) -> Recipe:
         if recipe.strength is None and recipe.image and upscale.strength:
             changes["steps"] = max(1, min(150, round(recipe.second_pass_steps / upscale.strength)))
     return replace(recipe, **changes)
+
+
+def with_a1111s_noise(data: st.DataObject, recipe: Recipe) -> Recipe:
+    """Return a recipe whose noise may be drawn as A1111 does, which no graph can say."""
+    ensd = data.draw(st.none() | st.sampled_from((0, 31337, -1)))
+    return replace(recipe, ensd=None if recipe.noise == INDEPENDENT else ensd)
 
 
 class Read(NamedTuple):

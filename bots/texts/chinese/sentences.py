@@ -173,7 +173,6 @@ SENTENCES: Final[Mapping[str, str]] = {
     "graph_own_values": "它自己的 {names}：第二遍沿用第一遍的值，步数按比例",
     "graph_enlarged_mask": "在放大的蒙版下画，这是 Marble 做不到的",
     "graph_two_encoders": "用两个文本编码器读提示词，这是 Marble 做不到的",
-    "graph_noise_of_gpu": "sampler_name {sampler}：噪声在 CPU 上生成",
     "graph_maps_scaled": "控制图的缩放方式：与起始图相同",
     "graph_controls_of_one": "只作用于一个提示词的控制：两个都作用",
     "graph_told_sizes": "提供给 SDXL 的尺寸：忽略，使用图片本身的尺寸",

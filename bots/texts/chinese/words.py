@@ -63,6 +63,8 @@ class Chinese(Words):
         "sampler": "采样器",
         "schedule": "噪声调度",
         "shift": "噪声偏移",
+        "noise": "噪声来源",
+        "ensd": "噪声种子偏移",
         "checkpoint": "模型",
         "vae": "VAE 模型",
         "clip_skip": "CLIP 跳过层",

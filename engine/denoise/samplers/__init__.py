@@ -1,6 +1,6 @@
 """The samplers by name: generators over sigmas that yield requests for denoised latents.
 
-sampling = SAMPLERS["heun"](x, sigmas, NoiseSource(seed))
+sampling = SAMPLERS["heun"](x, sigmas, draw_noise)
 x = drive(sampling, denoise)
 """
 
@@ -15,7 +15,7 @@ from engine.denoise.samplers.ancestral import (
     lcm,
 )
 from engine.denoise.samplers.base import (
-    NoiseSource,
+    DrawNoise,
     Request,
     Run,
     Sampler,
@@ -29,7 +29,7 @@ from engine.denoise.samplers.onestep import dpm_2, euler, heun
 from engine.denoise.samplers.sde import dpmpp_2m_sde, dpmpp_3m_sde, dpmpp_sde
 from engine.denoise.samplers.unipc import uni_pc
 
-__all__ = ["SAMPLERS", "NoiseSource", "Request", "Sampler", "Sampling", "advance", "drive"]
+__all__ = ["SAMPLERS", "DrawNoise", "Request", "Sampler", "Sampling", "advance", "drive"]
 
 
 def _both(run: Callable[..., Sampling], **properties: Any) -> Sampler:
@@ -39,7 +39,8 @@ def _both(run: Callable[..., Sampling], **properties: Any) -> Sampler:
 
 def _of_sde(run: Run, **properties: Any) -> Sampler:
     """Return a solver of the reverse SDE."""
-    return Sampler(run, by_noise_ratio(run), uses_noise=True, finite=True, **properties)
+    on_flow = by_noise_ratio(run)
+    return Sampler(run, on_flow, uses_noise=True, brownian=True, finite=True, **properties)
 
 
 SAMPLERS: Final[Mapping[str, Sampler]] = {

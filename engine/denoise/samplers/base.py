@@ -1,4 +1,4 @@
-"""What samplers share: their requests, their noise, common steps, and how they are run.
+"""What samplers share: their requests, common steps, and how they are run.
 
 A sampler is a generator over x and sigmas. It yields a `Request` for the denoised latents of x at
 σ, is sent `denoised`, and returns the last x. It does not call the model, so that one loop can
@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from engine.denoise.flow import FlowSchedule
@@ -31,33 +30,6 @@ Sampling = Generator[Request, Tensor, Tensor]
 DrawNoise = Callable[[Tensor], Tensor]  # unit noise in the shape and on the device of a tensor
 
 
-class NoiseSource:
-    """Draws the noise that samplers add between steps.
-
-    A CPU generator gives the same noise on every device. Every draw is for all `count` pictures of
-    the recipe and is then sliced, as the start noise is, so that a picture's noise does not depend
-    on what is drawn with it. The generator's seed is seed + 1, since the seed itself would repeat
-    the start noise.
-
-    For the ancestral samplers, ddpm and lcm the numbers are those of ComfyUI with --cpu. On a GPU
-    ComfyUI draws there, and its SDE samplers use a Brownian tree of torchsde.
-    """
-
-    def __init__(self, seed: int, count: int = 1, pictures: Sequence[int] | None = None) -> None:
-        self._generator = torch.Generator().manual_seed((seed + 1) % 2**64)
-        self._count = count
-        self._pictures = list(range(count) if pictures is None else pictures)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """Draw unit noise in the shape, [pictures, C, h, w], and on the device of x, fp32."""
-        noise = torch.randn((self._count, *x.shape[1:]), generator=self._generator)
-        noise = noise[self._pictures]
-        # A copy from pinned memory does not wait for the device.
-        return (
-            noise.pin_memory().to(x.device, non_blocking=True) if x.is_cuda else noise.to(x.device)
-        )
-
-
 Run = Callable[[Tensor, Sequence[float], DrawNoise], Sampling]
 
 
@@ -66,15 +38,17 @@ class Sampler:
     """A sampler, and what schedules and estimates depend on.
 
     on_flow: what runs instead on a flow model's noise; evaluations: model calls a step (a step to
-    σ = 0 takes one); uses_noise: adds noise between steps; drops_penultimate: the schedule leaves
-    out its last σ above 0; flows: it makes sense for flow models; finite: on these it needs a first
-    σ below 1.
+    σ = 0 takes one); uses_noise: adds noise between steps; brownian: that of a path in σ, and with
+    two evaluations first as far as to a step's middle, then to its end; drops_penultimate: the
+    schedule leaves out its last σ above 0; flows: it makes sense for flow models; finite: on these
+    it needs a first σ below 1.
     """
 
     run: Run
     on_flow: Run | None = None
     evaluations: int = 1
     uses_noise: bool = False
+    brownian: bool = False
     drops_penultimate: bool = False
     flows: bool = True
     finite: bool = False
@@ -87,12 +61,15 @@ class Sampler:
         flow: the schedule of a flow model. Sigmas are passed on as Python floats, so that the loop
         does not wait for a device.
         """
-        levels = sigmas.tolist()
-        if flow is None:
-            return self.run(x, levels, noise)
-        if self.finite and levels[0] >= 1:
+        run = self.run if flow is None else self.on_flow or self.run
+        return run(x, self.levels(sigmas, flow), noise)
+
+    def levels(self, sigmas: Tensor, flow: FlowSchedule | None = None) -> list[float]:
+        """Return the σ that it visits: on a flow its first one may have to be below 1."""
+        levels: list[float] = sigmas.tolist()
+        if flow is not None and self.finite and levels[0] >= 1:
             levels[0] = flow.sigma_finite
-        return (self.on_flow or self.run)(x, levels, noise)
+        return levels
 
 
 def advance(sampling: Sampling, denoised: Tensor | None = None) -> Request | Tensor:

@@ -2,7 +2,7 @@
 
 SDE-DPM-Solver++ is in Lu et al. (2022), arXiv:2211.01095; these are its forms in Katherine
 Crowson's k-diffusion. η = 1 is the reverse SDE, η = 0 the probability-flow ODE.
-Noise is independent between steps; ComfyUI draws the same process from a Brownian tree.
+Their noise is that of one Brownian path in σ (`engine.denoise.noise`).
 """
 
 from __future__ import annotations
@@ -24,23 +24,19 @@ from engine.denoise.samplers.base import (
 
 def dpmpp_sde(x: Tensor, sigmas: Sequence[float], noise: DrawNoise, eta: float = 1.0) -> Sampling:
     """Step towards the prediction from the step's geometric middle, with the SDE's noise added to
-    the middle and to the end: the single-step solver of second order.
+    the middle and to the end: the single-step solver of second order. The noise to the end holds
+    that to the middle, since one path leads to both.
     """
     for i, sigma, sigma_next in steps(sigmas):
         denoised = yield Request(x, sigma, i)
         if sigma_next == 0:
             return denoised
         middle = (sigma * sigma_next) ** 0.5
-        # One Brownian path in σ leads to both places: the second stretch starts at the middle.
-        to_middle, onward = noise(x), noise(x)
-        share = (sigma - middle) / (sigma - sigma_next)
-        to_end = to_middle * share**0.5 + onward * (1 - share) ** 0.5
-
         down, up, _ = ancestral_step(sigma, middle, eta)
-        halfway = approach(x, denoised, down / sigma) + to_middle * up
+        halfway = approach(x, denoised, down / sigma) + noise(x) * up
         denoised = yield Request(halfway, middle, i)
         down, up, _ = ancestral_step(sigma, sigma_next, eta)
-        x = approach(x, denoised, down / sigma) + to_end * up
+        x = approach(x, denoised, down / sigma) + noise(x) * up
     return x
 
 

@@ -19,9 +19,10 @@ from engine.formats.a1111.syntax import name_embeddings, name_syntax, take_netwo
 from engine.formats.graphs.flow_families import USUAL_VAES, is_usual
 from engine.formats.graphs.upscaling import factor_to
 from engine.formats.reading import Reading
-from engine.recipe.limits import is_int
+from engine.recipe.limits import ANCESTRAL, BROWNIAN, CPU, GPU, is_int
 from engine.recipe.parts import LATENT, Control, Lora, Upscale, Variation
 from engine.recipe.prompt_tags import mend_surrogates
+from engine.recipe.recipe import noise_of_version_2
 from engine.sentences import Sentence
 
 # What each field is called in the settings.
@@ -33,6 +34,7 @@ CALLED: Final = {
     "upscale": "Hires upscale", "variations": "Variation seed", "controls": "ControlNet",
     "count": "Marble count", "picture": "Marble picture", "image": "Marble image",
     "mask": "Marble mask", "guidance_rescale": "Marble rescale",
+    "noise": "RNG", "ensd": "ENSD",
 }  # fmt: skip
 # By some of these a line of settings is known.
 USUAL: Final = ("Steps", "Sampler", "CFG scale", "Seed", "Size", "Model", "Model hash")
@@ -52,6 +54,8 @@ WRITERS: Final = (
 )  # fmt: skip
 PLAIN_UNTIL: Final = (1, 9)  # A1111's version from which a schedule is said apart
 SIDES: Final = ("width", "height")
+ON_COMFYUI: Final = ("ComfyUI", "Civitai", KRITA)  # which draw by it
+GPUS: Final = ("GPU", "NV", "cuda")  # generators whose numbers are CUDA's
 MODULES: Final = 8  # of Forge, at most
 MOST_STEPS: Final = 10**6
 LONGEST: Final = 100_000  # characters of a text; the longest of A1111's own have some thousands
@@ -123,9 +127,7 @@ def _read(settings: Settings, texts: tuple[str, str]) -> Reading:
     where = dict(CALLED)
     if isinstance(resources, list):
         _add_resources(settings, values, where, resources)
-    usual = "GPU" if writer in (A1111, *FORGES) else "CPU"
-    if (rng := settings.pop("RNG", usual)) != "CPU":
-        settings.note("RNG", rng, Sentence("a1111_noise"))
+    values |= _noise(settings, values["sampler"], version, writer)
     if values.pop("told"):
         values["negative_prompt"] = ""
     return Reading.of(writer, values, where, settings.left())
@@ -230,6 +232,29 @@ def _sampling(settings: Settings, version: str, writer: str) -> tuple[str | None
     if writer in (SD_NEXT, SD_CPP, KRITA):  # whose default depends on the model
         return sampler, None
     return sampler, OWN.get(sampler, "normal")
+
+
+def _noise(settings: Settings, sampler: Any, version: str, writer: str) -> dict[str, Any]:
+    """Read whose numbers the noise is; A1111 names its generator where that is not a GPU's.
+
+    Marble's own lines tell no version, and before they said `Marble noise` they were of recipes of
+    version 2.
+    """
+    rng, ensd = settings.pop("RNG", None), settings.number(int, "ENSD")
+    if (own := settings.pop("Marble noise", None)) is not None:
+        return {"noise": own, "ensd": ensd}
+    if writer in ON_COMFYUI:
+        return {"noise": GPU if rng != "CPU" and sampler in ANCESTRAL else CPU}
+    alike = writer in (A1111, *FORGES)
+    if rng in GPUS or (alike and rng is None):
+        return {"noise": GPU, "ensd": 0 if ensd is None else ensd}
+    if rng not in ("CPU", None):
+        settings.note("RNG", rng, Sentence("a1111_noise"))
+    if not alike:
+        return {"noise": CPU, "ensd": ensd}
+    if (version or ensd is not None) and sampler in (*ANCESTRAL, *BROWNIAN):
+        return {"noise": CPU, "ensd": 0 if ensd is None else ensd}
+    return {"noise": noise_of_version_2(sampler), "ensd": ensd}
 
 
 def _start_image(settings: Settings) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from engine.formats.flow_model import FlowModel
 from engine.formats.graphs.upscaling import factor_to
 from engine.models.catalogue import Checkpoint
 from engine.models.name_matching import stem
+from engine.recipe.limits import ANCESTRAL, BROWNIAN, CPU, GPU
 from engine.recipe.parts import CANNY, Control, Upscale
 from engine.recipe.prompt_tags import plain, write_loras
 from engine.recipe.recipe import Recipe
@@ -64,7 +65,9 @@ def _settings(recipe: Recipe) -> dict[str, str | None]:
         "Seed": str(recipe.seed),
         "Size": f"{recipe.width}x{recipe.height}",
         "Model": recipe.checkpoint,
-        "RNG": "CPU",
+        # Start noise is a processor's, but where it is drawn as A1111 does it.
+        "RNG": "NV" if recipe.noise == GPU and recipe.ensd is not None else "CPU",
+        "ENSD": None if recipe.ensd is None else str(recipe.ensd),
         "Clip skip": None if recipe.clip_skip is None else str(recipe.clip_skip),
         "VAE": recipe.vae,
     }
@@ -134,7 +137,9 @@ def _how_much(recipe: Recipe, upscale: Upscale) -> tuple[str, str]:
 def _marble_settings(recipe: Recipe) -> dict[str, str | None]:
     """Return settings under Marble's own names, where A1111 has none."""
     maps = {f"Marble control {i}": each.image for i, each in enumerate(recipe.controls)}
+    own_noise = recipe.noise != CPU or recipe.sampler in (*ANCESTRAL, *BROWNIAN)
     return {
+        "Marble noise": recipe.noise if recipe.ensd is None and own_noise else None,
         "Marble rescale": plain(recipe.guidance_rescale) if recipe.guidance_rescale else None,
         "Marble count": str(recipe.count) if recipe.count > 1 else None,
         "Marble picture": None if recipe.picture is None else str(recipe.picture),

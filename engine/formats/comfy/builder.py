@@ -2,9 +2,11 @@
 
 from typing import Any, Final
 
-from engine.formats.graphs.nodes import NODE_KINDS
+from engine.formats.graphs.nodes import NODE_KINDS, NOISE
 from engine.formats.graphs.pictures import FITS
+from engine.formats.graphs.sampling import ON_GPU, usual_noise
 from engine.models.families import TINY_VAES
+from engine.recipe.limits import BROWNIAN, GPU
 from engine.recipe.parts import LANCZOS, Control, Lora
 from engine.recipe.recipe import Recipe
 from engine.text_encode.prompts import BREAK
@@ -47,12 +49,25 @@ class GraphBuilder:
         self.graph: GraphJson = {}
         self.model, self.clip, self.vae = self._load()
 
+    @property
+    def sampler(self) -> str:
+        """Return ComfyUI's name of the sampler, which may say where noise is drawn."""
+        recipe = self.recipe
+        drawn_there = recipe.noise == GPU and recipe.sampler in BROWNIAN
+        return recipe.sampler + ON_GPU if drawn_there else recipe.sampler
+
     def add(self, name: str, kind: str, /, **inputs: object) -> Link:
         """Add a node; return its first output."""
         # JSON has no tuples: links are lists from the start, so that graph == loads(dumps(graph)).
         plain = {key: list(v) if isinstance(v, tuple) else v for key, v in inputs.items()}
         self.graph[name] = {"class_type": kind, "inputs": plain}
         return name, 0
+
+    def with_noise(self, name: str) -> None:
+        """Say on a sampler's node whose numbers its noise is, where ComfyUI's are others."""
+        noise, node = self.recipe.noise, self.graph[name]
+        if noise != usual_noise(self.sampler):
+            node["_meta"] = {"title": node["class_type"], NOISE: noise}
 
     def text(self, name: str, text: str) -> Link:
         """Add a prompt: a node for each part between `BREAK`s, concatenated."""

@@ -108,7 +108,7 @@ class FlowBuilder(GraphBuilder):
         recipe, first = self.recipe, CUSTOM_IDS[name]
         both = {"positive": texts[0], "negative": texts[1]}
         noise = self.add(Id.NOISE, "RandomNoise", noise_seed=recipe.seed)
-        sampler = self.add(Id.NAMED_SAMPLER, "KSamplerSelect", sampler_name=recipe.sampler)
+        sampler = self.add(Id.NAMED_SAMPLER, "KSamplerSelect", sampler_name=self.sampler)
         guider = self.add(str(first), "CFGGuider", model=self.model, **both, cfg=self.cfg)
         total = int(steps / strength)
         sides = {"width": size[0], "height": size[1]}

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from engine.formats.comfy.builder import LORAS, GraphJson, Id
 from engine.formats.comfy.writer import to_graph
-from engine.formats.graphs.nodes import AFTER_RUN, NODE_KINDS, UPLOAD
+from engine.formats.graphs.nodes import AFTER_RUN, NODE_KINDS, NOISE, UPLOAD
 from engine.models.catalogue import Checkpoint
 from engine.recipe.recipe import Recipe
 
@@ -89,9 +89,14 @@ def _node(order: int, name: str, node: dict[str, Any], links: list[list[Any]]) -
             {"name": o, "type": o, "links": [n for s, n in outgoing if s == i], "slot_index": i}
             for i, o in enumerate(kind.outputs)
         ],
-        "properties": {"Node name for S&R": node["class_type"]},
+        "properties": {"Node name for S&R": node["class_type"], **_noise(node)},
         "widgets_values": [values[value] for value in kind.values],
     }
+
+
+def _noise(node: dict[str, Any]) -> dict[str, str]:
+    meta = node.get("_meta", {})
+    return {NOISE: meta[NOISE]} if NOISE in meta else {}
 
 
 def _places(graph: GraphJson) -> dict[str, tuple[int, int]]:

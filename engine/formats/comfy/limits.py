@@ -10,6 +10,7 @@ from engine.formats.graphs.sampling import DROPPING
 from engine.formats.graphs.sigmas import MOST, OWN_SCHEDULE
 from engine.models.catalogue import Checkpoint
 from engine.models.families import SD, SDXL
+from engine.recipe.limits import ANCESTRAL, CPU, INDEPENDENT
 from engine.recipe.parts import LANCZOS, LATENT
 from engine.recipe.recipe import Recipe
 from engine.text_encode.prompts import BREAK
@@ -45,6 +46,7 @@ def no_graph_reasons(recipe: Recipe, checkpoint: Checkpoint | None = None) -> tu
             own_levels and recipe.sampler in DROPPING
         ),
         "its noise is turned towards another seed's": recipe.variations,
+        "its noise is drawn as A1111 does it": recipe.ensd is not None,
         "the scene is continued beyond its start image": recipe.margins,
         "its start image is only enlarged": (
             recipe.image and recipe.strength is None and not recipe.second_pass_steps
@@ -86,6 +88,10 @@ def graph_differences(recipe: Recipe, checkpoint: Checkpoint | None = None) -> t
     """Return why a recipe's graph makes a slightly different picture."""
     flow = FLOW_FAMILIES.get(checkpoint.family.key) if checkpoint else None
     differences = {
+        "noise between steps is a GPU's there, unless ComfyUI runs with --cpu": (
+            recipe.noise == CPU and recipe.sampler in ANCESTRAL
+        ),
+        "noise between steps follows a path there": recipe.noise == INDEPENDENT,
         "the mask's edge fades otherwise there": recipe.mask,
         "small pictures that it edits are enlarged there": (
             recipe.references and flow is FLOW_FAMILIES["flux2"]

@@ -110,14 +110,16 @@ class _Writer(FlowBuilder):
         steps = recipe.second_pass_steps if detail else recipe.steps
         positive, negative = texts = self.controlled(texts, size, 1 if detail else 0)
         if self.custom:
-            return self.custom_pass(name, latents, texts, size, steps=steps, strength=strength)
-        return self.add(
+            made = self.custom_pass(name, latents, texts, size, steps=steps, strength=strength)
+            self.with_noise(name)
+            return made
+        made = self.add(
             name,
             "KSampler",
             seed=recipe.seed,
             steps=steps,
             cfg=self.cfg,
-            sampler_name=recipe.sampler,
+            sampler_name=self.sampler,
             scheduler=recipe.schedule,
             denoise=strength,
             model=self.shifted(Id.SECOND_SHIFT if name == Id.SECOND else Id.SHIFT, size),
@@ -125,6 +127,8 @@ class _Writer(FlowBuilder):
             negative=negative,
             latent_image=latents,
         )
+        self.with_noise(name)
+        return made
 
     def _second(self, made: Link, texts: tuple[Link, Link], upscale: Upscale) -> Link:
         if upscale.by == LATENT:

@@ -21,6 +21,7 @@ class NodeKind:
 
 # Two values exist on the canvas only: what to do with the seed after a run, and a button.
 AFTER_RUN: Final = "control_after_generate"
+NOISE: Final = "noise"  # among what says more of a sampler's node: whose numbers its noise is
 UPLOAD: Final = "upload"
 
 IMAGE: Final = {"image": "IMAGE"}

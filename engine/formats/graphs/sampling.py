@@ -19,10 +19,11 @@ from engine.formats.graphs.node_values import (
     GraphSigmas,
     Pass,
 )
+from engine.formats.graphs.nodes import NOISE
 from engine.formats.graphs.sigmas import guider, share
 from engine.formats.graphs.upscaling import finished_upscale
 from engine.models.families import BY_KEY
-from engine.recipe.limits import LARGEST, RANGES, is_int
+from engine.recipe.limits import ANCESTRAL, BROWNIAN, CPU, GPU, LARGEST, RANGES, is_int
 from engine.recipe.parts import LATENT, Upscale
 from engine.sentences import Sentence
 
@@ -31,7 +32,7 @@ DROPPING: Final = ("dpm_2", "dpm_2_ancestral", "uni_pc", "uni_pc_bh2")
 # Pixels at which FLUX.1-dev's shift is what ComfyUI takes for all sizes, and how far from there it
 # is less than 5 % away.
 FLUX_PIXELS: Final = (1024 * 1024, 72 * 1024)
-ON_GPU: Final = "_gpu"  # ends ComfyUI's names of samplers that draw their noise on the GPU
+ON_GPU: Final = "_gpu"  # ends ComfyUI's names of solvers of SDEs that draw their noise on a GPU
 
 
 def _sampled(node: Node) -> Draft:
@@ -170,14 +171,15 @@ def _drawn(node: Node, guided: GraphGuider, values: dict[str, Any], draft: Draft
         _note_words(node, positive, negative, draft)
         _note_guidance(node, guided)
     sampler = values["sampler"]
-    if isinstance(sampler, str) and sampler.endswith(ON_GPU):
-        node.note(Sentence("graph_noise_of_gpu", sampler=shorten(sampler)[1:-1]))
+    noise = _noise(node, sampler)
+    if isinstance(sampler, str) and sampler.removesuffix(ON_GPU) in BROWNIAN:
         sampler = sampler.removesuffix(ON_GPU)
     guidance = _told(guided)
     unguided = guidance is not None or (model.apart and guided.cfg == 1)
     values |= {
         "guidance_scale": guided.cfg if guidance is None else guidance,
         "sampler": sampler,
+        "noise": noise,
         "prompt": _own_words(node, positive, draft),
         "negative_prompt": "" if unguided else negative.text,
         "controls": positive.controls,
@@ -188,6 +190,22 @@ def _drawn(node: Node, guided: GraphGuider, values: dict[str, Any], draft: Draft
         "fit": draft.fit or positive.fit or "crop",
     }
     return Pass(values, model, guided)
+
+
+def _noise(node: Node, sampler: Any) -> Any:
+    """Return whose numbers a sampler adds: a GPU's, on which nearly every ComfyUI runs.
+
+    Solvers of SDEs take a processor's there, too, but under names of their own. What Marble wrote
+    says itself where it is otherwise.
+    """
+    noise = usual_noise(sampler)
+    meta = node.graph.nodes[node.name].get("_meta")
+    return meta.get(NOISE, noise) if isinstance(meta, Mapping) else noise
+
+
+def usual_noise(sampler: object) -> str:
+    """Return whose numbers a sampler of ComfyUI, by its name there, adds on a GPU."""
+    return GPU if sampler in (*ANCESTRAL, *(name + ON_GPU for name in BROWNIAN)) else CPU
 
 
 def _own_words(node: Node, words: GraphPrompt, draft: Draft) -> Any:

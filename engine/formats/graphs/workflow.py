@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from engine.errors import GraphError
-from engine.formats.graphs.nodes import AFTER_RUN, NODE_KINDS, OUTPUTS, UPLOAD
+from engine.formats.graphs.nodes import AFTER_RUN, NODE_KINDS, NOISE, OUTPUTS, UPLOAD
 from engine.recipe.prompt_tags import choose
 from engine.sentences import Sentence
 
@@ -110,7 +110,10 @@ class _Canvas:
             # Named only if something needs it.
             called = self._subgraphs.get(kind, {}).get("name", kind)
             kind = f"{called}, which is {MODES[node['mode']]}"
-        return {"class_type": kind, "inputs": _values(node) | fed}
+        sent: dict[str, Any] = {"class_type": kind, "inputs": _values(node) | fed}
+        if isinstance(noise := (node.get("properties") or {}).get(NOISE), str):
+            sent["_meta"] = {NOISE: noise}
+        return sent
 
     def _left_out(self, kind: str, option: str, source: Any) -> bool:
         """Return whether an input that need not be connected comes from a node that is off."""

@@ -232,7 +232,8 @@ ASKED: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "images": ({"image": SHA, "strength": 0.5}, "images", "0-0"),
 }
-FREE = {"seed", "negative", "style"}  # any number, and words, which `blocked` is for
+# Any number, whose numbers noise is, and words, which `blocked` is for.
+FREE = {"seed", "noise", "negative", "style"}
 
 
 def test_every_option_has_a_rule() -> None:

@@ -121,18 +121,21 @@ def test_why_no_recipe_can_be_read_is_a_sentence() -> None:
 def test_what_a_file_asks_for_in_vain_is_told_in_ones_own_language() -> None:
     graph = to_graph(make_recipe())
     [sampler] = [name for name, node in graph.items() if node["class_type"] == "KSampler"]
-    graph[sampler]["inputs"]["sampler_name"] = "dpmpp_sde_gpu"
+    positive = graph[sampler]["inputs"]["positive"]
+    both = {"conditioning_1": positive, "conditioning_2": positive}
+    graph["99"] = {"class_type": "ConditioningCombine", "inputs": both}
+    graph[sampler]["inputs"]["positive"] = ["99", 0]
     ignored = read_graph(graph).ignored
     assert ignored_text(ignored, words_of("en")) == "; ".join(ignored)
-    said = f"KSampler (node {sampler})：sampler_name dpmpp_sde_gpu：噪声在 CPU 上生成"
+    said = "ConditioningCombine (node 99)：两个预测取平均：不支持，文字会连接起来"
     assert ignored_text(ignored, ZH) == said
     graph[sampler]["inputs"]["model"] = ["lost", 0]
     with pytest.raises(GraphError, match="comes from node lost, which does not exist") as caught:
         read_graph(graph)
     said = f"ComfyUI 图中，KSampler (node {sampler}) 的 'model' 来自节点 lost，而它不存在。"
     assert tell(caught.value, ZH) == said
-    line = "a cat\nSteps: 9, Sampler: Euler, CFG scale: 5, Seed: 1, Size: 64x64, Model: x, RNG: GPU"
-    assert ignored_text(read_line(line)[1], ZH) == "RNG: GPU（噪声在 CPU 上生成）"
+    line = "a cat\nSteps: 9, Sampler: Euler, CFG scale: 5, Seed: 1, Size: 64x64, Model: x, RNG: MT"
+    assert ignored_text(read_line(line)[1], ZH) == "RNG: MT（噪声在 CPU 上生成）"
 
 
 def test_an_error_is_said_in_ones_own_language_and_unknown_ones_as_they_are() -> None:

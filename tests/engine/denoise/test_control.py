@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from engine.denoise.control import ActiveControl, load_control
-from engine.denoise.schedules import initial_noise, sigmas_for
+from engine.denoise.schedules import sigmas_for
 from engine.errors import BrokenModel, MissingPicture, UnknownPart, UserError
 from engine.events import Ended
 from engine.families.stable_diffusion import StableDiffusion
@@ -37,6 +37,7 @@ from tests.engine.pictures.test_start_image import Kept
 from tests.engine.pipeline.test_parity import make_pipeline as diffusers_pipeline
 from tests.engine.ticks import drive, make_loaded_model, make_pipeline, pngs
 from tests.factories import make_recipe
+from tests.noises import initial_noise
 from tests.single_files import make_true_model, unet_name
 
 DISC, BARS = "a" * 64, "b" * 64

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from engine.denoise.flow import FlowSchedule, flux2_mu, linear_mu
 from engine.denoise.inpainting import keep_unmasked
+from engine.denoise.noise import NoiseSource, stretches_of
 from engine.denoise.samplers import SAMPLERS, drive
 from engine.denoise.schedules import SCHEDULES, sigmas_for
 from engine.errors import OptionError
@@ -107,32 +108,13 @@ def denoise(x: Tensor, sigma: float) -> Tensor:
     return (weight * means[0] + (1 - weight) * means[1]).float()
 
 
-class Bank:
-    """Give recorded noise in turn; pairs: the second of each two is independent of the first.
-
-    dpmpp_sde draws one path to a step's middle and end, where ComfyUI's sampler asks twice.
-    """
-
-    def __init__(self, noise: np.ndarray, pairs: list[tuple[float, float]] | None = None) -> None:
-        self._noise = [torch.from_numpy(each) for each in noise]
-        self._pairs = pairs
-        self.used = 0
-
-    def __call__(self, x: Tensor) -> Tensor:
-        found = self._noise[self.used]
-        if self._pairs and self.used % 2:
-            (first, middle), (_, end) = self._pairs[self.used - 1 : self.used + 1]
-            share = ratio_share(first, middle, end)
-            found = (found - self._noise[self.used - 1] * share**0.5) / (1 - share) ** 0.5
-        self.used += 1
-        return found
-
-
-def ratio_share(*sigmas: float) -> float:
-    """Return how far the second of three is from the first to the third, in σ/(1 − σ)."""
-    rounded = np.array(sigmas, np.float32).astype(float)
-    first, middle, end = rounded / (1 - rounded)
-    return float((first - middle) / (first - end))
+@pytest.mark.parametrize("key", [key for key in OURS if SAMPLERS[RUNS[key]["sampler"]].brownian])
+def test_noise_is_that_of_the_stretches_that_comfyui_asks_for(key: str) -> None:
+    run, schedule = RUNS[key], schedule_of(RUNS[key]["model_sampling"])
+    sampler, sigmas = SAMPLERS[run["sampler"]], torch.tensor(run["sigmas"])
+    found = [(each[0], each[-1]) for each in stretches_of(sampler, sigmas, schedule)]
+    # A path does not tell apart what differs by less.
+    np.testing.assert_allclose(found, run["noise_calls"], rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("key", OURS)
@@ -147,8 +129,7 @@ def test_samplers_equal_comfyui(key: str, arrays: Mapping[str, np.ndarray]) -> N
     noise = torch.from_numpy(arrays["noise"])
     given = run["mode"] != "txt2img"
     latents = torch.from_numpy(arrays["latent"]) if given else torch.zeros_like(noise)
-    pairs = run["noise_calls"] if run["sampler"] == "dpmpp_sde" else None
-    bank = Bank(arrays["noise_bank"], pairs)
+    bank = NoiseSource(lambda number: torch.from_numpy(arrays["noise_bank"][number]))
     x = schedule.add_noise(latents, noise, float(sigmas[0]))
     sampling = sampler(x, sigmas, bank, schedule)
     if run["mode"].startswith("inpaint"):

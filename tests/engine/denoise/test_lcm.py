@@ -13,8 +13,7 @@ from diffusers.schedulers.scheduling_lcm import LCMScheduler
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from engine.denoise.samplers import NoiseSource
-from engine.denoise.schedules import initial_noise, sigmas_for
+from engine.denoise.schedules import sigmas_for
 from engine.errors import BrokenModel
 from engine.families.stable_diffusion import StableDiffusion, embed_scale, load
 from engine.formats.comfy.writer import to_graph
@@ -30,6 +29,7 @@ from tests.engine.recipes import recipe_of
 from tests.engine.ticks import ROOMY, draw, make_loaded_model, make_pipeline, pngs
 from tests.factories import make_recipe
 from tests.models import make_model
+from tests.noises import draws, initial_noise
 from tests.single_files import make_modules, make_true_model, small_forms, write_single_file
 
 WIDTH = 256  # values in which the U-Net takes the scale, as those that are published
@@ -68,7 +68,7 @@ def by_diffusers(model: StableDiffusion, recipe: Recipe, monkeypatch: pytest.Mon
     )
     pipeline = pipeline_around(LatentConsistencyModelPipeline, model, scheduler)
     pipeline.scheduler.inject(sigmas, schedule.timestep(sigmas[:-1]))
-    noise = NoiseSource(recipe.seed)
+    noise = draws(recipe.seed)
     monkeypatch.setattr(
         scheduling_lcm, "randn_tensor", lambda shape, **_: noise(torch.empty(shape))
     )

@@ -2,9 +2,10 @@ import pytest
 import torch
 
 from engine.denoise.multidiffusion import count, in_tiles
-from engine.denoise.samplers import SAMPLERS, NoiseSource, Request
+from engine.denoise.samplers import SAMPLERS, Request
 from engine.denoise.samplers.base import drive
 from engine.pictures.tile_grid import drawn
+from tests.noises import draws
 
 SIGMAS = torch.tensor([10.0, 3.0, 1.0, 0.0])
 
@@ -15,15 +16,15 @@ def test_a_denoiser_that_looks_at_single_points_gives_the_same_in_tiles() -> Non
     def denoise(part: torch.Tensor, sigma: float) -> torch.Tensor:
         return torch.tanh(part / (1 + sigma))
 
-    whole = drive(SAMPLERS["euler"](x, SIGMAS, NoiseSource(0)), denoise)
-    tiles = drive(in_tiles(SAMPLERS["euler"](x, SIGMAS, NoiseSource(0)), 8), denoise)
+    whole = drive(SAMPLERS["euler"](x, SIGMAS, draws(0)), denoise)
+    tiles = drive(in_tiles(SAMPLERS["euler"](x, SIGMAS, draws(0)), 8), denoise)
     assert (whole - tiles).abs().max() <= 1e-5
 
 
 def test_every_request_has_the_shape_of_a_tile_and_there_are_as_many_as_counted() -> None:
     x = torch.randn(1, 4, 20, 28)
     state: Request | torch.Tensor
-    run, seen = in_tiles(SAMPLERS["euler"](x, SIGMAS, NoiseSource(0)), 8), []
+    run, seen = in_tiles(SAMPLERS["euler"](x, SIGMAS, draws(0)), 8), []
     state = next(run)
     try:
         while True:
@@ -46,7 +47,7 @@ def test_estimates_count_the_pixels_of_all_tiles(width: int, height: int, tile: 
         return part
 
     x = torch.zeros(1, 4, height, width)
-    drive(in_tiles(SAMPLERS["euler"](x, SIGMAS, NoiseSource(0)), tile), denoise)
+    drive(in_tiles(SAMPLERS["euler"](x, SIGMAS, draws(0)), tile), denoise)
     assert 3 * drawn(width * 8, height * 8, tile * 8) == sum(seen)
 
 
@@ -62,7 +63,7 @@ def test_no_seam_shows_where_tiles_disagree() -> None:
     def denoise(part: torch.Tensor, sigma: float) -> torch.Tensor:
         return torch.full_like(part, next(answers) % 2)
 
-    made = drive(in_tiles(SAMPLERS["euler"](x, SIGMAS[-2:], NoiseSource(0)), 16), denoise)
+    made = drive(in_tiles(SAMPLERS["euler"](x, SIGMAS[-2:], draws(0)), 16), denoise)
     steps = made[0, 0, 0].diff().abs()
     assert made.max() == 1
     assert steps.max() < 0.6

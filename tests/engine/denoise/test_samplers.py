@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -11,18 +12,23 @@ from diffusers import DPMSolverMultistepScheduler, UniPCMultistepScheduler
 from scipy.integrate import quad
 from torch import Tensor
 
-from engine.denoise.samplers import SAMPLERS, NoiseSource, Request, advance, drive
+from engine.denoise.noise import JobNoise
+from engine.denoise.samplers import SAMPLERS, Request, advance, drive
 from engine.denoise.samplers.ancestral import dpm_2_ancestral, dpmpp_2s_ancestral, euler_ancestral
 from engine.denoise.samplers.base import Sampling, ancestral_step
 from engine.denoise.samplers.multistep import _vp_time
 from engine.denoise.samplers.sde import dpmpp_2m_sde, dpmpp_3m_sde, dpmpp_sde
-from engine.denoise.schedules import SCHEDULES, initial_noise, sigmas_for
+from engine.denoise.schedules import SCHEDULES, sigmas_for
 from engine.loading.noise_schedule import NoiseSchedule
 from engine.recipe import limits
 from tests.bench.orders import CASES, denoise, order
 from tests.conftest import REFERENCE
+from tests.factories import make_recipe
+from tests.noises import added, draws
 
 Run = Callable[..., Sampling]
+
+SIGMAS = torch.tensor([9.0, 2.0, 0.5, 0.0])
 
 SD = NoiseSchedule()
 DETERMINISTIC = [name for name, sampler in SAMPLERS.items() if not sampler.uses_noise]
@@ -45,7 +51,16 @@ def begin(sigmas: Tensor) -> Tensor:
 
 
 def sample(name: str, sigmas: Tensor, seed: int = 0) -> Tensor:
-    return drive(SAMPLERS[name](begin(sigmas), sigmas, NoiseSource(seed)), denoise)
+    noise = added(make_recipe(seed=seed, sampler=name), sigmas)
+    return drive(SAMPLERS[name](begin(sigmas), sigmas, noise), denoise)
+
+
+def picture(number: int, noise: JobNoise, sigmas: Tensor, name: str) -> Tensor:
+    """Return one picture of a job, from its start noise on."""
+    shape, sampler = (4, 8, 8), SAMPLERS[name]
+    x = SD.start(noise.start(number, shape), sigmas[0].item())
+    between = noise.between_steps(number, shape, sampler, sigmas)
+    return drive(sampler(x, sigmas, between), denoise)
 
 
 @pytest.mark.parametrize("name", [name for name in DETERMINISTIC if "uni_pc" not in name])
@@ -74,7 +89,7 @@ def test_uni_pc_equals_diffusers(name: str, variant: str, steps: int) -> None:
     sigmas = theirs.sigmas = SCHEDULES["karras"](SD, steps).double()
     sigmas[-1] = 0.001
     x = begin(sigmas).double()
-    ours = drive(SAMPLERS[name](x, sigmas, NoiseSource(0)), denoise)
+    ours = drive(SAMPLERS[name](x, sigmas, draws(0)), denoise)
     scales = (1 + sigmas**2).sqrt()
     for i, timestep in enumerate(theirs.timesteps):
         epsilon = (x - denoise(x, sigmas[i].item())) / sigmas[i]
@@ -90,8 +105,8 @@ def test_dpmpp_2m_sde_equals_diffusers(steps: int) -> None:
     )
     theirs.set_timesteps(steps)
     sigmas = theirs.sigmas = SCHEDULES["karras"](SD, steps)
-    x, source = begin(sigmas), NoiseSource(3)
-    ours = drive(SAMPLERS["dpmpp_2m_sde"](x, sigmas, NoiseSource(3)), denoise)
+    x, source = begin(sigmas), draws(3)
+    ours = drive(SAMPLERS["dpmpp_2m_sde"](x, sigmas, draws(3)), denoise)
     scales = (1 + sigmas**2).sqrt()
     for i, timestep in enumerate(theirs.timesteps):
         epsilon = (x - denoise(x, sigmas[i].item())) / sigmas[i]
@@ -105,7 +120,7 @@ def test_requests_tell_their_step(name: str) -> None:
     sampler = SAMPLERS[name]
     sigmas = sigmas_for(name, "karras", 5, noise_schedule=SD)
     requests: list[Request] = []
-    sampling = sampler(begin(sigmas), sigmas, NoiseSource(0))
+    sampling = sampler(begin(sigmas), sigmas, draws(0))
     state = advance(sampling)
     while isinstance(state, Request):
         requests.append(state)
@@ -125,7 +140,7 @@ def test_the_last_picture_is_the_last_denoised_one(name: str) -> None:
         answers.append(denoise(x, sigma))
         return answers[-1]
 
-    x = drive(SAMPLERS[name](begin(sigmas), sigmas, NoiseSource(0)), listen)
+    x = drive(SAMPLERS[name](begin(sigmas), sigmas, draws(0)), listen)
     # UniPC leaves a thousandth of noise.
     assert torch.allclose(x, answers[-1], atol=5e-3 if "uni_pc" in name else 1e-5)
 
@@ -140,7 +155,7 @@ def test_x_is_never_changed_in_place(name: str) -> None:
         seen.append((denoised := denoise(x, sigma), denoised.clone()))
         return denoised
 
-    drive(SAMPLERS[name](x, sigmas, NoiseSource(0)), listen)
+    drive(SAMPLERS[name](x, sigmas, draws(0)), listen)
     assert all(torch.equal(now, then) for now, then in seen)
 
 
@@ -154,16 +169,15 @@ def test_a_seed_gives_the_same_picture_again(name: str) -> None:
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_a_picture_alone_equals_itself_among_its_siblings(name: str) -> None:
     sigmas = sigmas_for(name, "karras", 8, noise_schedule=SD)
-    grid = SD.start(initial_noise(5, 4, (4, 8, 8)), sigmas[0].item())
-    together = drive(SAMPLERS[name](grid, sigmas, NoiseSource(5, count=4)), denoise)
-    alone = drive(SAMPLERS[name](grid[2:3], sigmas, NoiseSource(5, count=4, pictures=[2])), denoise)
-    assert torch.equal(together[2:3], alone)
+    recipe = make_recipe(seed=5, count=4, sampler=name)
+    together, alone = JobNoise(recipe), JobNoise(replace(recipe, picture=2))
+    assert torch.equal(picture(2, together, sigmas, name), picture(2, alone, sigmas, name))
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_no_steps_change_nothing(name: str) -> None:
     x = torch.ones(1, 4, 8, 8)
-    assert drive(SAMPLERS[name](x, torch.zeros(1), NoiseSource(0)), denoise) is x
+    assert drive(SAMPLERS[name](x, torch.zeros(1), draws(0)), denoise) is x
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
@@ -175,17 +189,20 @@ def test_one_step_gives_the_denoised_latent(name: str) -> None:
 
 
 def test_added_noise_differs_from_the_start_noise_of_its_seed() -> None:
-    first = NoiseSource(7)(torch.zeros(1, 4, 8, 8))
+    first = added(make_recipe(seed=7, sampler="lcm"), SIGMAS)(torch.zeros(1, 4, 8, 8))
     assert torch.equal(first, torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(8)))
 
 
 def test_the_greatest_seed_has_noise_too() -> None:
-    assert NoiseSource(2**64 - 1)(torch.zeros(1, 4, 8, 8)).std().item() == pytest.approx(1, abs=0.2)
+    for name in ("lcm", "dpmpp_2m_sde"):
+        noise = added(make_recipe(seed=2**64 - 1, sampler=name), SIGMAS)
+        assert noise(torch.zeros(1, 4, 8, 8)).std().item() == pytest.approx(1, abs=0.2)
 
 
 def test_noise_leaves_the_global_generator_alone() -> None:
     before = torch.random.get_rng_state()
-    NoiseSource(0)(torch.zeros(1, 4, 8, 8))
+    for name in ("lcm", "dpmpp_2m_sde"):
+        added(make_recipe(sampler=name), SIGMAS)(torch.zeros(1, 4, 8, 8))
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
@@ -233,27 +250,13 @@ def test_where_denoised_stays_the_same_a_step_is_ddpms(name: str) -> None:
     assert end.item() == pytest.approx((state / bars[5].sqrt()).item(), abs=1e-12)
 
 
-def test_both_stretches_of_dpmpp_sde_share_one_path() -> None:
-    """With unit vectors for draws, a place tells how much of each draw it holds."""
-    sigma, middle, end = 4.0, 2.0, 1.0
-    draws, zeros = iter(torch.eye(2)), torch.zeros(2)
-    sampling = dpmpp_sde(zeros, [sigma, end, 0.0], lambda _: next(draws))
-    _, halfway, arrival = (advance(sampling, denoised) for denoised in (None, zeros, zeros))
-    assert isinstance(halfway, Request)
-    assert isinstance(arrival, Request)
-    to_middle = halfway.x / ancestral_step(sigma, middle)[1]
-    to_end = arrival.x / ancestral_step(sigma, end)[1]
-    assert to_middle.tolist() == pytest.approx([1, 0])
-    share = ((sigma - middle) / (sigma - end)) ** 0.5  # the increments' correlation
-    assert to_end.tolist() == pytest.approx([share, (1 - share**2) ** 0.5])
-
-
 @pytest.mark.parametrize("name", sorted({*NOISY} - {"lcm"}))
 def test_noisy_samplers_draw_from_the_right_distribution(name: str) -> None:
     """Two bumps of σ .3 at .8 and −.5: mean .15, standard deviation .7159."""
     sigmas = sigmas_for(name, "karras", 30, noise_schedule=SD)
-    x = torch.randn(8, 4, 16, 16, generator=torch.Generator().manual_seed(3)) * 14.65
-    pictures = drive(SAMPLERS[name](x, sigmas, NoiseSource(3, count=8)), denoise)
+    x = torch.randn(1, 4, 32, 64, generator=torch.Generator().manual_seed(3)) * 14.65
+    noise = added(make_recipe(seed=3, sampler=name), sigmas, (4, 32, 64))
+    pictures = drive(SAMPLERS[name](x, sigmas, noise), denoise)
     assert pictures.mean().item() == pytest.approx(0.15, abs=0.03)
     assert pictures.std().item() == pytest.approx(0.7159, abs=0.05)
 
@@ -349,9 +352,9 @@ def test_dpmpp_3m_sde_counts_half_of_the_bend() -> None:
 
 
 def test_lcm_noises_each_denoised_latent_anew() -> None:
-    source = NoiseSource(4)
+    source = draws(4)
     x, zeros = torch.full((1, 4, 8, 8), 3.0), torch.zeros(1, 4, 8, 8)
-    sampling = SAMPLERS["lcm"](x, torch.tensor([9.0, 2.0, 0.0]), NoiseSource(4))
+    sampling = SAMPLERS["lcm"](x, torch.tensor([9.0, 2.0, 0.0]), draws(4))
     first, second = advance(sampling), advance(sampling, zeros)
     assert isinstance(first, Request)
     assert isinstance(second, Request)

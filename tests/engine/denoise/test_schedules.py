@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from scipy.stats import beta as beta_distribution
 
 from engine.denoise.samplers import SAMPLERS
-from engine.denoise.schedules import SCHEDULES, initial_noise, sigmas_for
+from engine.denoise.schedules import SCHEDULES, sigmas_for
 from engine.errors import OptionError
 from engine.loading.noise_schedule import NoiseSchedule, model_input
 from engine.recipe import limits
 from tests.conftest import REFERENCE
+from tests.noises import initial_noise
 
 SD = NoiseSchedule()
 

@@ -111,14 +111,11 @@ def sde_first(y: Tensor, target: Tensor, sigma: float, end: float, z: Tensor) ->
 def sde_2s(y: Tensor, sigma: float, end: float, draw: Draw, past: Past) -> Tensor:
     """Two such steps with r = ½, the second by what is seen from the middle, as in k-diffusion.
 
-    Both add noise of one Brownian path in σ, as its Brownian tree gives it.
+    The second adds the noise of the whole step, in which that of its first half is.
     """
     middle, _ = middle_of(sigma, end)
-    first, onward = draw(), draw()
-    share = (sigma - middle) / (sigma - end)
-    u = sde_first(y, seen(y, sigma), sigma, middle, first)
-    both = math.sqrt(share) * first + math.sqrt(1 - share) * onward
-    return sde_first(y, seen(u, middle), sigma, end, both)
+    u = sde_first(y, seen(y, sigma), sigma, middle, draw())
+    return sde_first(y, seen(u, middle), sigma, end, draw())
 
 
 def sde_2m(y: Tensor, sigma: float, end: float, draw: Draw, past: Past) -> Tensor:

@@ -25,7 +25,7 @@ from engine.formats.metadata import read_recipe, write_png
 from engine.formats.png_texts import read_texts
 from engine.models.catalogue import Checkpoint
 from engine.models.families import BY_KEY
-from engine.recipe.limits import SAMPLERS, SCHEDULES
+from engine.recipe.limits import NOISES, SAMPLERS, SCHEDULES
 from engine.recipe.parts import Lora, Upscale
 from engine.recipe.recipe import Recipe
 from tests.engine.recipes import (
@@ -42,6 +42,7 @@ from tests.engine.recipes import (
     read_line,
     seeds,
     settled,
+    with_a1111s_noise,
     words,
 )
 from tests.factories import make_recipe
@@ -149,6 +150,7 @@ def recipes(draw: st.DrawFn, checkpoint: Checkpoint) -> Recipe:
         loras=draw(st.lists(loras, max_size=2).map(tuple)),
         vae=draw(st.none() | names),
         shift=shift,
+        noise=draw(st.sampled_from(NOISES)),
         references=tuple(draw(references)),
     )
 
@@ -235,6 +237,7 @@ def hold_apart(workflow: Mapping[str, Any]) -> None:
 def test_a_recipe_survives_its_line(name: str, data: st.DataObject) -> None:
     checkpoint, kind = CHECKPOINTS[name], data.draw(st.sampled_from(LINES))
     recipe = replace(data.draw(derived(kind, recipes(checkpoint))), references=())
+    recipe = with_a1111s_noise(data, recipe)
     for text in (recipe.prompt, recipe.negative_prompt):
         lines = text.split("\n")
         assume(all(line == line.strip() for line in lines) and (lines[0] or not text))

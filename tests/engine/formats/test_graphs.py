@@ -499,10 +499,21 @@ def test_only_what_a_second_pass_has_of_its_own_is_named(
     assert [note.split(": ")[1].removeprefix("its own ") for note in found.ignored] == list(said)
 
 
-def test_a_sampler_of_the_gpu_is_taken_for_its_own_kind() -> None:
-    found = read_graph(with_nodes({"3": {"sampler_name": "dpmpp_2m_sde_gpu"}}))
-    same_but(found.recipe, sampler="dpmpp_2m_sde")
-    assert "drawn on the CPU" in found.ignored[0]
+@pytest.mark.parametrize(
+    ("name", "sampler", "noise"),
+    [
+        ("euler", "euler", "cpu"),
+        ("euler_ancestral", "euler_ancestral", "gpu"),
+        ("lcm", "lcm", "gpu"),
+        ("dpmpp_2m_sde", "dpmpp_2m_sde", "cpu"),
+        ("dpmpp_2m_sde_gpu", "dpmpp_2m_sde", "gpu"),
+        ("dpmpp_sde_gpu", "dpmpp_sde", "gpu"),
+    ],
+)
+def test_noise_is_that_of_comfyui_on_a_gpu(name: str, sampler: str, noise: str) -> None:
+    found = read_graph(with_nodes({"3": {"sampler_name": name}}))
+    same_but(found.recipe, sampler=sampler, noise=noise)
+    assert found.ignored == ()
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {

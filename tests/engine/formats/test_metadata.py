@@ -169,7 +169,38 @@ def test_a1111_picture_is_read() -> None:
         width=512,
         height=768,
         checkpoint="model, v1",
+        ensd=0,
     )
+
+
+@pytest.mark.parametrize(
+    ("told", "noise", "ensd"),
+    [
+        ("RNG: CPU, Version: v1.10.1", "cpu", 0),
+        ("RNG: CPU, ENSD: 31337, Version: v1.10.1", "cpu", 31337),
+        ("RNG: CPU, ENSD: 31337", "cpu", 31337),
+        ("RNG: NV, Version: v1.10.1", "gpu", 0),
+        ("RNG: GPU", "gpu", 0),
+        ("Version: v1.10.1", "gpu", 0),
+        ("ENSD: -2", "gpu", -2),
+        ("RNG: CPU", "cpu", None),  # what Marble wrote before recipes of version 3
+        ("RNG: CPU, Marble noise: gpu", "gpu", None),
+    ],
+)
+def test_whose_numbers_a1111s_noise_is(told: str, noise: str, ensd: int | None) -> None:
+    recipe, ignored = read_line(A1111.replace("RNG: CPU, Version: v1.10.1", told))
+    assert (recipe.noise, recipe.ensd, ignored) == (noise, ensd, ())
+
+
+def test_older_lines_of_marble_keep_their_noise() -> None:
+    line = "a cat\nSteps: 9, Sampler: DPM++ SDE, CFG scale: 5, Seed: 1, Size: 64x64, Model: x, "
+    assert read_line(f"{line}RNG: CPU")[0].noise == "independent"
+    assert read_line(f"{line}RNG: CPU, Version: v1.10.1")[0].noise == "cpu"
+
+
+def test_a_generator_that_marble_lacks_is_named() -> None:
+    recipe, ignored = read_line(A1111.replace("RNG: CPU", "RNG: std_default"))
+    assert (recipe.noise, ignored) == ("cpu", ("RNG: std_default (noise is drawn on the CPU)",))
 
 
 def test_a1111s_loras_layers_and_vae_are_honoured() -> None:
@@ -197,7 +228,7 @@ def test_names_of_any_form_survive_the_line(name: str) -> None:
 
 def test_what_a1111_did_and_marble_cannot_is_named() -> None:
     text = A1111.replace("RNG: CPU", 'Tiling: True, Lora hashes: "a: 1, b: 2"')
-    assert read_line(text)[1] == ("Tiling: True", "RNG: GPU (noise is drawn on the CPU)")
+    assert read_line(text)[1] == ("Tiling: True",)
 
 
 @pytest.mark.parametrize(
@@ -261,7 +292,7 @@ def test_a1111_line_that_falls_short_is_named(was: str, becomes: str, words: str
 def test_newer_marble_is_named_and_not_guessed(pixels: Pixels) -> None:
     newer = make_recipe().to_dict()
     with pytest.raises(OptionError, match="newer Marble"):
-        read_recipe(png_with(marble=json.dumps(newer | {"version": 3})))
+        read_recipe(png_with(marble=json.dumps(newer | {"version": 4})))
     with pytest.raises(UnknownOption, match="aura"):
         read_recipe(png_with(marble=json.dumps(newer | {"aura": 1})))
 

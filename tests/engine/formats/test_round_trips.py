@@ -22,6 +22,7 @@ from engine.formats.metadata import read_recipe, write_as
 from engine.models.catalogue import STARTER, STARTER_FOLDER, describe
 from engine.pictures.images import to_png
 from engine.pipeline.pipeline import Pipeline
+from engine.recipe.limits import NOISES
 from engine.recipe.recipe import Recipe
 from tests.engine.pictures.test_start_image import disc
 from tests.engine.recipes import (
@@ -34,6 +35,7 @@ from tests.engine.recipes import (
     read_graph,
     read_line,
     settled,
+    with_a1111s_noise,
 )
 from tests.engine.ticks import pipeline_on, run
 from tests.factories import make_recipe, pixels
@@ -76,7 +78,7 @@ def test_what_no_graph_says_is_left_out_with_a_reason(kind: str, data: st.DataOb
 @FEW
 @given(st.data())
 def test_line_stays_itself(kind: str, data: st.DataObject) -> None:
-    recipe = data.draw(derived(kind))
+    recipe = with_a1111s_noise(data, data.draw(derived(kind)))
     assert bool(no_line_reasons(recipe)) == (kind in NO_LINE)
     # Its grammar has no escapes: such prompts have no faithful line, only the other texts.
     for text in (recipe.prompt, recipe.negative_prompt):
@@ -122,6 +124,7 @@ def small(draw: st.DrawFn) -> Recipe:
         count=count,
         picture=draw(st.none() | st.integers(0, count - 1)),
         sampler=draw(st.sampled_from(("euler", "euler_ancestral", "dpmpp_2m_sde", "uni_pc"))),
+        noise=draw(st.sampled_from(NOISES)),
         clip_skip=draw(st.none() | st.integers(1, 2)),
         guidance_scale=draw(st.sampled_from((1.0, 4.0))),
     )

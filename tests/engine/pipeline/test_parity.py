@@ -10,13 +10,14 @@ from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteSchedule
 from torch import Tensor
 
 from engine.denoise.denoising import Denoising, evaluate
-from engine.denoise.schedules import initial_noise, sigmas_for
+from engine.denoise.schedules import sigmas_for
 from engine.families.stable_diffusion import StableDiffusion, load
 from engine.models.catalogue import STARTER_FOLDER, describe
 from engine.recipe.recipe import Recipe
 from engine.text_encode.conditioning import TextEncoder
 from tests.factories import make_recipe
 from tests.models import make_model
+from tests.noises import initial_noise
 from tests.single_files import make_true_model
 
 

@@ -81,7 +81,7 @@ def test_equal_recipes_have_equal_json_whatever_was_typed() -> None:
 def test_a_newer_version_an_unknown_or_a_missing_value_is_refused() -> None:
     data = make_recipe().to_dict()
     with pytest.raises(OptionError, match="newer"):
-        Recipe.from_dict({**data, "version": 3})
+        Recipe.from_dict({**data, "version": 4})
     with pytest.raises(UnknownOption, match="did you mean 'steps'"):
         Recipe.from_dict({**data, "stepss": 3})
     with pytest.raises(OptionError, match="seed must be given"):

@@ -280,8 +280,29 @@ RECIPES = {
         ],
         "upscale": {"factor": 2.0, "by": "latent", "strength": 0.4, "tile": None},
     },
+    3: {
+        "version": 3,
+        "prompt": "a marble scholar, 大理石学者",
+        "negative_prompt": "blurry",
+        "seed": "18446744073709551615",
+        "steps": 20,
+        "guidance_scale": 5.0,
+        "width": 256,
+        "height": 320,
+        "count": 4,
+        "picture": 2,
+        "sampler": "dpmpp_2m_sde",
+        "schedule": "karras",
+        "checkpoint": "starter",
+        "noise": "gpu",
+        "ensd": 31337,
+    },
 }
-REVISION_OF_RECIPE = {1: "0001", 2: "0002"}  # the first schema whose jobs may hold such a recipe
+REVISION_OF_RECIPE = {
+    1: "0001",
+    2: "0002",
+    3: "0010",
+}  # the first schema whose jobs may hold such a recipe
 
 
 @pytest.mark.parametrize("version", RECIPES)
