@@ -7,7 +7,7 @@ pictures, stands that in which each picture draws for itself; both give the same
 
 import argparse
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from statistics import median
 
@@ -41,21 +41,20 @@ def main() -> None:
     print(f"{'':36} {'one alone':>10} {'each for itself':>16} {'once for all':>16}")  # noqa: T201
     for what, (sampler, noise) in CASES.items():
         recipe = make_recipe(seed=1, sampler=sampler, noise=noise)
-        alone = a_step(lambda recipe=recipe: [JobNoise(recipe)], recipe, steps)
+        alone = a_step([JobNoise(recipe)], recipe, steps)
         grid = replace(recipe, count=COUNT)
-        apart = a_step(lambda grid=grid: [JobNoise(grid) for _ in range(COUNT)], grid, steps)
-        together = a_step(lambda grid=grid: [JobNoise(grid)] * COUNT, grid, steps)
+        apart = a_step([JobNoise(grid) for _ in range(COUNT)], grid, steps)
+        together = a_step([JobNoise(grid)] * COUNT, grid, steps)
         ratio = f"({apart / together:.1f}×)"
         print(f"{what:36} {alone:10.1f} {apart:16.1f} {together:8.1f} {ratio:>7}")  # noqa: T201
 
 
-def a_step(begin: Callable[[], Sequence[JobNoise]], recipe: Recipe, steps: int) -> float:
-    """Return the median milliseconds of a step for all pictures; begin: the noise of each."""
+def a_step(noises: Sequence[JobNoise], recipe: Recipe, steps: int) -> float:
+    """Return the median milliseconds of a step for all pictures; noises: of each."""
     sampler, x = SAMPLERS[recipe.sampler], torch.zeros(1, *SHAPE)
     sigmas = sigmas_for(recipe.sampler, "karras", STEPS, noise_schedule=NoiseSchedule())
     sources = [
-        noise.between_steps(picture, SHAPE, sampler, sigmas)
-        for picture, noise in enumerate(begin())
+        noise.between_steps(picture, SHAPE, sampler, sigmas) for picture, noise in enumerate(noises)
     ]
     draws = sampler.evaluations if sampler.brownian else 1
     return median(_times(sources, x, draws, steps))

@@ -185,6 +185,8 @@ def test_a1111_picture_is_read() -> None:
         ("ENSD: -2", "gpu", -2),
         ("RNG: CPU", "cpu", None),  # what Marble wrote before recipes of version 3
         ("RNG: CPU, Marble noise: gpu", "gpu", None),
+        ("Version: ComfyUI", "gpu", None),  # start noise is the processor's there
+        ("RNG: cuda, Version: stable-diffusion.cpp", "gpu", 0),
     ],
 )
 def test_whose_numbers_a1111s_noise_is(told: str, noise: str, ensd: int | None) -> None:
