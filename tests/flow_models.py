@@ -1,7 +1,8 @@
 """Make small models that predict velocities, in diffusers' layout, with random weights."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -613,3 +614,20 @@ def described(folder: Path, key: str) -> Checkpoint:
     """Return what a folder of a family is, as the catalogue describes it."""
     family = BY_KEY[key]
     return Checkpoint(name=key, folder=folder, family=family, defaults=family.defaults(64))
+
+
+# By their families, and what tells them apart within these.
+MAKERS: Final[Mapping[str, Callable[[Path], Path]]] = {
+    "z": make_z_image,
+    "flux": make_flux,
+    "flux schnell": partial(make_flux, guided=False),
+    "flux fill": partial(make_flux, beside=80),
+    "flux2": make_klein,
+    "flux2 dev": make_flux2_dev,
+    "chroma": make_chroma,
+    "qwen": make_qwen_image,
+    "qwen edit": make_qwen_image,
+    "sd3": make_sd3,
+    "lumina2": make_lumina2,
+    "krea2": make_krea2,
+}

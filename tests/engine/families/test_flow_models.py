@@ -1,7 +1,6 @@
 """What holds for each family that predicts velocities: sharing calls, masks, passes, previews."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
@@ -32,34 +31,8 @@ from engine.recipe.recipe import Recipe
 from engine.text_encode.conditioning import TextEncoder
 from tests.engine.ticks import draw, make_loaded_model, make_pipeline, pngs, run
 from tests.factories import make_recipe
-from tests.flow_models import (
-    described,
-    make_chroma,
-    make_flux,
-    make_flux2_dev,
-    make_klein,
-    make_krea2,
-    make_lumina2,
-    make_qwen_image,
-    make_sd3,
-    make_z_image,
-)
+from tests.flow_models import MAKERS, described
 
-# By their families, and what tells them apart within these.
-MAKERS: Final[Mapping[str, Callable[[Path], Path]]] = {
-    "z": make_z_image,
-    "flux": make_flux,
-    "flux schnell": partial(make_flux, guided=False),
-    "flux fill": partial(make_flux, beside=80),
-    "flux2": make_klein,
-    "flux2 dev": make_flux2_dev,
-    "chroma": make_chroma,
-    "qwen": make_qwen_image,
-    "qwen edit": make_qwen_image,
-    "sd3": make_sd3,
-    "lumina2": make_lumina2,
-    "krea2": make_krea2,
-}
 REFERENCES: Final = {"flux": 1, "flux2": 4, "flux2 dev": 4, "qwen edit": 3}
 USUAL: Final = {"sampler": "euler", "schedule": "simple", "steps": 3, "width": 64, "height": 64}
 LONG: Final = "a marble scholar who holds a book and reads it aloud in a garden of stone at noon"

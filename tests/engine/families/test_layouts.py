@@ -5,7 +5,6 @@ import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
 from importlib import import_module
 from io import BytesIO
 from pathlib import Path
@@ -30,18 +29,7 @@ from engine.models.families import BY_KEY
 from engine.text_encode import gemma2, qwen3
 from tests.engine.ticks import draw, make_pipeline, pngs
 from tests.factories import make_recipe
-from tests.flow_models import (
-    described,
-    make_chroma,
-    make_flux,
-    make_flux2_dev,
-    make_klein,
-    make_krea2,
-    make_lumina2,
-    make_qwen_image,
-    make_sd3,
-    make_z_image,
-)
+from tests.flow_models import MAKERS, described, make_krea2, make_lumina2, make_z_image
 
 CPU = torch.device("cpu")
 ENCODER = "text_encoders.qwen3_4b.transformer."
@@ -169,20 +157,6 @@ def by_makers(key: str, network: Mapping[str, Tensor]) -> dict[str, Tensor]:
         name: torch.cat([parts[each] for each in sorted(parts)]).contiguous()
         for name, parts in pieces.items()
     }
-
-
-MAKERS: Mapping[str, Callable[[Path], Path]] = {
-    "z": make_z_image,
-    "flux": make_flux,
-    "flux schnell": partial(make_flux, guided=False),
-    "flux2": make_klein,
-    "flux2 dev": make_flux2_dev,
-    "chroma": make_chroma,
-    "qwen": make_qwen_image,
-    "sd3": make_sd3,
-    "lumina2": make_lumina2,
-    "krea2": make_krea2,
-}
 
 
 def drawn(model: Model) -> bytes:
