@@ -3,7 +3,8 @@
 Networks of true size with random weights, which are made on the device: Z-Image (6 billion) in bf16
 and fp8, FLUX.1-dev (12 billion) in fp8, at 512² and 1024², 1 to 8 rows. A picture of a distilled
 model is one row of a call; one with classifier-free guidance is two, of which that of the negative
-prompt has a shorter text. What does not fit in memory is named and left out.
+prompt has a shorter text. Then each network is called by groups of blocks (`engine.device.groups`).
+What does not fit in memory is named and left out.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from engine.device.backends import empty_cache, is_out_of_memory, wait
 from engine.device.call_costs import Buckets
+from engine.device.groups import Grouped
 from engine.device.stored_weights import StoredWeight
 from engine.families import flux, z_image
 from engine.families.flow_model import USUAL, Make
@@ -112,6 +114,7 @@ def bench_flow(
             for side in sides:
                 for guidance in shape.tokens:
                     measure(shape, form, guidance, network, side, device, most)
+            if_it_fits(partial(measure_by_groups, shape, form, network, sides, device))
             del network
             empty_cache()
 
@@ -172,6 +175,32 @@ def measure(
         buckets = Buckets(costs)
         exact_rows = buckets.canonical(len(tokens))
         say(f"{name}: exact {exact_rows} rows, throughput {buckets.widest()} rows")
+
+
+def measure_by_groups(
+    shape: Shape, form: str, network: Any, sides: Sequence[int], device: torch.device
+) -> None:
+    """Print what a picture's call costs, and takes on the device, with two blocks there at a time.
+
+    And whether its bits are those of the whole network, which is in main memory by then.
+    """
+    tokens = next(iter(shape.tokens.values()))
+    predict = partial(shape.predict, network)
+    pictures = [make_picture(side // 8, tokens, shape.width, device, 0) for side in sides]
+    whole = [call(predict, [picture]) for picture in pictures]
+    network.to("cpu")
+    empty_cache()
+    grouped = Grouped(network, device)
+    grouped.come()
+    for side, picture, wanted in zip(sides, pictures, whole, strict=True):
+        bits = "same bits" if torch.equal(call(predict, [picture]), wanted) else "DIFFERS"
+        cost = min(seconds(predict, [picture], device) for _ in range(ROUNDS))
+        say(
+            f"{shape.name} {form} {side}² by groups",
+            f"{cost * 1e3:.1f} ms",
+            f"{grouped.size / 1e9:.1f} GB",
+            bits,
+        )
 
 
 def make_picture(

@@ -53,9 +53,10 @@ def test_each_network_is_called_in_each_form_and_number_of_rows(
         *(f"32² distilled, {rows} rows" for rows in (1, 2, 4)),
         *(f"32² CFG, {rows} rows" for rows in (2, 4)),
     ]
+    by_groups = "32² by groups"
     assert [line[:44].strip() for line in calls] == [
-        *(f"Z-Image {form} {what}" for form in ("bf16", "fp8") for what in z_image),
-        *(f"FLUX.1 fp8 {what}" for what in z_image[:3]),
+        *(f"Z-Image {form} {what}" for form in ("bf16", "fp8") for what in (*z_image, by_groups)),
+        *(f"FLUX.1 fp8 {what}" for what in (*z_image[:3], by_groups)),
     ]
     assert all(line.endswith("same bits") for line in calls)
     rest = [line for line in lines if line not in calls]
@@ -87,7 +88,7 @@ def test_rows_that_change_each_other_are_told(capsys: pytest.CaptureFixture[str]
         return x + x.mean(0)
 
     bits = [line.split()[-1] for line in table(capsys, replace(SMALL[1], predict=mixed))]
-    assert bits == ["bits", *["DIFFERS"] * 2, "rows"]
+    assert bits == ["bits", *["DIFFERS"] * 2, "rows", "bits"]
 
 
 def test_what_does_not_fit_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
@@ -100,7 +101,7 @@ def test_what_does_not_fit_is_left_out(capsys: pytest.CaptureFixture[str]) -> No
         raise torch.OutOfMemoryError
 
     lines = table(capsys, replace(SMALL[1], predict=full))
-    assert len(lines) == 4
+    assert len(lines) == 5
     assert lines[2].split() == ["FLUX.1", "fp8", "32²", "distilled,", "4", "rows", "does", "not",
                                 "fit"]  # fmt: skip
     assert ": exact " in lines[3]
