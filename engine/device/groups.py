@@ -96,8 +96,8 @@ class Grouped:
         for _, _, home in slots:
             if id(home) not in made:
                 copy = copy_beside(home.detach(), self._device)
-                shared = isinstance(home, Parameter)
-                made[id(home)] = Parameter(copy, requires_grad=False) if shared else copy
+                is_weight = isinstance(home, Parameter)  # else a buffer
+                made[id(home)] = Parameter(copy, requires_grad=False) if is_weight else copy
         return [made[id(home)] for _, _, home in slots]
 
 
