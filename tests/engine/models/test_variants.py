@@ -212,7 +212,8 @@ def test_a_vae_is_told_by_names_and_shapes(name: str, kind: str, prefix: str) ->
     ("kind", "config", "key"),
     [
         ("AutoencoderKL", {"latent_channels": 16, "block_out_channels": (128, 512)}, "flux"),
-        ("AutoencoderKL", {"latent_channels": 4, "block_out_channels": (128, 512)}, None),
+        ("AutoencoderKL", {"latent_channels": 4, "block_out_channels": (128, 512)}, "sd"),
+        ("AutoencoderKL", {"latent_channels": 8, "block_out_channels": (128, 512)}, None),
         ("AutoencoderKLFlux2", {}, "flux2"),
         ("AutoencoderKLQwenImage", {}, "qwen_image"),
     ],
