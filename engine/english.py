@@ -190,6 +190,8 @@ ENGLISH: Final[Mapping[str, str]] = {
     "graph_not_a_number": "is not a number",
     "graph_from_nowhere": "comes from node {source}, which does not exist",
     "graph_unconnected": "is not connected",
+    "graph_no_value": "comes from {source}, which gives none",
+    "graph_from_off": "comes from {source}",
     "graph_unknown_node": "comes from {source}, a node that Marble does not support",
     "graph_wrong_type": "gets {given} from {source}, not {wanted}",
     "graph_input": "In the ComfyUI graph, {input!r} of {node} {what}.",

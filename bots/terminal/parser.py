@@ -99,7 +99,7 @@ RECIPE: Final = _value("file", None, "a picture by any program that draws, or a 
 RESULT: Final = _value(
     "--result", "NODE", "which node of a workflow is meant, where several save or show a picture"
 )
-WORKFLOW: Final = _value("file", None, "a workflow exported by ComfyUI, best in API format")
+WORKFLOW: Final = _value("file", None, "a workflow exported by ComfyUI, or a picture")
 LIMIT: Final = _value("--limit", "N", "how many (default 20)", default="20")
 ONCE: Final = _flag("--once", "print it once and exit")
 REASON: Final = _value("reason", "REASON", "shown to people who wait", nargs="+")
@@ -140,7 +140,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "zoom": ("show a picture from further away", ID, ZOOM_FACTOR, *OUTPUT),
     "pan": ("continue a picture to the left, right, up or down", ID, DIRECTION, *OUTPUT),
     "read": ("show what a picture file or workflow says of how it was made", RECIPE, RESULT),
-    "run": ("draw a ComfyUI workflow", *(WORKFLOW, RESULT, *DRAWING)),
+    "run": ("draw what a ComfyUI workflow or a picture file says", *(WORKFLOW, RESULT, *DRAWING)),
     "history": ("list your latest pictures", LIMIT),
     "show": ("show a picture and its recipe", ID, OUT),
     "queue": ("show running and waiting jobs, live", ONCE),

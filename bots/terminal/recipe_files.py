@@ -98,8 +98,10 @@ def _content(name: str) -> tuple[bytes, Any, dict[str, set[str]]]:
     """
     data = _read(name)
     if data.lstrip()[:1] in (b"{", b"["):
-        graph = _parse_graph(data)
-        return data, graph, pictures_of(graph)
+        graph, loaded = _parse_graph(data), {}
+        with suppress(GraphError):  # said where it is read; it may be no graph at all
+            loaded = pictures_of(graph)
+        return data, graph, loaded
     if Path(name).suffix.lower() == WORKFLOW:
         raise GraphError("The file holds no ComfyUI workflow, which is a JSON object with nodes.")
     with suppress(MetadataError):  # said where the recipe is read, if nothing else can be

@@ -158,6 +158,8 @@ SENTENCES: Final[Mapping[str, str]] = {
     "graph_not_a_number": "不是数字",
     "graph_from_nowhere": "来自节点 {source}，而它不存在",
     "graph_unconnected": "没有连接",
+    "graph_no_value": "来自 {source}，而它不提供这样的值",
+    "graph_from_off": "来自 {source}",
     "graph_unknown_node": "来自 {source}，这是 Marble 不支持的节点",
     "graph_wrong_type": "从 {source} 得到 {given}，而不是 {wanted}",
     "graph_input": "ComfyUI 图中，{node} 的 {input!r} {what}。",

@@ -329,6 +329,7 @@ def _first_pass(settings: Settings, values: dict[str, Any]) -> dict[str, Any]:
     if times is None or strength is None:
         return {}
     upscale = _made(settings, name, text, Upscale, factor=times, by=LATENT, strength=strength)
+    settings.note(name, text, Sentence("a1111_taken", taken=UPSCALER_NAMES[LATENT]))
     _note_steps(settings, values["steps"], strength)
     return {**small, "upscale": upscale} if upscale else {}
 

@@ -9,6 +9,8 @@
     node_values.py  what outputs of nodes stand for
     models.py, words.py, pictures.py, latents.py, sigmas.py, sampling.py
                     what each kind makes of its inputs
+    results.py      which node's picture is meant, where several save or show one
+    survey.py       where values stand, whether or not Marble can draw the graph
     recipe.py       the recipe of what a graph saves
 
 Only what leads to the saved picture is read. A node that is not known there is named: guessing

@@ -45,8 +45,20 @@ class Node:
 
     @property
     def title(self) -> str:
-        """Return the node's kind and id, for messages."""
-        return f"{shorten(self.kind)[1:-1]} (node {shorten(self.name)[1:-1]})"
+        """Return the node's title, if it has one of its own, its kind and id, for messages."""
+        kind, name = (shorten(each)[1:-1] for each in (self.kind, self.name))
+        meta = self.graph.nodes[self.name].get("_meta")
+        given = meta.get("title") if isinstance(meta, Mapping) else None
+        if not isinstance(given, str) or self.kind.startswith(given.strip()):
+            return f"{kind} (node {name})"
+        return f"{shorten(given)[1:-1]} ({kind}, node {name})"
+
+    @property
+    def unknown(self) -> Sentence:
+        """Return why nothing is known of what the node gives."""
+        if self.graph.nodes[self.name].get("off"):
+            return Sentence("graph_from_off", source=self.title)
+        return Sentence("graph_unknown_node", source=self.title)
 
     def value(self, option: str) -> Any:
         """Return a plain value, or one that a node gives that is there for it."""
@@ -56,9 +68,12 @@ class Node:
                 source = Node(self.graph, name, slot)
                 known = NODE_KINDS.get(source.kind)
                 if known is None:
-                    raise self._error(option, Sentence("graph_unknown_node", source=source.title))
+                    raise self._error(option, source.unknown)
                 if 0 <= slot < len(known.outputs) and known.outputs[slot] in PLAIN:
                     return source.made()
+                raise self._error(option, Sentence("graph_no_value", source=source.title))
+            case [str() as name, int()]:
+                raise self._error(option, nowhere(name))
         if value is None or isinstance(value, list):
             raise self._error(option, Sentence("graph_not_plain"))
         return value
@@ -89,10 +104,10 @@ class Node:
             case _:
                 raise self._error(option, Sentence("graph_unconnected"))
         if name not in self.graph.nodes:
-            raise self._error(option, Sentence("graph_from_nowhere", source=shorten(name)[1:-1]))
+            raise self._error(option, nowhere(name))
         known = NODE_KINDS.get(source.kind)
         if known is None:
-            raise self._error(option, Sentence("graph_unknown_node", source=source.title))
+            raise self._error(option, source.unknown)
         given = known.outputs[slot] if 0 <= slot < len(known.outputs) else "nothing"
         taking = NODE_KINDS.get(self.kind)  # of what is not known, only what it saves is looked at
         wanted = taking.links[option] if taking else "IMAGE"
@@ -129,6 +144,11 @@ class Node:
 
     def _error(self, option: str, what: Sentence) -> GraphError:
         return GraphError(Sentence("graph_input", node=self.title, input=option, what=what))
+
+
+def nowhere(name: str) -> Sentence:
+    """Return what is said of a link to a node that is not there."""
+    return Sentence("graph_from_nowhere", source=shorten(name)[1:-1])
 
 
 Rule = Callable[[Node], Any]  # what is made of an output of a node of some kind

@@ -19,6 +19,7 @@ IMAGE: Final = re.compile(r"image|picture|preview", re.IGNORECASE)
 OTHERWISE: Final = re.compile(r"anim|video|gif|webp|movie|mask|latent|grid", re.IGNORECASE)
 PICTURES: Final = ("images", "image")
 LISTED: Final = 6  # results in a sentence
+MOST: Final = 64  # that are compared
 
 
 def chosen(graph: Graph, result: str | None = None) -> Node:
@@ -42,6 +43,7 @@ def chosen(graph: Graph, result: str | None = None) -> Node:
         raise GraphError(Sentence("graph_saves_nothing", nodes=", ".join(OUTPUTS)))
     if len({_source(node) for node in results}) == 1:
         return results[0]
+    results = results[:MOST]
     ways = {node.name: behind(graph, node) for node in results}
     best = max(results, key=lambda node: len(ways[node.name]))
     others = ", ".join(node.title for node in results if node != best)

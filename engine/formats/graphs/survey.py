@@ -5,13 +5,17 @@ support say what they hold, too.
 """
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
+from engine.errors import OptionError
 from engine.formats.graphs.graph import Graph, Node
 from engine.formats.graphs.node_values import as_number
 from engine.formats.graphs.results import behind
 from engine.recipe.limits import is_int
+from engine.recipe.parts import Lora
 
 # What inputs are called that hold a field's value, the more telling first.
 INPUTS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -22,12 +26,16 @@ INPUTS: Final[Mapping[str, tuple[str, ...]]] = {
     "schedule": ("scheduler",),
     "checkpoint": ("ckpt_name", "unet_name", "model_path"),
     "vae": ("vae_name",),
+    "strength": ("denoise",),
 }
-NUMBERS: Final = ("seed", "steps", "guidance_scale")
+NUMBERS: Final = ("seed", "steps", "guidance_scale", "strength")
+LORAS: Final = 16
+LONGEST: Final = 200  # characters of where LoRAs stand
 WORDS: Final = {"prompt": "positive", "negative_prompt": "negative"}
 TEXTS: Final = ("text", "text_g", "t5xxl", "clip_l", "prompt", "value", "string")
 SIDES: Final = ("width", "height")
-MOST: Final = 2_000  # nodes that are looked at for a text
+TRIED: Final = 16  # inputs from which a text is looked for
+MOST: Final = 2_000  # nodes that are looked at for it
 
 
 class Seen(NamedTuple):
@@ -53,8 +61,13 @@ def survey(graph: Graph, saved: Node | None) -> dict[str, Seen]:
             if value is not None and not isinstance(value, (list, bool)):
                 found[field] = Seen(value, f"{source.title}: {name}")
                 break
+    if (seen := found.pop("strength", None)) and seen.value != 1:
+        found["strength"] = seen
+    if loras := list(_loras(nodes)):
+        titles = ", ".join(title for _, title in loras)
+        found["loras"] = Seen(tuple(lora for lora, _ in loras), titles[:LONGEST])
     for field, link in WORDS.items():
-        for node, name in _with_input(nodes, (link,)):
+        for node, name in islice(_with_input(nodes, (link,)), TRIED):
             if (seen := _text(graph, node.inputs[name])) is not None:
                 found[field] = seen
                 break
@@ -65,6 +78,16 @@ def survey(graph: Graph, saved: Node | None) -> dict[str, Seen]:
                 found[side] = Seen(value, node.title)
             break
     return found
+
+
+def _loras(nodes: Iterable[Node]) -> Iterator[tuple[Lora, str]]:
+    """Yield the LoRAs that nodes name, the first ones, and these nodes' titles."""
+    named = (node for node in nodes if isinstance(node.inputs.get("lora_name"), str))
+    for node in islice(named, LORAS):
+        unet, text = (as_number(node.inputs.get(f"strength_{part}")) for part in ("model", "clip"))
+        with suppress(OptionError):  # a weight that none has
+            name, weight = node.file("lora_name"), 1.0 if unet is None else unet
+            yield Lora(name=name, weight=weight, text_weight=text), node.title
 
 
 def _with_input(nodes: list[Node], names: tuple[str, ...]) -> Iterator[tuple[Node, str]]:

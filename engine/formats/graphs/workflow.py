@@ -14,7 +14,9 @@ from engine.formats.graphs.nodes import AFTER_RUN, NODE_KINDS, NOISE, OUTPUTS, U
 from engine.recipe.prompt_tags import choose
 from engine.sentences import Sentence
 
-UNSENT: Final = ("Reroute", "PrimitiveNode", "Note", "MarkdownNote")
+REROUTES: Final = ("Reroute", "Reroute (rgthree)")
+SET, GET = "SetNode", "GetNode"  # KJNodes': a value that is set by a name, and got elsewhere by it
+UNSENT: Final = (*REROUTES, SET, GET, "PrimitiveNode", "Note", "MarkdownNote")
 BYPASSED: Final = 4
 MODES: Final = {2: "muted", BYPASSED: "bypassed"}
 # Within a subgraph, ids of what it is given and of what it gives; OWN: in lists of a node's values.
@@ -27,6 +29,8 @@ COMMENT: Final = re.compile(r"/\*.*?(\*/|\Z)|//[^\n]*", re.DOTALL)
 LINE: Final = re.compile(r"//[^\n]*")
 ESCAPE: Final = re.compile(r"\\([{}|])")
 ORDERS: Final = ("fixed", "increment", "decrement", "randomize")
+WITHIN: Final = " › "  # between a subgraph's title and that of a node in it
+LONGEST_TITLE: Final = 60  # characters
 LONGEST: Final = 100_000  # characters of all texts; a recipe takes some thousands
 
 Origin = tuple[str, Any]  # a node's id and the number of its output
@@ -55,6 +59,7 @@ class _Canvas:
         self._opened: dict[str, Mapping[str, Any]] = {}  # nodes that stand for subgraphs
         self._outputs: dict[Origin, Origin] = {}  # of these
         self._behind: dict[Origin, Any] = {}  # what feeds an output of a node that vanishes
+        self._setting: dict[str, tuple[Mapping[str, Any], str]] = {}  # with their scopes, by name
         self._within = 0  # nodes and links within subgraphs
         self._add("", workflow)
 
@@ -94,6 +99,8 @@ class _Canvas:
         for node in nodes:
             name = f"{scope}{node['id']}"
             self._scopes[name] = scope
+            if node["type"] == SET:
+                self._setting[str(node["widgets_values"][0])] = node, scope
             subgraph = self._subgraphs.get(str(node["type"]))
             if subgraph is not None and node.get("mode") not in MODES:
                 self._opened[name] = subgraph
@@ -110,10 +117,27 @@ class _Canvas:
             # Named only if something needs it.
             called = self._subgraphs.get(kind, {}).get("name", kind)
             kind = f"{called}, which is {MODES[node['mode']]}"
-        sent: dict[str, Any] = {"class_type": kind, "inputs": _values(node) | fed}
+        off = {"off": True} if node.get("mode") in MODES else {}
+        meta = {"title": WITHIN.join([*self._titles_around(name), self._title(node)])}
         if isinstance(noise := (node.get("properties") or {}).get(NOISE), str):
-            sent["_meta"] = {NOISE: noise}
-        return sent
+            meta[NOISE] = noise
+        return {"class_type": kind, "inputs": _values(node) | fed, "_meta": meta, **off}
+
+    def _titles_around(self, name: str) -> list[str]:
+        """Return the titles of the subgraphs in which a node lies, the outermost first."""
+        ways = name.split(":")[:-1]
+        around = (":".join(ways[: at + 1]) for at in range(len(ways)))
+        return [self._title(self._nodes[each]) for each in around if each in self._opened]
+
+    def _title(self, node: Mapping[str, Any]) -> str:
+        """Return what a node is called on the canvas: by its title, its subgraph's name, its kind.
+
+        Titles of a hostile file may be of any type and length.
+        """
+        kind = str(node["type"])[:LONGEST_TITLE]
+        name = self._subgraphs.get(kind, {}).get("name", kind)
+        title = node.get("title")
+        return str(title if isinstance(title, str) and title.strip() else name)[:LONGEST_TITLE]
 
     def _left_out(self, kind: str, option: str, source: Any) -> bool:
         """Return whether an input that need not be connected comes from a node that is off."""
@@ -146,7 +170,9 @@ class _Canvas:
             return None, self._outputs.get((name, slot))
         if name.endswith(INPUT) and (within := name.removesuffix(INPUT)[:-1]) in self._opened:
             return self._given(within, slot)
-        if node.get("type") == "Reroute":
+        if node.get("type") == GET:
+            node, scope = self._setting.get(str(node["widgets_values"][0]), (node, scope))
+        if node.get("type") in (*REROUTES, SET):
             return None, self._links.get(f"{scope}{node['inputs'][0]['link']}")
         if node.get("type") == "PrimitiveNode":
             return node["widgets_values"][0], None

@@ -20,6 +20,8 @@ from PIL import Image
 from bots.telegram.actions import BUTTONS
 from engine.formats.metadata import read_recipe, write_png
 from tests.bots.telegram.conftest import a_marble, a_server
+from tests.engine.formats import others
+from tests.engine.formats.test_comfy import default_graph
 from tests.factories import make_recipe
 from tests.fakes.process import Marble
 from tests.fakes.telegram.people import (
@@ -585,6 +587,20 @@ async def test_a_file_that_says_what_it_was_made_from_is_drawn_again(ada: Person
     await ada.chat.words(
         await ada.sends_file(others, "image/png"), "What should I draw from this picture"
     )
+
+
+async def test_a_file_that_cannot_be_drawn_is_shown(ada: Person) -> None:
+    graph = default_graph()
+    graph["9"]["inputs"]["images"] = ["lost", 0]
+    said = await ada.sends_file(others.png({"prompt": json.dumps(graph)}), "image/png")
+    text = text_of(await ada.chat.words(said, "Cannot be drawn: In the ComfyUI graph"))
+    assert "beautiful scenery nature glass bottle landscape" in text
+    assert "steps: 20 (KSampler (node 3): steps)" in text
+    await ada.chat.words(said, "What should I draw from this picture")
+    nameless = others.png({"parameters": f"an owl\n{others.LINE}"})
+    said = await ada.sends_file(nameless, "image/png")
+    await ada.chat.words(said, "does not name its model: choose one with")
+    assert "seed: 11 (Seed)" in text_of(await ada.chat.words(said, "(A1111)"))
 
 
 async def test_in_groups_photos_are_left_alone_unless_marble_is_asked(

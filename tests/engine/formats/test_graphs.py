@@ -418,7 +418,7 @@ def test_a_node_that_is_muted_or_bypassed_is_named_where_it_is_needed(mode: int,
     workflow = canvas()
     next(node for node in workflow["nodes"] if node["type"] == "CLIPTextEncode")["mode"] = mode
     with pytest.raises(
-        GraphError, match=rf"comes from CLIPTextEncode, which is {word} \(node \d+\), a node"
+        GraphError, match=rf"comes from CLIPTextEncode, which is {word} \(node \d+\)\.$"
     ):
         recipe_of(workflow)
 

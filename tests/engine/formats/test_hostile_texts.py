@@ -114,7 +114,10 @@ MANY = settings(
 def test_any_graph_is_a_recipe_or_a_sentence(text: str, canvas: bool) -> None:
     picture = png_with(**{"workflow" if canvas else "prompt": text})
     try:
-        assert isinstance(read_recipe(picture, PICTURES).recipe, Recipe)
+        reading = read_recipe(picture, PICTURES)
+        assert all(0 < len(each) <= LONGEST for each in reading.ignored)
+        assert reading.to_dict().keys() <= reading.values.keys()
+        assert isinstance(reading.recipe, Recipe)
     except UserError as error:
         judge(error)
     with suppress(MetadataError, ValueError):
