@@ -18,13 +18,14 @@ from engine.families.stable_diffusion import StableDiffusion
 from engine.loading.model import Model
 from engine.models.catalogue import Catalogue, Checkpoint
 from engine.models.families import Family
+from engine.models.parts import NETWORK
 from engine.pipeline.pipeline import Pipeline
 from engine.pipeline.residency import Residency
 from engine.recipe.recipe import Recipe
 from engine.spec import Spec
 from tests.conftest import PATIENCE
 from tests.engine.pipeline.test_residency import failing
-from tests.engine.ticks import News, check_order, drive, pipeline_on, pngs, steps
+from tests.engine.ticks import News, check_order, drive, make_loaded_model, pipeline_on, pngs, steps
 from tests.factories import make_recipe
 from tests.flow_models import make_z_image
 
@@ -134,6 +135,23 @@ def test_memory_that_runs_out_while_a_large_network_is_measured_costs_no_picture
         news = drive(pipeline, {0: [Spec(job=0, epoch=1, recipe=recipe(64, steps=2))]})[0]
     pipeline.close()
     assert pngs(news)
+
+
+def test_calls_that_move_blocks_are_measured_apart(flow: Model) -> None:
+    names: list[tuple[str, str]] = []
+
+    def measure(device: torch.device, what: str, call: Call, before: str) -> Measuring:
+        names.append((what, before))
+        yield
+        return SHARED
+
+    for by_groups in ((), (NETWORK,)):
+        loaded_model = make_loaded_model(flow, measure=measure, by_groups=by_groups)
+        with torch.inference_mode():
+            (picture,) = loaded_model.begin(recipe(64))
+            loaded_model.costs.measure(picture)
+    whole, grouped = names
+    assert grouped == (f"{whole[0]} | by groups", f"{whole[1]} | by groups")
 
 
 def test_a_fault_in_a_measurement_ends_its_job_alone(flow: Model) -> None:

@@ -22,7 +22,7 @@ from engine.spec import Spec
 from tests.engine.pipeline.test_residency import OOM, Hand, failing
 from tests.engine.ticks import drive, pipeline_on, pngs, unmeasured
 from tests.factories import make_recipe
-from tests.flow_models import make_z_image
+from tests.flow_models import make_flux2_dev, make_z_image
 from tests.loras import random_lora, write_diffusers
 from tests.models import make_model
 
@@ -172,6 +172,18 @@ def test_a_network_that_does_not_fit_alone_draws_the_same_by_groups(
     whole = residency(home, planned.whole, LARGE, Loads())
     assert drawn(whole, "a bust", loras=loras) == found
     assert (found == drawn(whole, "a bust")) is not bool(loras)
+
+
+def test_text_encoders_that_do_not_fit_alone_encode_the_same_by_groups(tmp_path: Path) -> None:
+    make_flux2_dev(tmp_path / "flow")
+    full = plan(Catalogue(tmp_path).get("flow"), Room(budget=LARGE, value_bytes=4, main=LARGE))
+    least = max(full.grouped["text_encoder"], full.network, full.vae)
+    assert least < full.text_encoders
+    models = residency(tmp_path, least, LARGE, Loads())
+    found = drawn(models, "a bust")
+    encoders = loaded(models).model.encoders.values()
+    assert loaded(models)._parts._grouped.keys() == {*encoders}
+    assert drawn(residency(tmp_path, full.whole, LARGE, Loads()), "a bust") == found
 
 
 @pytest.fixture
