@@ -15,7 +15,7 @@ from typing import Final
 from engine.errors import BrokenModel, UnknownPart
 from engine.models.folders import PICKLES, SAFE, ModelKind, below, folders, is_diffusers, is_weights
 from engine.models.name_matching import Names, without_ending, without_twins
-from engine.models.weights import variant
+from engine.models.weights import state, variant
 from engine.recipe.parts import LANCZOS, LATENT
 
 MOMENT: Final = 10**9  # ns; file systems tell times to between a nanosecond and a second
@@ -145,6 +145,25 @@ class ModelFiles:
             stamps=stamps,
             unsure=any(stamp > begun - MOMENT for stamp in stamps.values()),
         )
+
+
+class WatchedFiles(ModelFiles):
+    """As `ModelFiles`; each file's state is remembered from when its path is first asked for."""
+
+    def __init__(self, models_dir: Path | None, kind: ModelKind) -> None:
+        super().__init__(models_dir, kind)
+        self._states: dict[Path, tuple[int, ...]] = {}
+
+    def path(self, name: str) -> Path:
+        """Return the path of a name's file or folder; raises as `ModelFiles.path` does."""
+        path = super().path(name)
+        self._states.setdefault(path, state(path))
+        return path
+
+    @property
+    def changed(self) -> bool:
+        """Return whether one of them has changed since, or is gone."""
+        return any(state(path) != was for path, was in self._states.items())
 
 
 def _stamps(inside: Iterable[Path]) -> dict[Path, int]:

@@ -38,7 +38,7 @@ from engine.models.part_kinds import (
 )
 from engine.models.quantised import check_quantised
 from engine.models.supported import LATER
-from engine.models.weights import component_files
+from engine.models.weights import component_files, state
 
 NETWORK: Final = "network"  # the part that denoises
 ENCODER: Final = "text_encoder"
@@ -120,12 +120,6 @@ def _look_at(part: str, path: Path, stamp: tuple[int, ...]) -> tuple[PartKind | 
     """
     header = read_part(path)
     return told(part, header.tensors), bits(header)
-
-
-def _stamp(path: Path) -> tuple[int, ...]:
-    """Return what changes whenever the weights of a file or folder do."""
-    stats = [file.stat() for file in (component_files(path) if path.is_dir() else [path])]
-    return tuple(number for stat in stats for number in (stat.st_mtime_ns, stat.st_size))
 
 
 class PartFiles:
@@ -229,10 +223,10 @@ class PartFiles:
         for name in self._of(part).files():
             try:
                 path = self._of(part).path(name)
-                its, mean = _look_at(part, path, _stamp(path))
+                its, mean = _look_at(part, path, state(path))
             except BrokenModel:  # a pickle
                 continue
-            except (BadFile, OSError) as error:
+            except BadFile as error:
                 broken.append((name, error))
                 continue
             if its and its.is_a(kind) and _fits_name(kind, path):
@@ -327,7 +321,7 @@ def _missing(
     kind: PartKind,
     homes: Sequence[str],
     others: Sequence[tuple[str, PartKind]],
-    broken: Sequence[tuple[str, Exception]],
+    broken: Sequence[tuple[str, BadFile]],
 ) -> str:
     """Say which part is missing, which file it is and where that goes, and what is there instead.
 

@@ -44,6 +44,15 @@ def choose(names: Iterable[str], order: tuple[str, ...]) -> list[str]:
     return []
 
 
+def state(path: Path) -> tuple[int, ...]:
+    """Return what changes whenever a file, or the weights of a folder, do; () where it is gone."""
+    try:
+        stats = [file.stat() for file in ([path] if path.is_file() else component_files(path))]
+    except OSError:
+        return ()
+    return tuple(n for stat in stats for n in (stat.st_mtime_ns, stat.st_size, stat.st_ino))
+
+
 def component_files(part: Path) -> list[Path]:
     """Return the files of weights of a part that are loaded: the plain ones if they are there."""
     names = sorted(path.name for path in part.glob("*.safetensors"))

@@ -29,7 +29,7 @@ from engine.finish.upscale import upscale_latents
 from engine.loading.lora import Loras
 from engine.loading.model import Conditioning, Model
 from engine.models.folders import ModelKind
-from engine.models.model_files import ModelFiles
+from engine.models.model_files import WatchedFiles
 from engine.models.parts import NETWORK
 from engine.pictures.control_images import ControlImage
 from engine.pictures.start_image import StartImage
@@ -64,10 +64,13 @@ class LoadedModel:
     ) -> None:
         self.model = model
         self.users = 0  # running jobs
-        self.controls = Controls(ModelFiles(models_dir, ModelKind.CONTROLNET), make_room)
-        self._loras = Loras(model, ModelFiles(models_dir, ModelKind.LORA), make_room)
-        self._vaes = ExternalVaes(model, ModelFiles(models_dir, ModelKind.VAE), make_room)
-        self._text = TextEncoder(model, ModelFiles(models_dir, ModelKind.EMBEDDING))
+        kinds = (ModelKind.CONTROLNET, ModelKind.LORA, ModelKind.VAE, ModelKind.EMBEDDING)
+        self._files = [WatchedFiles(models_dir, kind) for kind in kinds]
+        controls, loras, vaes, embeddings = self._files
+        self.controls = Controls(controls, make_room)
+        self._loras = Loras(model, loras, make_room)
+        self._vaes = ExternalVaes(model, vaes, make_room)
+        self._text = TextEncoder(model, embeddings)
         self._ladder = ladder
         self._make_room = make_room
         modules = partial(_modules, model, self._vaes, self.controls)
@@ -83,6 +86,11 @@ class LoadedModel:
         )
         prepare = partial(_prepare, self._parts, self._loras)
         self.costs = Costs(model, measure, ladder, prepare, by_groups=NETWORK in by_groups)
+
+    @property
+    def changed(self) -> bool:
+        """Return whether LoRAs, VAEs, embeddings or ControlNets changed since they were read."""
+        return any(files.changed for files in self._files)
 
     @property
     def size(self) -> int:

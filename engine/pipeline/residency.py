@@ -46,11 +46,13 @@ Load = Callable[[Checkpoint, bool], Model]  # True: into main memory, not the de
 class _Wanted(NamedTuple):
     """A model that is to be loaded, under the name that recipes give it.
 
-    size: the bytes that it will take; planned: its plan, if it has one.
+    state: of its files, before they are read; size: the bytes that it will take; planned: its plan,
+    if it has one.
     """
 
     name: str
     checkpoint: Checkpoint
+    state: Hashable
     size: int
     planned: Plan | None
 
@@ -102,6 +104,7 @@ class Residency:
         self._beside = beside
         self._room = room
         self._sizes: dict[str, int] = {}  # bytes, measured when loaded
+        self._made_from: dict[str, tuple[Checkpoint, Hashable]] = {}  # and its state
         self._loaded_models: OrderedDict[str, LoadedModel] = OrderedDict()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="marble-load")
         self._loading: _Loading | None = None
@@ -110,10 +113,23 @@ class Residency:
         ladder.make_room = self.evict_idle
 
     def get(self, name: str) -> LoadedModel | None:
-        """Return a loaded model and mark it as used last, or None."""
-        if name in self._loaded_models:
-            self._loaded_models.move_to_end(name)
-        return self._loaded_models.get(name)
+        """Return a loaded model and mark it as used last, or None; raises `UserError`.
+
+        One whose files were replaced is evicted as soon as no job uses it.
+        """
+        loaded_model = self._loaded_models.get(name)
+        if loaded_model is None:
+            return None
+        if not loaded_model.users and self._is_outdated(name, loaded_model):
+            self._drop(name)
+            return None
+        self._loaded_models.move_to_end(name)
+        return loaded_model
+
+    def _is_outdated(self, name: str, loaded_model: LoadedModel) -> bool:
+        """Return whether files that it was loaded from have changed, or what describes it."""
+        checkpoint = self._catalogue.get(name)
+        return loaded_model.changed or self._made_from[name] != (checkpoint, checkpoint.state)
 
     def load(self, name: str) -> LoadedModel | None:
         """Load a model, or raise `UserError`; one that cannot fit is refused unloaded.
@@ -128,7 +144,7 @@ class Residency:
         self._check_refused(name, checkpoint)
         planned = self._plan(checkpoint)
         size = self._sizes.get(name, planned.on_device if planned else checkpoint.size)
-        wanted = _Wanted(name, checkpoint, size, planned)
+        wanted = _Wanted(name, checkpoint, checkpoint.state, size, planned)
         if not self._make_main_room(wanted):
             return None
         self.make_room(size)
@@ -258,6 +274,7 @@ class Residency:
 
     def _add(self, wanted: _Wanted, loaded_model: LoadedModel) -> LoadedModel:
         self._loaded_models[wanted.name] = loaded_model
+        self._made_from[wanted.name] = wanted.checkpoint, wanted.state
         self._sizes[wanted.name] = loaded_model.size
         self.make_room(0, wanted.name)  # it may be larger than its file
         return loaded_model
@@ -265,7 +282,7 @@ class Residency:
     def _note_refused(self, wanted: _Wanted, error: BaseException) -> None:
         """Remember for a while that a model's files are broken, for the others that wait for it."""
         if isinstance(error, BrokenModel):
-            self._refused[wanted.name] = wanted.checkpoint, wanted.checkpoint.state, error
+            self._refused[wanted.name] = wanted.checkpoint, wanted.state, error
             self._ladder.short.add((wanted.name, BROKEN))
 
     def _check_refused(self, name: str, checkpoint: Checkpoint) -> None:

@@ -17,6 +17,7 @@ from unittest.mock import patch
 import pytest
 import torch
 from diffusers.configuration_utils import FrozenDict
+from safetensors.torch import load_file, save_file
 
 from engine.decode.external_vae import ExternalVaes
 from engine.denoise.samplers import SAMPLERS, Request, Sampling
@@ -439,6 +440,72 @@ def all_large(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every model count as one that is loaded in a thread."""
     monkeypatch.setattr("engine.pipeline.residency.LARGE", 0)
     monkeypatch.setattr(Family, "loads_apart", True, raising=False)
+
+
+def test_a_model_whose_files_were_replaced_is_loaded_anew_once_no_job_uses_it(
+    catalogue: Catalogue, tiny_folder: Path
+) -> None:
+    counted = Counted()
+    models = residency(catalogue, 3, counted)
+    pipeline = pipeline_on(models)
+
+    def drawn(job: int) -> list[bytes]:
+        recipe = make_recipe(checkpoint="b", steps=2, seed=1)
+        return pngs(drive(pipeline, {0: [Spec(job=job, epoch=1, recipe=recipe)]})[job])
+
+    before = drawn(1)
+    assert drawn(2) == before
+    assert counted.names == ["b"]
+    [file] = (catalogue.get("b").folder / "unet").glob("*.safetensors")
+    loaded = models.get("b")
+    assert loaded is not None
+    loaded.users += 1  # a job is at work
+    tensors = {name: tensor * 1.5 for name, tensor in load_file(file).items()}
+    save_file(tensors, file.with_suffix(".new"))
+    file.with_suffix(".new").replace(file)
+    assert models.get("b") is loaded
+    loaded.users -= 1
+    after = drawn(3)
+    assert after != before
+    assert drawn(4) == after
+    assert counted.names == ["b", "b"]
+    own = catalogue.get("b").folder / "marble.json"
+    own.write_text(json.dumps({"prediction": "v_prediction"}), encoding="utf-8")
+    assert drawn(5) != after
+    own.write_text("{", encoding="utf-8")
+    with pytest.raises(BrokenModel, match="valid JSON"):
+        models.get("b")
+
+
+def test_a_lora_that_was_replaced_is_read_anew(
+    catalogue: Catalogue, model: StableDiffusion, tmp_path: Path
+) -> None:
+    pipeline = pipeline_on(residency(catalogue, 3))
+    file = tmp_path / "loras" / "it.safetensors"
+    file.parent.mkdir()
+
+    def drawn(job: int) -> list[bytes]:
+        recipe = make_recipe(checkpoint="b", steps=2, seed=1, loras=(Lora(name="it"),))
+        return pngs(drive(pipeline, {0: [Spec(job=job, epoch=1, recipe=recipe)]})[job])
+
+    write_kohya(file, random_lora({"unet": model.unet}, seed=1), model.unet)
+    first = drawn(1)
+    write_kohya(file, random_lora({"unet": model.unet}, seed=2), model.unet)
+    second = drawn(2)
+    assert first != second
+    write_kohya(file, random_lora({"unet": model.unet}, seed=1), model.unet)
+    assert drawn(3) == first
+
+
+class Counted:
+    """Load models, and note which."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def __call__(self, checkpoint: Checkpoint, offloaded: bool) -> StableDiffusion:
+        self.names.append(checkpoint.name)
+        return load_cpu(checkpoint, offloaded)
 
 
 class Slowly:
