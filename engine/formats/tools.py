@@ -26,6 +26,7 @@ SIZE: Final = re.compile(r"(\d{1,9})\D{1,4}(\d{1,9})")
 # Values that say nothing: of a list of other values they are left out.
 UNSET: Final = ("None", "Default (model)")
 NOTHING: Final[tuple[object, ...]] = (None, "", False, 0, [], {}, *UNSET)
+WHOLE_STRENGTH: Final = ("strength", 1)
 # The command that InvokeAI's first versions wrote: a prompt in quotes, and options of one letter.
 DREAM: Final = re.compile(r'"((?:[^"\\]|\\.)*)"((?:\s+-[A-Za-z]\s*\S+)+)')
 DREAM_OPTIONS: Final = {
@@ -40,7 +41,8 @@ class Tool:
     marks: keys by which it is known, all of them, by the way to each; fields: the ways to a
     recipe's values, the first that is there counts; loras: the ways to a list of LoRAs, to the name
     and to the weight in each; beside: what its other texts say, by their keys; said: keys whose
-    values change no picture; syntax: what means more than words in its prompts.
+    values change no picture; syntax: what means more than words in its prompts; schedule: what a
+    sampler's name means that says none.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Tool:
     beside: Mapping[str, str] = field(default_factory=dict)
     said: tuple[str, ...] = ()
     syntax: re.Pattern[str] | None = None
+    schedule: str | None = None
 
 
 NAMES: Final = {"prompt": ("prompt",), "seed": ("seed",), "steps": ("steps",)}
@@ -58,6 +61,7 @@ UI: Final = "sui_image_params"
 COMMENT: Final = re.compile(r"<rdf:li[^<>]{0,99}>([^<]*)</rdf:li>")
 # Weights as words++ and (words)--, and what is not wanted in brackets.
 INVOKE_SYNTAX: Final = re.compile(r"[\w)]\+{1,9}(?=[\s,)]|$)|\)-{1,9}|\[[^\[\]]*\]|\)\.\w{3,5}\(")
+INVOKE_SCHEDULE: Final = "normal"  # a sampler whose name does not end in _k
 
 TOOLS: Final = (
     Tool(
@@ -97,6 +101,7 @@ TOOLS: Final = (
         },
         loras=(("loras", "model.name|model.model_name|lora.model_name|lora.name", "weight"),),
         syntax=INVOKE_SYNTAX,
+        schedule=INVOKE_SCHEDULE,
         said=("app_version", "generation_mode", "rand_device", "positive_style_prompt",
               "negative_style_prompt", "model", "vae"),
     ),
@@ -114,6 +119,7 @@ TOOLS: Final = (
             "checkpoint": ("model_weights",),
         },
         syntax=INVOKE_SYNTAX,
+        schedule=INVOKE_SCHEDULE,
         said=("app_id", "app_version", "model", "model_hash", "prompt", "type", "image"),
     ),
     Tool(
@@ -242,8 +248,10 @@ def read_dream(text: str) -> Reading | None:
     for name, value in re.findall(r"-([A-Za-z])\s*(\S+)", found[2]):
         if option := DREAM_OPTIONS.get(name):
             values[option], where[option] = _value(option, value), f"-{name}"
-    values["sampler"], values["schedule"] = sampling(str(values.get("sampler") or ""))
-    return Reading.of("InvokeAI", {**values, "sampler": values["sampler"] or None}, where)
+    if "sampler" in values:
+        values["sampler"], schedule = sampling(values["sampler"])
+        values["schedule"], where["schedule"] = schedule or INVOKE_SCHEDULE, where["sampler"]
+    return Reading.of("InvokeAI", values, where)
 
 
 def comment_in_xmp(xmp: str) -> str:
@@ -304,6 +312,8 @@ def _read(tool: Tool, data: Mapping[str, Any], beside: Mapping[str, str]) -> Rea
     values["sampler"], values["schedule"] = sampling(
         str(given or ""), None if schedule is None else str(schedule)
     )
+    if given and values["schedule"] is None:
+        values["schedule"] = tool.schedule
     values["sampler"] = values["sampler"] or None
     where.setdefault("schedule", where.get("sampler", ""))
     loras, notes = _loras(tool, data)
@@ -368,11 +378,13 @@ def _lora(data: Any, each: Any, at: int, named: str, weighed: str) -> tuple[Any,
 
 def _others(tool: Tool, data: Mapping[str, Any], where: Mapping[str, str]) -> Iterator[str]:
     """Yield the values that nothing is made of, one level deep."""
-    known = {*where.values(), *tool.said, *(way.rpartition(".")[2] for way, _, _ in tool.loras)}
+    lists = (way for each in tool.loras for way in (each[0], each[2]))
+    known = {*where.values(), *tool.said, *(way.rpartition(".")[2] for way in lists)}
     inner = _at(data, UI)
     shown = 0
     for key, value in (inner if isinstance(inner, Mapping) else data).items():
-        if key in known or value in NOTHING or key.endswith("hash"):
+        idle = value in NOTHING or (key, value) == WHOLE_STRENGTH
+        if key in known or idle or key.endswith("hash"):
             continue
         shown += 1
         if shown <= MOST:

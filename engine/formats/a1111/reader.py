@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final, TypeVar
 
 from engine.errors import GraphError, MetadataError, OptionError, UserError
@@ -25,16 +25,27 @@ from engine.recipe.prompt_tags import mend_surrogates
 from engine.recipe.recipe import noise_of_version_2
 from engine.sentences import Sentence
 
-# What each field is called in the settings.
+PROMPT: Final = "prompt"  # what stands before the settings
+# What fields are called in the settings, those of which several may say one apart.
 CALLED: Final = {
     "prompt": "prompt", "negative_prompt": "Negative prompt", "seed": "Seed", "steps": "Steps",
     "guidance_scale": "CFG scale", "width": "Size", "height": "Size", "sampler": "Sampler",
-    "schedule": "Schedule type", "checkpoint": "Model", "clip_skip": "Clip skip", "vae": "VAE",
+    "checkpoint": "Model", "clip_skip": "Clip skip", "vae": "VAE",
     "shift": "Shift", "strength": "Denoising strength", "loras": "prompt",
-    "upscale": "Hires upscale", "variations": "Variation seed", "controls": "ControlNet",
+    "variations": "Variation seed", "controls": "ControlNet 0",
     "count": "Marble count", "picture": "Marble picture", "image": "Marble image",
     "mask": "Marble mask", "guidance_rescale": "Marble rescale",
     "noise": "RNG", "ensd": "ENSD",
+}  # fmt: skip
+CALLED_SO: Final = {
+    "schedule": ("Schedule type", "Schedule", "Sampler"),
+    "guidance_scale": ("Distilled CFG Scale", "CFG scale"),
+    "vae": ("VAE", "Module 1"),
+    "noise": ("Marble noise", "RNG"),
+    "upscale": (
+        "Hires upscale", "Hires resize", "First pass size", "Postprocess upscale by",
+        "Postprocess upscale to",
+    ),
 }  # fmt: skip
 # By some of these a line of settings is known.
 USUAL: Final = ("Steps", "Sampler", "CFG scale", "Seed", "Size", "Model", "Model hash")
@@ -108,6 +119,7 @@ def _note_templates(settings: Settings, lines: Iterable[str]) -> None:
 
 def _read(settings: Settings, texts: tuple[str, str]) -> Reading:
     version, writer = settings.get("Version", ""), _writer(settings)
+    where = _where({PROMPT, "Negative prompt", *settings})
     resources = settings.json(RESOURCES)
     for name in SAID:
         settings.pop(name, None)
@@ -124,13 +136,19 @@ def _read(settings: Settings, texts: tuple[str, str]) -> Reading:
         values["steps"] = max(1, math.ceil(steps * strength - 1e-6))
     controls, variations = _controls(settings), _variations(settings)
     values |= {"controls": controls, "variations": variations, "loras": loras}
-    where = dict(CALLED)
     if isinstance(resources, list):
         _add_resources(settings, values, where, resources)
     values |= _noise(settings, values["sampler"], version, writer)
     if values.pop("told"):
         values["negative_prompt"] = ""
     return Reading.of(writer, values, where, settings.left())
+
+
+def _where(given: Collection[str]) -> dict[str, str]:
+    """Return what fields are called in a text with these settings."""
+    ways = {**{field: (name,) for field, name in CALLED.items()}, **CALLED_SO}
+    found = {field: next(filter(given.__contains__, names), "") for field, names in ways.items()}
+    return {field: name for field, name in found.items() if name}
 
 
 def _writer(settings: Mapping[str, str]) -> str:
@@ -229,7 +247,7 @@ def _sampling(settings: Settings, version: str, writer: str) -> tuple[str | None
     found = re.search(r"v(\d+)\.(\d+)", version)
     if automatic or (found and (int(found[1][:9]), int(found[2][:9])) >= PLAIN_UNTIL):
         return sampler, AUTOMATIC.get(sampler, "normal")
-    if writer in (SD_NEXT, SD_CPP, KRITA):  # whose default depends on the model
+    if writer in (SD_NEXT, KRITA):  # whose default depends on the model
         return sampler, None
     return sampler, OWN.get(sampler, "normal")
 

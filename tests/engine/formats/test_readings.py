@@ -109,7 +109,12 @@ def test_what_novelai_hides_is_read_and_damaged_hiding_is_none() -> None:
 def test_invokeais_older_forms_are_read(texts: dict[str, str], model: str | None) -> None:
     reading = read_recipe(png(texts))
     assert reading.source == "InvokeAI"
-    values = FIELDS | {"sampler": "euler_ancestral", "checkpoint": model, "guidance_scale": 6}
+    values = FIELDS | {
+        "schedule": "normal",
+        "sampler": "euler_ancestral",
+        "checkpoint": model,
+        "guidance_scale": 6,
+    }
     del values["negative_prompt"]
     assert {name: reading.values.get(name) for name in values} == values
 
@@ -290,7 +295,30 @@ def test_what_a_program_reads_in_prompts_is_named_where_marble_draws_it() -> Non
     assert any("t++ (drawn as words" in each for each in reading.ignored)
 
 
+@pytest.mark.parametrize(
+    ("sampler", "schedule"), [("euler_a", "normal"), ("euler_a karras", "karras")]
+)
+def test_stable_diffusion_cpp_says_no_schedule_but_another_than_the_plain_one(
+    sampler: str, schedule: str
+) -> None:
+    line = TEXTS["stable-diffusion.cpp"]["parameters"].replace("euler_a karras", sampler)
+    assert read(line).values["schedule"] == schedule
+    told = read(line.replace("CFG scale: 6.000000", "CFG scale: 1.000000")).values
+    assert (told["guidance_scale"], told["negative_prompt"]) == (3.5, "")  # FLUX's own
+
+
+def test_what_is_said_nowhere_is_not_said_to_stand_there() -> None:
+    where = read(f"a\n{SETTINGS}, Hires resize: 1024x0, Denoising strength: 0.5").where
+    assert where["schedule"] == "Sampler"
+    assert where["upscale"] == "Hires resize"
+    assert "noise" not in read("a\n" + SETTINGS.replace(", RNG: CPU", "")).where
+    where = read(f"a\n{SETTINGS}, Schedule type: Karras, Distilled CFG Scale: 3.5").where
+    assert (where["schedule"], where["guidance_scale"]) == ("Schedule type", "Distilled CFG Scale")
+
+
 def test_what_is_left_over_of_a_programs_values_is_shown() -> None:
+    assert read_recipe(png(TEXTS["SwarmUI"])).ignored == ()
+    assert read_recipe(png(TEXTS["Draw Things"])).ignored == ()
     assert "styles: ['Fooocus V2']" in read_recipe(png(TEXTS["Fooocus"])).ignored
     said = others.NOVELAI | {"sm": True, "strength": 0.7}
     ignored = read_recipe(png({"Comment": json.dumps(said)})).ignored
