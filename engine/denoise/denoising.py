@@ -26,6 +26,7 @@ from engine.denoise.samplers import SAMPLERS, Request, Sampling, advance
 from engine.denoise.schedules import sigmas_for
 from engine.errors import UserError
 from engine.loading.model import Conditioning, Model
+from engine.recipe.limits import LARGEST
 from engine.recipe.recipe import Recipe
 from engine.sentences import Sentence
 from engine.text_encode.conditioning import stack
@@ -182,6 +183,13 @@ def shape_of(model: Model, width: int, height: int) -> Shape:
     """Return the shape of the latents that cover a picture of that size in pixels."""
     down, across = (-(-side // model.latent_scale) for side in (height, width))
     return model.latent_channels, down, across
+
+
+def check_second_pass(model: Model, recipe: Recipe) -> None:
+    """Raise `UserError` where the network cannot draw a recipe's second pass: before the first."""
+    if recipe.upscale and recipe.second_pass_steps:
+        tile = (recipe.upscale.tile or LARGEST) // model.latent_scale
+        _check_length(model, min(max(shape_of(model, *recipe.size)[1:]), tile))
 
 
 def _check_length(model: Model, side: int) -> None:

@@ -16,7 +16,7 @@ from engine.decode.external_vae import ExternalVaes
 from engine.decode.tiled_vae import decode_in_tiles, encode_in_tiles
 from engine.decode.vae import Pixels, Previewer, decode, decode_whole
 from engine.denoise.control import ActiveControl, Controls
-from engine.denoise.denoising import Denoising, PassInputs, evaluate, shape_of
+from engine.denoise.denoising import Denoising, PassInputs, check_second_pass, evaluate, shape_of
 from engine.denoise.inpainting import latent_mask
 from engine.denoise.noise import JobNoise
 from engine.device.backends import is_out_of_memory
@@ -131,6 +131,7 @@ class LoadedModel:
 
         references: reference pictures as its model takes them, [H, W, 3].
         """
+        check_second_pass(self.model, recipe)
         self._parts.move_back()
         # A broken VAE should fail the job before denoising, not after it.
         self._ladder.run(Stage.LOAD, partial(self._vaes.decoder, recipe.vae))

@@ -15,7 +15,7 @@ from PIL import Image
 
 from engine.denoise.denoising import evaluate
 from engine.errors import PromptError, UserError
-from engine.events import Progress
+from engine.events import Ended, Progress
 from engine.families import flux, qwen_image
 from engine.families.registry import load
 from engine.files.stored import PictureFolder
@@ -203,6 +203,11 @@ def test_a_side_beyond_its_positions_is_one_sentence_and_drawn_in_tiles(model: M
     side = (model.longest + 2) * model.latent_scale
     with pytest.raises(UserError, match=f"{side - 16} pixels a side at once, not {side};"):
         run(make_pipeline(model), recipe(width=side))
+    larger = recipe(width=side // 2, upscale=Upscale(factor=2.0, strength=0.5))
+    news = draw(make_pipeline(model), [larger], [0])[0]
+    assert not [each for each in news if isinstance(each, Progress) and each.step]  # not drawn
+    assert isinstance(news[-1], Ended)
+    assert f"{side - 16} pixels a side at once, not {side};" in str(news[-1].error)
     one = recipe(width=side // 2, upscale=Upscale(factor=2.0, strength=0.5, tile=64))
     assert Image.open(BytesIO(pngs(run(make_pipeline(model), one))[0])).size == (side, 128)
 
