@@ -15,7 +15,8 @@ from engine.files.safetensors import BadFile
 from engine.models.families import Family
 
 BLOCK: Final = re.compile(r"(.*?(?:blocks|layers|norms|refiner))\.(\d+)\.(.+)")
-LEAVES: Final = ("weight", "bias", "scale")  # scales are norms'; those of fp8 end otherwise
+# How names end: scales are norms', and those of fp8 end otherwise; the last two are Krea 2's.
+LEAVES: Final = ("weight", "bias", "scale", "lin", "scale_shift_table")
 # Of Stable Diffusion 3's blocks the first ones have a second attention, and the last one changes
 # no text.
 UNEVEN: Final[Mapping[str, re.Pattern[str]]] = {
@@ -115,6 +116,21 @@ WHOLE: Final[Mapping[str, Names]] = {
             ("final_layer.adaLN_modulation.1", "norm_out.linear_1"),
         ),
     ),
+    "krea2": (
+        *_linear(("txtfusion.projector", "text_fusion.projector"), bias=False),
+        *_linear(
+            ("first", "img_in"),
+            ("tmlp.0", "time_embed.linear_1"),
+            ("tmlp.2", "time_embed.linear_2"),
+            ("tproj.1", "time_mod_proj"),
+            ("txtmlp.1", "txt_in.linear_1"),
+            ("txtmlp.3", "txt_in.linear_2"),
+            ("last.linear", "final_layer.linear"),
+        ),
+        ("txtmlp.0.scale", "txtmlp.0.weight", "txt_in.norm.weight"),
+        ("last.norm.scale", "last.norm.weight", "final_layer.norm.weight"),
+        ("last.modulation.lin", "final_layer.scale_shift_table"),
+    ),
 }
 
 # Of these there are all or none: of networks that are told the guidance scale.
@@ -143,7 +159,7 @@ def check_network(family: Family, names: Collection[str]) -> None:
 
 def _in_its_spelling(alternatives: tuple[str, ...], names: Collection[str]) -> str:
     """Return a tensor's name as its file would spell it: as its makers, if it has such names."""
-    theirs = ("final_layer.", "double_blocks.", "joint_blocks.")
+    theirs = ("final_layer.adaLN_modulation.", "double_blocks.", "joint_blocks.", "txtfusion.")
     makers = any(name.startswith(theirs) for name in names)
     return alternatives[0 if makers else -1]
 
