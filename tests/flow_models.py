@@ -10,7 +10,9 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.autoencoders.autoencoder_kl_flux2 import AutoencoderKLFlux2
 from diffusers.models.autoencoders.autoencoder_kl_qwenimage import AutoencoderKLQwenImage
+from diffusers.models.condition_embedders.condition_embedder_anima import AnimaTextConditioner
 from diffusers.models.transformers.transformer_chroma import ChromaTransformer2DModel
+from diffusers.models.transformers.transformer_cosmos import CosmosTransformer3DModel
 from diffusers.models.transformers.transformer_flux import FluxTransformer2DModel
 from diffusers.models.transformers.transformer_flux2 import Flux2Transformer2DModel
 from diffusers.models.transformers.transformer_krea2 import Krea2Transformer2DModel
@@ -21,6 +23,7 @@ from diffusers.models.transformers.transformer_z_image import ZImageTransformer2
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import (
     FlowMatchEulerDiscreteScheduler,
 )
+from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.processors import TemplateProcessing
@@ -43,6 +46,7 @@ from transformers.models.t5.tokenization_t5 import T5Tokenizer
 from transformers.tokenization_utils_fast import PreTrainedTokenizerFast
 
 import engine.families.chroma  # noqa: F401  # before its network, whose module warns without it
+from engine.families import anima
 from engine.families.flow_model import CLIP_END
 from engine.families.sd3 import EXCLAMATION
 from engine.loading.tokenizer import make_tokenizer, vocabulary
@@ -157,6 +161,67 @@ def make_krea2(folder: Path, seed: int = 0) -> Path:
             "text_encoder": qwen3_vl(32, len(bytes_tokenizer((*SPECIAL, *SEEING)).get_vocab())),
         }
     return write_folder(folder, "Krea2Pipeline", parts, tokenizer="Qwen2Tokenizer")
+
+
+def make_anima(folder: Path, seed: int = 0) -> Path:
+    """Write a small Anima with random weights; return its folder.
+
+    The network has its makers' names, and the adapter is in its file.
+    """
+    write_qwen_tokenizer(folder / "tokenizer")
+    write_t5_tokenizer(folder / "tokenizer_2")
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network, adapter = cosmos(), anima_adapter()
+        parts = {
+            "transformer": network,
+            "vae": AutoencoderKLQwenImage(base_dim=8),
+            "text_encoder": qwen3(32),
+        }
+    write_folder(
+        folder, "AnimaPipeline", parts, tokenizer="Qwen2Tokenizer", tokenizer_2="T5TokenizerFast"
+    )
+    file = folder / "transformer" / "diffusion_pytorch_model.safetensors"
+    names = {own: theirs for theirs, places in anima.NAMES.items() for own in places}
+    made = {f"llm_adapter.{name}": each for name, each in adapter.state_dict().items()}
+    for name, tensor in network.state_dict().items():
+        module, _, leaf = name.rpartition(".")
+        number = next((part for part in module.split(".") if part.isdigit()), "")
+        pattern = module.replace(f"blocks.{number}", "blocks.#", 1)
+        made[f"{names[pattern].replace('#', number)}.{leaf}"] = tensor.contiguous()
+    save_file(made, file)
+    return folder
+
+
+def cosmos() -> CosmosTransformer3DModel:
+    """Return a small network of Cosmos-Predict2 in Anima's form."""
+    network = CosmosTransformer3DModel(
+        in_channels=16,
+        num_attention_heads=2,
+        attention_head_dim=36,
+        num_layers=2,
+        mlp_ratio=2.0,
+        text_embed_dim=32,
+        adaln_lora_dim=8,
+        rope_scale=(1.0, 4.0, 4.0),
+        extra_pos_embed_type=None,
+    )
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    return network
+
+
+def anima_adapter() -> AnimaTextConditioner:
+    """Return a small adapter of Anima, for tokens of the small T5."""
+    return AnimaTextConditioner(
+        source_dim=32,
+        target_dim=32,
+        model_dim=32,
+        num_layers=2,
+        num_attention_heads=2,
+        mlp_ratio=2.0,
+        target_vocab_size=len(PIECES),
+    )
 
 
 def make_flux(
@@ -630,4 +695,5 @@ MAKERS: Final[Mapping[str, Callable[[Path], Path]]] = {
     "sd3": make_sd3,
     "lumina2": make_lumina2,
     "krea2": make_krea2,
+    "anima": make_anima,
 }

@@ -135,6 +135,7 @@ KLEIN_ARCHIVE: Final = "Comfy-Org/flux2-klein-4B"
 LUMINA_ARCHIVE: Final = "Comfy-Org/Lumina_Image_2.0_Repackaged"
 QWEN_ARCHIVE: Final = "Comfy-Org/Qwen-Image_ComfyUI"
 EDIT_ARCHIVE: Final = "Comfy-Org/Qwen-Image-Edit_ComfyUI"
+ANIMA_ARCHIVE: Final = "circlestone-labs/Anima"
 KREA_ARCHIVE: Final = "Comfy-Org/Krea-2"
 FLUX_ENCODERS: Final = "comfyanonymous/flux_text_encoders"
 SD3_ENCODERS: Final = "Comfy-Org/stable-diffusion-3.5-fp8"
@@ -205,6 +206,25 @@ DOWNLOADS: Final = (
             _encoder(LUMINA_ARCHIVE, "gemma_2_2b_fp16.safetensors", GEMMA_TOKENIZER),
             FLUX_VAE,
         ),
+    ),
+    _network(
+        "anima",
+        ANIMA_ARCHIVE,
+        "split_files/diffusion_models/anima-base-v1.0.safetensors",
+        "Anima: drawings and anime, 6 GB",
+        memory=8,
+        family="anima",
+        parts=(
+            _part(
+                ANIMA_ARCHIVE,
+                "split_files/text_encoders/qwen_3_06b_base.safetensors",
+                ENCODERS,
+                QWEN_TOKENIZER,
+                T5_TOKENIZER,
+            ),
+            QWEN_VAE,
+        ),
+        licence="CircleStone, not commercial",
     ),
     Download(
         name="sd35-medium",

@@ -89,8 +89,9 @@ class Family:
         return Defaults(width=size, height=size, **asdict(self.sampling))
 
 
-# Kinds of text encoders that know weights of words; language models read them as text.
-WEIGHING: Final = frozenset(("clip_l", "clip_g", "t5xxl", "gemma2_2b"))
+# Kinds of text encoders that know weights of words, and the tokenizer by whose tokens Anima knows
+# them; language models read them as text.
+WEIGHING: Final = frozenset(("clip_l", "clip_g", "t5xxl", "gemma2_2b", "t5"))
 SD: Final = "StableDiffusionPipeline"
 SDXL: Final = "StableDiffusionXLPipeline"
 # What a pipeline's name says of its task or version; what a U-Net takes, its configuration tells.
@@ -107,7 +108,6 @@ def _flow(
     pipeline: str,
     module: str,
     *,
-    loadable: bool,
     channels: int = 16,
     longest: int | None = None,
     system_prompt: str = "",
@@ -119,7 +119,6 @@ def _flow(
         title=title,
         pipeline=pipeline,
         module=module,
-        loadable=loadable,
         channels=channels,
         lacks=frozenset(("clip_skip", "controls")),
         multiple=16,
@@ -171,7 +170,6 @@ FAMILIES: Final = (
         "Stable Diffusion 3",
         "StableDiffusion3",
         "sd3",
-        loadable=True,
         longest=3072,  # of its table of positions; that of 3.5 Medium is larger
         text_encoder="clip_l",
         text_encoder_2="clip_g",
@@ -184,7 +182,6 @@ FAMILIES: Final = (
         "FLUX.2",
         "Flux2",
         "flux2",
-        loadable=True,
         channels=128,
         text_encoder="mistral3",
         vae="flux2",
@@ -194,7 +191,6 @@ FAMILIES: Final = (
         "FLUX.1",
         "Flux",
         "flux",
-        loadable=True,
         text_encoder="clip_l",
         text_encoder_2="t5xxl",
         vae="flux",
@@ -202,7 +198,7 @@ FAMILIES: Final = (
     _later("ovis", "Ovis-Image", "OvisImage"),
     _later("longcat", "LongCat-Image", "LongCatImage"),
     _later("radiance", "Chroma Radiance", "ChromaRadiance"),
-    _flow("chroma", "Chroma", "Chroma", "chroma", loadable=True, text_encoder="t5xxl", vae="flux"),
+    _flow("chroma", "Chroma", "Chroma", "chroma", text_encoder="t5xxl", vae="flux"),
     _later("qwen21", "Qwen-Image 2.1", "QwenImage21"),
     _later("layered", "Qwen-Image-Layered", "QwenImageLayered"),
     _later("lens", "Lens", "Lens"),
@@ -212,13 +208,12 @@ FAMILIES: Final = (
         "Qwen-Image",
         "QwenImage",
         "qwen_image",
-        loadable=True,
         text_encoder="qwen25_7b",
         vae="qwen_image",
     ),
     _later("z_edit", "Z-Image Omni", "ZImageOmni"),
     _later("z_pixel", "Z-Image in pixels", "ZImagePixel"),
-    _flow("z", "Z-Image", "ZImage", "z_image", loadable=True, text_encoder="qwen3_4b", vae="flux"),
+    _flow("z", "Z-Image", "ZImage", "z_image", text_encoder="qwen3_4b", vae="flux"),
     _later("ming", "Ming-Image", "MingImage"),
     _later("newbie", "NewBie-Image", "NewbieImage"),
     _flow(
@@ -226,7 +221,6 @@ FAMILIES: Final = (
         "Lumina 2",
         "Lumina2",
         "lumina2",
-        loadable=True,
         system_prompt="You are an assistant designed to generate superior images with the superior "
         "degree of image-text alignment based on textual prompts or user prompts. <Prompt Start> ",
         text_encoder="gemma2_2b",
@@ -237,7 +231,6 @@ FAMILIES: Final = (
         "Krea 2",
         "Krea2",
         "krea2",
-        loadable=True,
         text_encoder="qwen3vl_4b",
         vae="qwen_image",
     ),
@@ -246,7 +239,6 @@ FAMILIES: Final = (
         "Anima",
         "Anima",
         "anima",
-        loadable=False,
         text_encoder="qwen3_06b",
         tokenizer_2="t5",
         vae="qwen_image",

@@ -22,9 +22,16 @@ VL_THETA: Final = 5_000_000.0  # of Qwen3-VL
 
 
 def encoder_of(
-    tensors: Mapping[str, Tensor], target: Target = IN_PLACE, *, theta: float = THETA
+    tensors: Mapping[str, Tensor],
+    target: Target = IN_PLACE,
+    *,
+    theta: float = THETA,
+    cut: bool = True,
 ) -> Any:
-    """Return the encoder of a file's tensors, in their memory; raises `BadFile`."""
+    """Return the encoder of a file's tensors, in their memory; raises `BadFile`.
+
+    cut: as in `made`.
+    """
     names = {PREFIX.sub("", name): each for name, each in tensors.items() if not UNUSED.match(name)}
     config = Qwen3Config(
         **shapes_of(names, "Qwen3"),
@@ -33,4 +40,4 @@ def encoder_of(
         rms_norm_eps=1e-6,
         tie_word_embeddings=True,
     )
-    return made(Qwen3Model, config, names, target, cut=True)
+    return made(Qwen3Model, config, names, target, cut=cut)

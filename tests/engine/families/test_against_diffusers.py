@@ -4,16 +4,23 @@ Both read the same folder, start from the same noise and walk the same sigmas, s
 be the same but for rounding.
 """
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final
 
 import numpy as np
 import pytest
 import torch
+from diffusers.guiders.classifier_free_guidance import ClassifierFreeGuidance
+from diffusers.loaders.single_file_utils import convert_cosmos_transformer_checkpoint_to_diffusers
+from diffusers.models.autoencoders.autoencoder_kl_qwenimage import AutoencoderKLQwenImage
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
+from diffusers.models.transformers import transformer_cosmos
+from diffusers.modular_pipelines.anima.modular_blocks_anima import AnimaAutoBlocks
 from diffusers.pipelines.chroma.pipeline_chroma import ChromaPipeline
 from diffusers.pipelines.chroma.pipeline_chroma_img2img import ChromaImg2ImgPipeline
 from diffusers.pipelines.chroma.pipeline_chroma_inpainting import ChromaInpaintPipeline
@@ -42,10 +49,16 @@ from diffusers.pipelines.stable_diffusion_3.pipeline_stable_diffusion_3_inpaint 
 from diffusers.pipelines.z_image.pipeline_z_image import ZImagePipeline
 from diffusers.pipelines.z_image.pipeline_z_image_img2img import ZImageImg2ImgPipeline
 from diffusers.pipelines.z_image.pipeline_z_image_inpaint import ZImageInpaintPipeline
+from diffusers.schedulers.scheduling_flow_match_euler_discrete import (
+    FlowMatchEulerDiscreteScheduler,
+)
 from peft import LoraConfig
 from peft.utils.save_and_load import get_peft_model_state_dict
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from torch import Tensor
+from transformers.models.auto.tokenization_auto import AutoTokenizer
+from transformers.models.qwen3.modeling_qwen3 import Qwen3Model
 
 from engine.denoise.schedules import sigmas_for
 from engine.families.flux import pack
@@ -57,7 +70,10 @@ from engine.recipe.recipe import Recipe
 from tests.engine.ticks import make_loaded_model
 from tests.factories import make_recipe, pixels
 from tests.flow_models import (
+    anima_adapter,
+    cosmos,
     described,
+    make_anima,
     make_chroma,
     make_flux,
     make_flux2_dev,
@@ -117,6 +133,65 @@ def with_least(recipe: Recipe) -> dict[str, Any]:
 
 def with_true_scale(recipe: Recipe) -> dict[str, Any]:
     return {"true_cfg_scale": recipe.guidance_scale, "negative_prompt": recipe.negative_prompt}
+
+
+class Anima:
+    """diffusers' modular pipeline, to be called as others are."""
+
+    def __init__(self, folder: Path) -> None:
+        network, adapter, start = cosmos(), anima_adapter(), "llm_adapter."
+        held = load_file(folder / "transformer" / "diffusion_pytorch_model.safetensors")
+        words = {name: held.pop(name) for name in list(held) if name.startswith(start)}
+        adapter.load_state_dict({n.removeprefix(start): each for n, each in words.items()})
+        network.load_state_dict(convert_cosmos_transformer_checkpoint_to_diffusers(held))
+        for block in network.transformer_blocks:  # as in ComfyUI
+            for attention in (block.attn1, block.attn2):
+                attention.norm_q.eps = attention.norm_k.eps = 1e-6
+        self.pipeline: Any = AnimaAutoBlocks().init_pipeline()
+        self.pipeline.update_components(
+            transformer=network,
+            text_conditioner=adapter,
+            text_encoder=Qwen3Model.from_pretrained(folder / "text_encoder"),
+            tokenizer=AutoTokenizer.from_pretrained(folder / "tokenizer"),
+            t5_tokenizer=AutoTokenizer.from_pretrained(folder / "tokenizer_2"),
+            vae=AutoencoderKLQwenImage.from_pretrained(folder / "vae"),
+            scheduler=FlowMatchEulerDiscreteScheduler(shift=1.0),
+        )
+
+    @classmethod
+    def from_pretrained(cls, folder: Path) -> Any:
+        return cls(folder)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.pipeline, name)
+
+    def save_lora_weights(
+        self, folder: Path, layers: Mapping[str, Tensor], *, weight_name: str, **_: Any
+    ) -> None:
+        folder.mkdir()
+        named = {f"transformer.{name}": each.contiguous() for name, each in layers.items()}
+        save_file(named, folder / weight_name)
+
+    def __call__(
+        self,
+        *,
+        guidance_scale: float,
+        output_type: str,
+        callback_on_step_end: Any = None,
+        **told: Any,
+    ) -> Any:
+        pipeline = self.pipeline
+        pipeline.update_components(guider=ClassifierFreeGuidance(guidance_scale=guidance_scale))
+        step, steps = pipeline.scheduler.step, itertools.count()
+        if callback_on_step_end:
+
+            def kept(*told: Any, **how: Any) -> tuple[Tensor]:
+                held = {"latents": step(*told, **how)[0]}
+                return (callback_on_step_end(None, next(steps), None, held)["latents"],)
+
+            pipeline.scheduler.step = kept
+        latents = pipeline(**told, max_sequence_length=512, output="latents")
+        return SimpleNamespace(images=latents)
 
 
 FLUX: Final = Case(
@@ -201,6 +276,14 @@ CASES: Final[Mapping[str, Case]] = {
         told=partial(with_negative, less=1),
         by_hand=True,
     ),
+    "anima": Case(
+        key="anima",
+        make=make_anima,
+        pipeline=Anima,
+        told=with_negative,
+        latents=lambda model, latents: latents.unsqueeze(2),
+        by_hand=True,
+    ),
 }
 
 
@@ -244,6 +327,18 @@ def unscaled(monkeypatch: pytest.MonkeyPatch) -> None:
         return torch.ones(1) if guides else norm(x, *how, **options)
 
     monkeypatch.setattr(torch, "norm", without)
+
+
+@pytest.fixture(autouse=True)
+def resizing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let diffusers' Cosmos resize its mask without torchvision."""
+
+    def resize(mask: Tensor, size: list[int], interpolation: str) -> Tensor:
+        return torch.nn.functional.interpolate(mask, size, mode=interpolation)
+
+    modes = SimpleNamespace(NEAREST="nearest")
+    known = SimpleNamespace(functional=SimpleNamespace(resize=resize), InterpolationMode=modes)
+    monkeypatch.setattr(transformer_cosmos, "transforms", known, raising=False)
 
 
 def recipe(**changes: Any) -> Recipe:

@@ -5,6 +5,7 @@ import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from io import BytesIO
 from pathlib import Path
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from engine.device.backends import CUDA, MPS
 from engine.device.stored_weights import StoredWeight
-from engine.families import flow_model, krea2, lumina2, z_image
+from engine.families import anima, flow_model, krea2, lumina2, z_image
 from engine.families.flow_model import Parts
 from engine.families.registry import load
 from engine.families.z_image import network_of
@@ -29,7 +30,7 @@ from engine.models.families import BY_KEY
 from engine.text_encode import gemma2, qwen3
 from tests.engine.ticks import draw, make_pipeline, pngs
 from tests.factories import make_recipe
-from tests.flow_models import MAKERS, described, make_krea2, make_lumina2, make_z_image
+from tests.flow_models import MAKERS, described, make_anima, make_krea2, make_lumina2, make_z_image
 
 CPU = torch.device("cpu")
 ENCODER = "text_encoders.qwen3_4b.transformer."
@@ -39,6 +40,7 @@ FOUND: Mapping[str, tuple[Callable[[Path], Path], Any, Any, str]] = {
     "z": (make_z_image, z_image.network_of, qwen3.encoder_of, "qwen"),
     "lumina2": (make_lumina2, lumina2.network_of, gemma2.encoder_of, "gemma2"),
     "krea2": (make_krea2, krea2.network_of, krea2.text_encoder_of, "qwen"),
+    "anima": (make_anima, anima.network_of, partial(qwen3.encoder_of, cut=False), "qwen"),
 }
 
 
@@ -76,6 +78,8 @@ def whole(made: Path, models: Path) -> None:
 def vae(made: Path, models: Path) -> None:
     shutil.copytree(made / "vae", models / "vae" / "ae")
     shutil.copytree(made / "tokenizer", models / "tokenizers" / "qwen")
+    if (made / "tokenizer_2").exists():
+        shutil.copytree(made / "tokenizer_2", models / "tokenizers" / "t5")
 
 
 @pytest.mark.parametrize("layout", [split, whole])
@@ -96,6 +100,7 @@ def test_network_and_text_encoder_are_the_same_in_every_layout(
     network = parts.network(network_of)
     encoder = parts.text_encoders(text_encoder=encoder_of)["text_encoder"]
     assert checkpoint.family.key == key
+    assert checkpoint.weighs == (key in ("lumina2", "anima"))
     for found, due in ((network, first.network), (encoder, first.encoders["text_encoder"])):
         held = due.state_dict()
         assert found.state_dict().keys() == held.keys()
@@ -181,10 +186,12 @@ def test_a_model_draws_the_same_bytes_in_every_layout(
     folder = described(made, key)
     first = load(folder, CPU, torch.float32)
     network = by_makers(key, tensors(made / "transformer"))
-    assert (network.keys() == tensors(made / "transformer").keys()) == (key == "qwen")
-    held = {part: tensors(made / part) for part, _ in BY_KEY[key].parts} | {"network": network}
+    named = key in ("qwen", "anima")  # by its makers already
+    assert (network.keys() == tensors(made / "transformer").keys()) == named
+    parts = [part for part, _ in BY_KEY[key].parts if not part.startswith("tokenizer")]
+    held = {part: tensors(made / part) for part in parts} | {"network": network}
     readers = {each.name: each for each in made.iterdir() if each.name.startswith("tokenizer")}
-    if key not in ("qwen", "krea2", "flux2"):  # read from a file, it would have the true one's form
+    if key not in ("qwen", "krea2", "anima", "flux2"):  # from a file, it would have the true form
         readers["vae"] = made / "vae"
         del held["vae"]
     if key == "flux":  # whose encoder is small, and so are its tokens
