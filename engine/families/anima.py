@@ -25,7 +25,6 @@ from torch import Tensor
 
 from engine.decode import qwen_vae
 from engine.denoise.flow import FlowSchedule
-from engine.errors import PromptError
 from engine.families.flow_model import FlowModel, Parts, joint_attention
 from engine.families.qwen_image import QwenVaeModel
 from engine.files.safetensors import BadFile
@@ -44,10 +43,9 @@ from engine.loading.modules import IN_PLACE, Target, build
 from engine.models.model_files import ModelFiles
 from engine.pictures.start_image import Pixels
 from engine.recipe.context_length import ContextRule, Joining
-from engine.sentences import Sentence
 from engine.text_encode import language_model, qwen3, t5
 from engine.text_encode.language_model import LEAST, MOST
-from engine.text_encode.prompts import flat
+from engine.text_encode.prompts import check_length, flat
 
 SHIFT: Final = 3.0
 PATCH: Final = 2  # latents on each side of a token
@@ -179,8 +177,7 @@ class _Prompts:
         model, tokens = self._model, self._t5.tokens(prompt)
         tokenizer, device = model.tokenizers["tokenizer"], model.device
         words = [token for token, _ in flat(prompt, self._ids)]
-        if (most := max(len(tokens), len(words))) > MOST:
-            raise PromptError(Sentence("many_tokens", tokens=most, most=MOST))
+        check_length(max(len(tokens), len(words)), MOST)
         words = words or [tokenizer.convert_tokens_to_ids(PAD)]
         encoder, adapter = model.encoders["text_encoder"], model.encoders[ADAPTER]
         states = language_model.layer_states(encoder, words, (-1,), device=device)

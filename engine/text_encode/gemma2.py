@@ -16,11 +16,9 @@ from torch import Tensor
 from transformers.models.gemma2.configuration_gemma2 import Gemma2Config
 from transformers.models.gemma2.modeling_gemma2 import Gemma2Model
 
-from engine.errors import PromptError
 from engine.loading.modules import IN_PLACE, Target
-from engine.sentences import Sentence
 from engine.text_encode.language_model import made, rotary, shapes_of
-from engine.text_encode.prompts import Token, flat
+from engine.text_encode.prompts import Token, check_length, flat
 from engine.text_encode.t5 import weigh
 
 PAD: Final = 0
@@ -47,8 +45,7 @@ class Gemma2Encoder:
         Weights scale the difference to the empty prompt of the same length, as in ComfyUI.
         """
         tokens = self.tokens(prompt)
-        if len(tokens) > MOST:
-            raise PromptError(Sentence("many_tokens", tokens=len(tokens), most=MOST))
+        check_length(len(tokens), MOST)
         rows = self._states([token for token, _ in tokens])
         weights = torch.tensor([weight for _, weight in tokens], device=rows.device)
         if bool((weights == 1).all()):

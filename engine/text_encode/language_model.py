@@ -10,14 +10,13 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from engine.errors import PromptError
 from engine.files.safetensors import BadFile
 from engine.loading.model import Conditioning
 from engine.loading.modules import Target, fill
 from engine.pictures.start_image import Pixels
 from engine.recipe.prompt_tags import mend_surrogates
-from engine.sentences import Sentence
 from engine.text_encode.conditioning import padded
+from engine.text_encode.prompts import check_length
 
 QWEN_SPECIAL: Final = re.compile(r"(<\|[a-z_]+\|>|</?think>)")
 LAYER: Final = re.compile(r"(?:^|\.)layers\.(\d+)\.")
@@ -69,8 +68,7 @@ class Prompts:
         ids = template_ids(self._tokenizer, how.template, prompt, how.special)
         before = how.template.partition("{}")[0] if how.drops else ""
         dropped = len(template_ids(self._tokenizer, before, "", how.special))
-        if len(ids) - dropped > MOST:
-            raise PromptError(Sentence("many_tokens", tokens=len(ids) - dropped, most=MOST))
+        check_length(len(ids) - dropped, MOST)
         if not how.pad:
             states = layer_states(self._encoder, ids, how.layers, device=self._device)
             return padded(states[:, dropped:])

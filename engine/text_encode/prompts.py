@@ -145,6 +145,12 @@ def flat(prompt: str, encode: Encode) -> list[Token]:
     return [token for piece in _pieces(parse(prompt), encode) for token in piece or ()]
 
 
+def check_length(tokens: int, most: int) -> None:
+    """Raise `PromptError` for a prompt of more tokens than a model reads."""
+    if tokens > most:
+        raise PromptError(Sentence("many_tokens", tokens=tokens, most=most))
+
+
 def _match_parentheses(text: str) -> dict[int, int]:
     """Map the index of each matched opening parenthesis to that of its closing one."""
     closing: dict[int, int] = {}

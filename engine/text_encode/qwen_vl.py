@@ -23,7 +23,6 @@ from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import Qwen2_5_VLCo
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLModel
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from engine.errors import PromptError
 from engine.files.safetensors import BadFile
 from engine.loading.makers_names import count
 from engine.loading.model import Conditioning
@@ -31,7 +30,6 @@ from engine.loading.modules import IN_PLACE, Target, fill
 from engine.pictures.images import fit
 from engine.pictures.references import ReferenceSizes
 from engine.pictures.start_image import Pixels
-from engine.sentences import Sentence
 from engine.text_encode.conditioning import padded
 from engine.text_encode.language_model import (
     MOST,
@@ -41,6 +39,7 @@ from engine.text_encode.language_model import (
     shapes_of,
     template_ids,
 )
+from engine.text_encode.prompts import check_length
 
 # The makers' templates around a prompt, and around one with pictures before it. What precedes the
 # person's words is not read.
@@ -104,9 +103,7 @@ class QwenVlEncoder:
         """Return a prompt's conditioning, one row; raises `PromptError`."""
         seen = see([self._resized(each) for each in pictures]) if pictures else {}
         ids, dropped = self.tokens(prompt, seen["image_grid_thw"].tolist() if pictures else [])
-        words = len(ids) - dropped - ids.count(self._pad)
-        if words > MOST:
-            raise PromptError(Sentence("many_tokens", tokens=words, most=MOST))
+        check_length(len(ids) - dropped - ids.count(self._pad), MOST)
         states = hidden_state(self._encoder, torch.tensor([ids], device=self._device), seen)
         return padded(states[:, dropped:])
 

@@ -13,11 +13,9 @@ from torch import Tensor
 from transformers.models.t5.configuration_t5 import T5Config
 from transformers.models.t5.modeling_t5 import T5EncoderModel
 
-from engine.errors import PromptError
 from engine.files.safetensors import BadFile
 from engine.loading.modules import IN_PLACE, Target, fill
-from engine.sentences import Sentence
-from engine.text_encode.prompts import Token, flat
+from engine.text_encode.prompts import Token, check_length, flat
 
 END: Final = 1
 PAD: Final = 0
@@ -56,8 +54,7 @@ class T5Encoder:
         Weights scale the difference to the empty prompt of the same length, as in ComfyUI.
         """
         tokens = self.tokens(prompt)
-        if len(tokens) > MOST:
-            raise PromptError(Sentence("many_tokens", tokens=len(tokens), most=MOST))
+        check_length(len(tokens), MOST)
         ids = torch.tensor([[token for token, _ in tokens]], device=self._device)
         rows = hidden_state(self._encoder, ids, ids != PAD if self._masked else None)
         weights = torch.tensor([weight for _, weight in tokens], device=rows.device)
