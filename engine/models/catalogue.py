@@ -28,7 +28,7 @@ from engine.models.parts import (
     FoundParts,
     PartFiles,
     network_tensors,
-    read_part,
+    read_folder_part,
     tokenizers,
 )
 from engine.models.quantised import check_quantised
@@ -269,7 +269,7 @@ def _describe_flow_folder(
     with as_broken_model(name):
         check_family(family)
         _check_weights(name, folder, [NETWORK_FOLDER, *weights])
-        header = read_part(folder / NETWORK_FOLDER)
+        header = read_folder_part(folder, NETWORK_FOLDER)
         found = family_of(header)
         if found is not family:
             what = f"it is {found.named} model" if found else "it is not known to Marble"

@@ -102,7 +102,7 @@ def read_part(path: Path) -> Header:
             raise BadFile(f"its rows are in llama.cpp's order for {kind}, {LATER}")
         check_quantised(header)
         return replace(header, tensors=by_transformers(header.tensors))
-    headers = [read_weights(file) for file in component_files(path)]
+    headers = [_read_named(file) for file in component_files(path)]
     if not headers:
         raise BadFile(f"{path.name}/ holds no safetensors file")
     check_quantised(*headers)
@@ -110,6 +110,22 @@ def read_part(path: Path) -> Header:
     for header in headers:
         tensors |= header.tensors
     return Header(headers[0].path, tensors, {})
+
+
+def _read_named(file: Path) -> Header:
+    """Return the header of one of several files, which its errors name."""
+    try:
+        return read_weights(file)
+    except BadFile as error:
+        raise BadFile(f"{error} ({file.name})") from None
+
+
+def read_folder_part(folder: Path, part: str) -> Header:
+    """Return a part's header as `read_part` does; errors begin with its name."""
+    try:
+        return read_part(folder / part)
+    except BadFile as error:
+        raise BadFile(f"{part}: {error}") from None
 
 
 @lru_cache(maxsize=256)
@@ -179,7 +195,7 @@ class PartFiles:
         """
         for part, kind in needs.items():
             if part not in named:
-                its = told(part, read_part(folder / part).tensors)
+                its = told(part, read_folder_part(folder, part).tensors)
                 if its is None or not its.is_a(kind):
                     raise BadFile(f"{part}/ {instead(its, kind)}")
         for part in readers:

@@ -525,6 +525,20 @@ def test_a_folders_part_of_another_kind_is_named(tmp_path: Path) -> None:
     assert Catalogue(tmp_path).get("z").title == "Z-Image"
 
 
+def test_a_broken_file_of_a_folder_is_named_with_its_part(tmp_path: Path) -> None:
+    root = folder(tmp_path / "z", network("zimage"), _class_name="ZImagePipeline")
+    for file in sorted(root.glob("*/*.safetensors")):
+        whole = file.stat().st_size
+        os.truncate(file, whole - 1)
+        with pytest.raises(BrokenModel) as error:
+            Catalogue(tmp_path).get("z")
+        begin, end = f"{file.parent.name}: it is cut short: ", f" ({file.name})."
+        assert error.value.reason.startswith(begin)
+        assert error.value.reason.endswith(end)
+        os.truncate(file, whole)
+    assert Catalogue(tmp_path).get("z").title == "Z-Image"
+
+
 def test_a_folder_says_whether_it_is_distilled(tmp_path: Path) -> None:
     shapes = {**network("flux2_dev"), "txt_in.weight": (3072, 7680)}
     root = folder(tmp_path / "klein", shapes, _class_name="Flux2KleinPipeline", is_distilled=False)
