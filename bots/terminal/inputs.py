@@ -5,6 +5,7 @@ Each is a file, or the name of one of our own pictures.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -86,9 +87,13 @@ def is_ours(name: str) -> bool:
 
 
 def read_source(words: Sequence[str]) -> tuple[str | None, str]:
-    """Read `12.3 make it bronze` or `cat.png make it bronze`: a picture if any, and other words."""
+    """Read `12.3 make it bronze` or `cat.png make it bronze`: a picture if any, and other words.
+
+    A file that is there counts whatever its ending: that it is no picture is said when it is read.
+    """
     first = words[0] if words else ""
-    if is_ours(first) or looks_like_file(first):
+    is_there = Path(first).suffix and os.path.isfile(os.path.expanduser(first))
+    if is_ours(first) or looks_like_file(first) or is_there:
         return first, " ".join(words[1:])
     return None, " ".join(words)
 

@@ -105,6 +105,15 @@ def test_models_say_what_they_can_and_cannot_do(marble: Marble) -> None:
     assert "edits" not in lines["starter"]
 
 
+def test_a_file_that_is_no_picture_is_not_taken_for_words(marble: Marble, tmp_path: Path) -> None:
+    Image.new("RGB", (64, 64)).save(tmp_path / "cat.gif")
+    refused = marble("edit", "cat.gif", "make it bronze", "--size", "64")
+    assert refused.code == 2
+    assert "The file is a GIF; send a PNG, JPEG or WebP picture." in refused.err
+    assert read_source(["night.fall", "over the sea"]) == (None, "night.fall over the sea")
+    assert read_source(["a" * 5000 + ".x"]) == (None, "a" * 5000 + ".x")
+
+
 def test_words_and_options_of_an_edit_are_told_apart() -> None:
     assert read_source(["12.3", "make it bronze"]) == ("12.3", "make it bronze")
     assert read_source(["make", "it", "12"]) == (None, "make it 12")
