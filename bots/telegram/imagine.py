@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -60,7 +61,7 @@ async def imagine(request: Request, parsed: ParsedMessage) -> None:
     values = {**parse_values(typed), "prompt": prompt}
     replied = parsed.picture is None and not (parsed.command or parsed.answers_question)
     if picture and replied and await _edits(request, values):
-        return await _edit_image(request, picture, values)
+        return await _edit_images(request, [picture], values)
     if picture:
         values["image"] = await app.studio.keep_image(await _fetch(request, picture))
     job = await app.studio.imagine(values, request.asker, request.saved_by)
@@ -68,40 +69,52 @@ async def imagine(request: Request, parsed: ParsedMessage) -> None:
 
 
 async def edit(request: Request, parsed: ParsedMessage) -> None:
-    """Change a picture by words: one that comes with them, is replied to, or is named first."""
+    """Change a picture by words: one that is replied to, comes with them, or is named first.
+
+    Of a picture that is replied to and one that comes with the words the latter is a further
+    reference, as models take them.
+    """
     name, text = "", parsed.text
-    picture = parsed.picture or parsed.replied_picture
-    if parsed.reply_to is not None and not parsed.picture:
+    pictures = [each for each in (parsed.replied_picture, parsed.picture) if each]
+    if parsed.reply_to is not None:
         key = message_key(request.address.chat, parsed.reply_to)
-        found = await request.app.storage.jobs.by_message(key)
-        name = name_of(*found) if found else ""
-    elif not picture:
-        first, _, rest = text.partition(" ")
+        if found := await request.app.storage.jobs.by_message(key):
+            name = name_of(*found)
+            pictures = [parsed.picture] if parsed.picture else []
+    if not (name or pictures):
+        first, *rest = text.split(maxsplit=1) or [""]
         with suppress(UnknownPicture):  # it is no name
             parse_name(first)
-            name, text = first, rest
+            name, text = first, "".join(rest)
     prompt, typed = split_message(text)
-    if not prompt or not (name or picture):
+    if not prompt or not (name or pictures):
         raise UserError(request.words.edit_how)
     values = {**parse_values(typed), "prompt": prompt}
     if name:
-        return await _edit(request, await request.find("edit", name, parsed.reply_to), values)
-    assert picture
+        target = await request.find("edit", name, parsed.reply_to)
+        return await _edit(request, target, values, pictures)
     await request.app.gate.admit(request.asker)  # nothing is fetched for who may not ask
-    await _edit_image(request, picture, values)
+    await _edit_images(request, pictures, values)
 
 
-async def _edit(request: Request, target: Target, values: Values) -> None:
-    """Edit one of Marble's pictures by words."""
+async def _edit(
+    request: Request, target: Target, values: Values, others: Sequence[Picture] = ()
+) -> None:
+    """Edit one of Marble's pictures by words; others: which these are about, too."""
     studio, asker = request.app.studio, request.asker
-    await request.announce(await studio.edit(target.name, values, asker, request.saved_by))
+    given = [await studio.keep_image(await _fetch(request, each)) for each in others]
+    await request.announce(
+        await studio.edit(target.name, values, asker, request.saved_by, others=given)
+    )
 
 
-async def _edit_image(request: Request, picture: Picture, values: Values) -> None:
-    """Edit a picture of somebody's by words."""
+async def _edit_images(request: Request, pictures: Sequence[Picture], values: Values) -> None:
+    """Edit a picture of somebody's by words; further ones are what these are about."""
     studio, asker = request.app.studio, request.asker
-    image = await studio.keep_image(await _fetch(request, picture))
-    await request.announce(await studio.edit_image(image, values, asker, request.saved_by))
+    image, *others = [await studio.keep_image(await _fetch(request, each)) for each in pictures]
+    await request.announce(
+        await studio.edit_image(image, values, asker, request.saved_by, others=others)
+    )
 
 
 async def _edits(request: Request, values: Values, target: Target | None = None) -> bool:

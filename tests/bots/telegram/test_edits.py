@@ -81,6 +81,27 @@ async def test_the_owners_model_edits_photos_that_words_answer(
         assert (await recipe_of(ada, statues, said)).references
 
 
+async def test_a_photo_with_the_words_is_a_further_reference_of_the_picture_that_is_replied_to(
+    telegram: TelegramServer, marble: Marble, ada: Person
+) -> None:
+    first = await ada.chat.picture(await ada.says("a cat --model kontext --size 64x96"))
+    hat = await ada.sends_photo(png(80, 80), "/edit put the hat on", answering=first)
+    recipe = await recipe_of(ada, ada.chat, hat)
+    assert (len(recipe.references), recipe.width, recipe.height) == (2, 64, 96)
+    statues = group(telegram)
+    photo = await ada.sends_photo(png(128, 96), to=statues)
+    caption = "/edit put the hat on --model kontext"
+    hat = await ada.sends_photo(png(80, 80), caption, to=statues, answering=photo)
+    recipe = await recipe_of(ada, statues, hat)
+    assert (len(recipe.references), recipe.width, recipe.height) == (2, 128, 96)
+    hat = await ada.sends_photo(
+        png(80, 80), "/edit put it on --model starter", to=statues, answering=photo
+    )
+    await statues.words(hat, "The model 'starter' takes at most 1 picture to edit, not 2.")
+    said = await ada.says("/edit 1\nmake it bronze")
+    assert len((await recipe_of(ada, ada.chat, said)).references) == 1
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
