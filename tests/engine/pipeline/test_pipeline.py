@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from torch import Tensor
 
 from engine.decode.vae import Pixels
+from engine.denoise.noise import CpuNumbers, GpuNumbers
 from engine.device.call_costs import Buckets
 from engine.errors import Cancelled, PromptError
 from engine.events import Ended, Key, Picture, Progress, Stage
@@ -22,7 +25,8 @@ from engine.families.stable_diffusion import StableDiffusion
 from engine.formats.metadata import write_png
 from engine.pipeline.batching import Batching
 from engine.pipeline.pipeline import Pipeline
-from engine.recipe.limits import SAMPLERS
+from engine.recipe.limits import NOISES, SAMPLERS
+from engine.recipe.parts import Upscale
 from engine.recipe.recipe import Recipe
 from engine.spec import Spec
 from tests.conftest import ROOT
@@ -49,6 +53,7 @@ RECIPES = st.builds(
     steps=st.integers(1, 5),
     guidance_scale=st.sampled_from([1.0, 4.0, 7.5]),
     sampler=st.sampled_from(SAMPLERS),
+    noise=st.sampled_from(NOISES),
     count=st.integers(1, 2),
     width=st.sampled_from([64, 64, 64, 128]),
 )
@@ -92,6 +97,43 @@ def test_in_throughput_mode_company_changes_no_more_than_rounding_does(
     for recipe, news in zip(recipes, draw(pipeline, recipes, joining), strict=True):
         solo = alone(model, recipe, ROOMY, Batching.THROUGHPUT)
         assert all(psnr(a, b) >= 45 for a, b in zip(pngs(news), solo, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("choice", "draws"),
+    [
+        ({"sampler": "euler"}, 1),
+        ({"sampler": "euler_ancestral"}, 1 + 3),
+        ({"sampler": "euler_ancestral", "noise": "gpu"}, 1 + 3),
+        ({"sampler": "lcm", "noise": "gpu", "ensd": 0}, 1 + 3),
+        ({"sampler": "lcm", "upscale": Upscale(factor=1.5, strength=0.75)}, 1 + 3 + 1 + 2),
+        ({"sampler": "dpmpp_sde"}, None),
+    ],
+)
+def test_a_job_draws_noise_once_for_all_pictures_each_of_which_is_the_same_alone(
+    choice: dict[str, Any],
+    draws: int | None,
+    model: StableDiffusion,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[int] = []
+    for kind in (CpuNumbers, GpuNumbers):
+        monkeypatch.setattr(kind, "__call__", _counted(kind.__call__, made))
+    recipe = make_recipe(count=4, steps=4, **choice)
+    together = pngs(run(pipeline_on(model), recipe))
+    assert draws in (len(made), None)
+    for picture, png in enumerate(together):
+        found = len(made)
+        assert pngs(run(pipeline_on(model), replace(recipe, picture=picture))) == [png]
+        assert len(made) - found == found // (picture + 1)
+
+
+def _counted(draw: Callable[[Any, int], Tensor], made: list[int]) -> Callable[[Any, int], Tensor]:
+    def counted(numbers: Any, number: int) -> Tensor:
+        made.append(number)
+        return draw(numbers, number)
+
+    return counted
 
 
 def test_in_exact_mode_a_seed_gives_the_same_bytes_in_another_process(
