@@ -18,7 +18,7 @@ XMP: Final = "XML:com.adobe.xmp"
 WRITTEN: Final[tuple[str, ...]] = ("marble", "prompt", "parameters", "workflow")
 READ: Final = (
     *WRITTEN, "Comment", "invokeai_metadata", "sd-metadata", "Dream", "generation_data", XMP,
-    "UserComment", "Description", "Source", "Software", "Title",
+    "UserComment", "Description", "Source",
 )  # fmt: skip
 
 

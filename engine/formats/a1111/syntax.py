@@ -16,6 +16,7 @@ from engine.sentences import Sentence
 
 # Hostile texts are read in linear time: no blank is tried twice.
 NETWORK: Final = re.compile(r"(?<![ \t])[ \t]*<(\w{1,32}):([^<>]*)>")
+PARTS: Final = 8  # of a tag that are looked at
 MOST: Final = 64  # embeddings that are looked for
 LORAS: Final = ("lora", "lyco")
 # The name of an embedding as a prompt of Marble's can hold it (`engine.text_encode.embeddings`).
@@ -48,7 +49,7 @@ def take_networks(prompt: str, settings: Settings) -> tuple[str, tuple[Lora, ...
 def _lora(kind: str, tag: str) -> tuple[Lora | None, bool]:
     """Return the LoRA of a tag, and whether that is all of it: weights of blocks are left out."""
     parts = tag.split(":")
-    for end in range(len(parts), 0, -1):
+    for end in range(min(len(parts), PARTS), 0, -1):
         try:
             (found,) = take_loras(f"<{kind}:{':'.join(parts[:end])}>")[1]
         except UserError:

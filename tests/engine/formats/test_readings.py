@@ -2,6 +2,8 @@
 
 import json
 import re
+import time
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -372,6 +374,25 @@ def test_any_programs_json_is_a_reading_or_a_sentence(data: st.DataObject) -> No
     for name in data.draw(st.lists(st.sampled_from(list(inner)), max_size=4)) if inner else ():
         inner[name] = data.draw(st.sampled_from(HOSTILE))
     judge_reading({key: json.dumps(said)})
+
+
+def test_hostile_texts_of_all_programs_are_read_at_once() -> None:
+    many = 40_000
+    deep = {str(at): {"class_type": "X", "inputs": {"positive": [str(at + 1), 0]}}
+            for at in range(many)}  # fmt: skip
+    began = time.process_time()
+    for texts in (
+        {"parameters": f"a <lora:{'a:' * many}>\n{SETTINGS}"},
+        {"parameters": "a\nSteps: 1, " + 'ab: ["' + "x: [" * many},
+        {"Dream": '"' + "\\a" * many},
+        {"Dream": '"a"' + " -s 1" * many},
+        {"XML:com.adobe.xmp": "<exif:UserComment>" + "<rdf:li " * many},
+        as_json("Comment", uc="{" * many, prompt="[" * many, scale=1, sampler="a", steps=2),
+        as_json("prompt", **deep),
+    ):
+        with suppress(UserError):
+            read_recipe(png(texts))
+    assert time.process_time() - began < 20
 
 
 @settings(deadline=None, max_examples=200)
