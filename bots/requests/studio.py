@@ -309,13 +309,14 @@ class Studio:
     ) -> Job:
         """Commit and start a job that edits pictures by words, or starts from the only one.
 
-        recipe: of the first, if it is ours. What its model drew it with is kept by that model.
+        recipe: of the first, if it is ours. What its model drew it with is kept by that model, and
+        saved options count for the model that they were saved for.
         """
         saved = await self._saved(saved_by, asker.place) if saved_by else {}
         model = self._editor(values, saved, recipe)
         own = recipe if recipe and recipe.checkpoint == model.name else None
         _check_edit(given, values, model)
-        usual = derive.manner(own) if own else saved
+        usual = derive.manner(own) if own else saved if self._is_usual(model, saved) else {}
         usual = {name: usual[name] for name in usual.keys() - {"width", "height"}}
         filled, style, notes = await self._styled({**usual, **values}, asker, model)
         size = await self._size_of(given[0])
@@ -345,6 +346,11 @@ class Studio:
             with suppress(UserError):
                 return self.catalogue.get(own)
         return self.catalogue.get(usual)
+
+    def _is_usual(self, model: Checkpoint, saved: Mapping[str, Any]) -> bool:
+        with suppress(UserError):
+            return self.catalogue.get(saved.get("checkpoint", STARTER)).name == model.name
+        return False
 
     async def _saved(self, person: str, place: str) -> dict[str, Any]:
         """Return the values that somebody saved, without a style that another place keeps."""

@@ -73,10 +73,13 @@ def linear_mu(tokens: int, low: tuple[int, float], high: tuple[int, float]) -> f
 
 
 def flux2_mu(tokens: int, steps: int) -> float:
-    """Return FLUX.2's μ for a number of image tokens and steps, as its makers fitted it."""
+    """Return FLUX.2's μ for a number of image tokens and steps, as its makers fitted it.
+
+    They fitted it up to 200 steps; beyond these it stays.
+    """
     many = 0.00016927 * tokens + 0.45666666  # for 200 steps
     if tokens > 4300:
         return many
     few = 8.73809524e-05 * tokens + 1.89833333  # for 10 steps
     slope = (many - few) / 190
-    return slope * steps + many - 200 * slope
+    return slope * min(steps, 200) + many - 200 * slope

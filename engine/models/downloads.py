@@ -28,9 +28,10 @@ class HubError(UserError):
 class Download:
     """Describe a model that may be fetched by name; without a file it is a whole folder.
 
-    memory: GB of GPU memory that it needs; folder: below the models folder, for a single file;
-    parts: what is fetched with it; licence: what its makers call it; gated: they ask for agreement
-    before; families: of which one must be one that Marble runs (none: it is offered anyway).
+    memory: GB of GPU memory that it needs, of which its largest part may take 0.8; folder: below
+    the models folder, for a single file; parts: what is fetched with it; licence: what its makers
+    call it; gated: they ask for agreement before; families: of which one must be one that Marble
+    runs (none: it is offered anyway).
     """
 
     name: str
@@ -226,17 +227,6 @@ DOWNLOADS: Final = (
         ),
         licence="CircleStone, not commercial",
     ),
-    Download(
-        name="sd35-medium",
-        repo="stabilityai/stable-diffusion-3.5-medium",
-        file="sd3.5_medium.safetensors",
-        title="Stable Diffusion 3.5 Medium, 17 GB with its text encoders",
-        memory=12,
-        parts=(CLIP_L, CLIP_G, T5_XXL),
-        licence="Stability AI Community",
-        gated=True,
-        families=("sd3",),
-    ),
     _network(
         "flux2-klein-4b",
         KLEIN_ARCHIVE,
@@ -248,6 +238,17 @@ DOWNLOADS: Final = (
             _encoder(KLEIN_ARCHIVE, "qwen_3_4b.safetensors", QWEN_TOKENIZER),
             _part(KLEIN_ARCHIVE, "split_files/vae/flux2-vae.safetensors", "vae"),
         ),
+    ),
+    Download(
+        name="sd35-medium",
+        repo="stabilityai/stable-diffusion-3.5-medium",
+        file="sd3.5_medium.safetensors",
+        title="Stable Diffusion 3.5 Medium, 17 GB with its text encoders",
+        memory=15,
+        parts=(CLIP_L, CLIP_G, T5_XXL),
+        licence="Stability AI Community",
+        gated=True,
+        families=("sd3",),
     ),
     _network(
         "z-image-turbo",
@@ -291,7 +292,7 @@ DOWNLOADS: Final = (
         "lodestones/Chroma1-HD",
         "Chroma1-HD.safetensors",
         "Chroma, 28 GB with its text encoder",
-        memory=20,
+        memory=23,
         family="chroma",
         parts=(T5_XXL, FLUX_VAE),
     ),
@@ -300,7 +301,7 @@ DOWNLOADS: Final = (
         QWEN_ARCHIVE,
         "split_files/diffusion_models/qwen_image_2512_fp8_e4m3fn.safetensors",
         "Qwen-Image in fp8: writes text in pictures, 30 GB",
-        memory=24,
+        memory=26,
         family="qwen",
         parts=QWEN_PARTS,
     ),
@@ -309,7 +310,7 @@ DOWNLOADS: Final = (
         EDIT_ARCHIVE,
         "split_files/diffusion_models/qwen_image_edit_2509_fp8_e4m3fn.safetensors",
         "Qwen-Image-Edit in fp8: edits pictures by words, 30 GB",
-        memory=24,
+        memory=26,
         family="qwen",
         parts=QWEN_PARTS,
     ),
@@ -318,7 +319,7 @@ DOWNLOADS: Final = (
         "black-forest-labs/FLUX.1-dev",
         "flux1-dev.safetensors",
         "FLUX.1 dev, 34 GB with its text encoders",
-        memory=26,
+        memory=30,
         family="flux",
         parts=(CLIP_L, T5_XXL, FLUX_VAE),
         licence="FLUX.1 dev, not commercial",

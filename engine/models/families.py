@@ -42,12 +42,11 @@ class Family:
     `tiny_vae` is what the tiny VAE for its latents is called, as ComfyUI does. `lacks` are the
     fields of a recipe that they do not have; `multiple` is what both sides of a picture must be a
     multiple of, in pixels; `longest` is how many pixels of a side their network sees at once (None:
-    any); `references` is how many pictures they can edit by words (0: none);
-    `module` loads them, of `engine.families`, and where it `loads_apart` in a thread beside others'
-    calls; `channels` are those of their latents; `parts` are
-    what a network alone needs beside it: its part in a diffusers folder, and its kind
-    (`engine.models.part_kinds`). A family without them has a U-Net. `system_prompt` is what its
-    makers put before prompts, but not before negative ones.
+    any); `module` loads them, of `engine.families`, and where it `loads_apart` in a thread beside
+    others' calls; `channels` are those of their latents; `parts` are what a network alone needs
+    beside it: its part in a diffusers folder, and its kind (`engine.models.part_kinds`). A family
+    without them has a U-Net. `system_prompt` is what its makers put before prompts, but not before
+    negative ones.
     """
 
     key: str
@@ -62,7 +61,6 @@ class Family:
     lacks: frozenset[str] = frozenset(("shift",))
     multiple: int = 8
     longest: int | None = None
-    references: int = 0
     module: str = "stable_diffusion"
     loads_apart: bool = False
     channels: int = 4

@@ -80,7 +80,8 @@ async def test_the_owners_model_edits_what_the_pictures_own_cannot(
 ) -> None:
     parent = await drawn(house, ann, loras=(Lora(name="Ink_v2"),), steps=3)
     monkeypatch.setattr(house.studio, "_edit_model", "tiny")
-    job = await house.studio.edit(str(parent.id), BRONZE, ann)
+    await save_options(house.storage.people, ann.person, {"steps": "50"})  # of the default model
+    job = await house.studio.edit(str(parent.id), BRONZE, ann, saved_by=ann.person)
     assert (job.recipe.checkpoint, job.recipe.references) == ("tiny", (parent.pictures[0].sha256,))
     assert (job.recipe.loras, job.recipe.steps, ann.notes) == ((), 25, [])
     image = await kept(house, 64, 64)
@@ -96,6 +97,9 @@ async def test_the_default_model_edits_where_it_alone_can_and_a_typed_one_always
     job = await house.studio.edit(str(parent.id), BRONZE, ann, saved_by=ann.person)
     assert (job.recipe.checkpoint, len(job.recipe.references)) == ("tiny", 1)
     assert (job.recipe.width, job.recipe.height) == (64, 64), "a saved size is not told"
+    await save_options(house.storage.people, ann.person, {"steps": "50"})
+    job = await house.studio.edit(str(parent.id), BRONZE, ann, saved_by=ann.person)
+    assert job.recipe.steps == 50, "saved for that model"
     assert await house.studio.can_edit({}, ann, ann.person, parent.recipe)
     assert not await house.studio.can_edit({}, ann, None, parent.recipe)
     typed = {**BRONZE, "checkpoint": "tiny"}

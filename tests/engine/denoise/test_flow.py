@@ -98,6 +98,15 @@ def test_the_shift_of_a_size_and_steps_equals_flux2_scheduler(known: Mapping[str
     assert flux2_mu(tokens, known["steps"]) == pytest.approx(known["mu"], abs=1e-9)
 
 
+def test_the_shift_stays_beyond_the_steps_that_flux2_was_fitted_to() -> None:
+    for tokens in (16, 4096, 5000):
+        assert (
+            flux2_mu(tokens, 2800)
+            == flux2_mu(tokens, 200)
+            == pytest.approx(0.00016927 * tokens + 0.45666666)
+        )
+
+
 def denoise(x: Tensor, sigma: float) -> Tensor:
     """Return the mean of what x may have been: a mixture of two normal distributions."""
     x64, s = x.double(), float(np.float32(sigma))
