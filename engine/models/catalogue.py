@@ -162,6 +162,8 @@ def describe(name: str, folder: Path, part_files: PartFiles | None = None) -> Ch
 
     part_files: among which parts are found that its owner names.
     """
+    if repo := half_fetched(folder):
+        raise BrokenModel(name, f"it is not wholly fetched; `marble models get {repo}` goes on.")
     index = _read_json(name, folder / "model_index.json")
     family = identify_folder(index)
     own = folder / "marble.json"
@@ -367,8 +369,6 @@ def _read_json(name: str, path: Path) -> dict[str, Any]:
 
 
 def _check_weights(name: str, folder: Path, parts: Iterable[str]) -> None:
-    if repo := half_fetched(folder):
-        raise BrokenModel(name, f"it is not wholly fetched; `marble models get {repo}` goes on.")
     for part in parts:
         if component_files(folder / part):
             continue
