@@ -181,15 +181,15 @@ def describe(name: str, folder: Path, part_files: PartFiles | None = None) -> Ch
     with as_broken_model(name):
         check_channels(family, unet.get("in_channels"), vae.get("latent_channels"))
         check_unet(unet)
-        check_text_width(
-            unet, [_read_json(name, folder / part / "config.json") for part in parts[2:]]
-        )
         check_guidance(guided)
         check_scheduler(scheduler)
         check_vae(vae)
         _check_weights(name, folder, parts)
         for part in parts:
             _check_headers(part, component_files(folder / part))
+        check_text_width(
+            unet, [_read_json(name, folder / part / "config.json") for part in parts[2:]]
+        )
         side = sample_size(unet)
     size = side * 2 ** (len(vae.get("block_out_channels", ())) - 1)
     defaults = _of_u_net(family.defaults(size), name, guided=guided is not None)
