@@ -131,6 +131,16 @@ WHOLE: Final[Mapping[str, Names]] = {
         ("last.norm.scale", "last.norm.weight", "final_layer.norm.weight"),
         ("last.modulation.lin", "final_layer.scale_shift_table"),
     ),
+    "anima": (  # by its makers' names, as its adapter is in their files alone
+        *_linear(
+            *("x_embedder.proj.1", "t_embedding_norm", "final_layer.linear"),
+            *(f"t_embedder.1.linear_{layer}" for layer in (1, 2)),
+            *(f"final_layer.adaln_modulation.{layer}" for layer in (1, 2)),
+            *("llm_adapter.embed", "llm_adapter.norm"),
+            bias=False,
+        ),
+        *_linear("llm_adapter.out_proj"),
+    ),
 }
 
 # Of these there are all or none: of networks that are told the guidance scale.

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from diffusers.models.modeling_utils import ModelMixin
+from safetensors.torch import load_file
 
 from engine.errors import BrokenModel
 from engine.files.safetensors import BadFile
@@ -80,11 +81,20 @@ def test_a_tensor_of_a_diffusers_folder_is_missed(
 
     monkeypatch.setattr(ModelMixin, "save_pretrained", note)
     FOLDERS[key](tmp_path)
-    first = {name for name in names if BLOCK.fullmatch(name)}
-    more = {BLOCK.sub(rf"\g<1>{number}\2", name) for name in first for number in range(5)}
-    told(key, names | more)
+    names = with_five_blocks(names)
+    told(key, names)
     if key == "krea2":  # of whose own file no list of tensors is here
-        told(key, {*by_makers(dict.fromkeys(names | more, torch.zeros(1)))})
+        told(key, {*by_makers(dict.fromkeys(names, torch.zeros(1)))})
+
+
+def with_five_blocks(names: set[str]) -> set[str]:
+    first = {name for name in names if BLOCK.fullmatch(name)}
+    return names | {BLOCK.sub(rf"\g<1>{number}\2", name) for name in first for number in range(5)}
+
+
+def test_a_tensor_of_animas_file_is_missed(tmp_path: Path) -> None:
+    folder = flow_models.make_anima(tmp_path) / "transformer"
+    told("anima", with_five_blocks({*load_file(folder / "diffusion_pytorch_model.safetensors")}))
 
 
 @NEEDED
