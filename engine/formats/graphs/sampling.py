@@ -258,8 +258,9 @@ def _shift(
     usual = FLOW_FAMILIES[family].shift if family else None
     given = sigmas.model.shift
     if given is None:
-        # Without guidance it may be schnell, which is never shifted.
-        if family == "flux" and guided.positive.guidance is not None and _is_far(size):
+        # Without guidance, or at the scale that we write for it, it may be schnell, which is never
+        # shifted.
+        if family == "flux" and guided.positive.guidance not in (None, 1) and _is_far(size):
             node.note(Sentence("graph_shifted_by_size", shift=f"{math.exp(MU):.3g}"))
         return usual if family == "flux2" else None
     if given.size == size:

@@ -89,6 +89,7 @@ CHECKPOINTS = {
     "flux schnell": model(
         "flux", "schnell.safetensors", DISTILLED, file=MODELS / "schnell.safetensors"
     ),
+    "flux schnell in a folder": model("flux", "schnell", DISTILLED),
     "klein": model("flux2", "klein.safetensors", DISTILLED, references=4, parts=KLEIN),
     "klein base": model("flux2", "klein.safetensors", references=4, parts=KLEIN),
     "flux2 dev": model("flux2", "FLUX.2-dev", ONE_PROMPT, references=4),
@@ -326,7 +327,9 @@ def test_noise_is_spaced_as_marble_spaces_it() -> None:
     graph = written("flux dev", width=512, height=768)
     shift = {"max_shift": 1.15, "base_shift": 0.5, "width": 512, "height": 768}
     assert graph["15"]["inputs"] == {"model": ["4", 0], **shift}
-    assert "ModelSamplingFlux" not in kinds_of(written("flux schnell"))
+    graph = written("flux schnell in a folder", width=256, height=256, guidance_scale=1)
+    assert "ModelSamplingFlux" not in kinds_of(graph)
+    assert read_graph(graph).ignored == ()
     assert "ModelSamplingSD3" not in kinds_of(written("sd3"))
     assert written("sd3", shift=5)["15"]["class_type"] == "ModelSamplingSD3"
     assert written("qwen", shift=3.1)["15"] == {
