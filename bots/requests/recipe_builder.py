@@ -10,7 +10,7 @@ from bots.requests.aspect import sized, whole_size
 from bots.requests.derive import START_STRENGTH, change, default_strength
 from bots.requests.options import TYPED_AS
 from bots.requests.styles import WORDS
-from engine.errors import MissingVae, UserError, shorten, some
+from engine.errors import MissingVae, OptionError, UserError, shorten, some
 from engine.models.catalogue import STARTER, Catalogue, Checkpoint
 from engine.models.control_files import find_control
 from engine.models.folders import ModelKind
@@ -98,6 +98,8 @@ class RecipeBuilder:
 
         Raises `UserError` where something that it lacks was typed.
         """
+        if "fit" in typed and not (recipe.image or recipe.controls):
+            raise OptionError("fit", recipe.fit, Sentence("without_image"))
         if recipe.strength is not None or recipe.image is None:  # else no network sees that size
             size, more = _rounded({"width": recipe.width, "height": recipe.height}, checkpoint)
             recipe, notes = replace(recipe, **size), [*notes, *more]

@@ -157,6 +157,10 @@ BAD = {
     "no strength": (("imagine", "a dog", "--image", "1", "--strength", "0"), "between 0.01 and 1"),
     "too much strength": (("rerun", "1", "--image", "1", "--strength", "1.5"), "between 0.01 and"),
     "strength for nothing": (("imagine", "a dog", "--strength", "0.5"), "without a start image"),
+    "a fit for nothing": (
+        ("imagine", "a dog", "--fit", "pad"),
+        "fit must be left out without a start image, not 'pad'",
+    ),
     "no number": (("zoom", "1", "--factor", "far"), "--factor must be a number"),
     "too far": (("zoom", "1", "--factor", "99"), "factor must be between 1.1 and 4"),
     "nowhere": (("pan", "1", "away"), "one of left, right, up, down"),
