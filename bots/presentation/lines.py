@@ -14,6 +14,7 @@ BAR: Final = 12  # cells
 FULL, EMPTY = "▰", "▱"
 IGNORED: Final = 800  # characters of what is not honoured
 ALT_LIMIT: Final = 1024  # characters, Discord's; nobody listens to more
+NO_WORDS: Final = '""'  # a prompt that is there and says nothing
 SEPARATOR: Final = " · "
 Escape = Callable[[str], str]
 
@@ -103,7 +104,7 @@ def reading_lines(reading: Reading, words: Words) -> Iterator[tuple[str, str]]:
     """Yield what a file says as (label, value), each with what it is called there."""
     for name, value in reading.to_dict().items():
         at = reading.where.get(name)
-        for label, text in value_lines({name: value}, words):
+        for label, text in value_lines({name: NO_WORDS if value == "" else value}, words):
             yield label, f"{text} ({at})" if at else text
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.console import Console
 
 from bots.operations.settings import Settings
+from bots.presentation.lines import NO_WORDS
 from bots.terminal.console import Listing, open_console, styled
 from bots.terminal.files import read_file
 from bots.terminal.output import recipe_table
@@ -68,7 +69,9 @@ async def read(arguments: argparse.Namespace, settings: Settings) -> None:
 
 def reading_table(reading: Reading, names: Mapping[str, str] | None = None) -> Listing:
     """Return what a file says, and where each value stands in it; names: as for `recipe_table`."""
-    facts = {"written by": reading.source, **reading.to_dict()}
+    values = reading.to_dict().items()
+    facts = {name: NO_WORDS if value == "" else value for name, value in values}
+    facts = {"written by": reading.source, **facts}
     return recipe_table(facts, names, reading.where)
 
 

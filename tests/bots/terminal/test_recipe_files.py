@@ -340,6 +340,7 @@ def test_what_a_file_does_not_say_is_the_models_own_and_the_model_is_asked_for(
     said = marble("read", "theirs.png").out
     assert re.search(r"written by +SD.Next\n", said)
     assert re.search(r"seed +5 +Seed\n", said)
+    assert re.search(r'prompt +"" +prompt\n', said)
     assert "Missing: sampler, schedule, model.\n" in said
     assert "Could not be used: 70×64 pixels become 64×64, in whole latents\n" in said
     refused = marble("run", "theirs.png")
