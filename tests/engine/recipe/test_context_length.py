@@ -93,7 +93,8 @@ def test_calls_of_their_own_answer_as_one_with_repeated_contexts(model: StableDi
     picture.conditions, picture.stacked = (conditioning.stack(picture.conditions, UNET),), None
     assert picture.tokens == (35 * WINDOW,)
     [joined] = evaluate(model, [picture])
-    torch.testing.assert_close(split, joined, rtol=0, atol=1e-4)
+    # What the network predicts is multiplied by σ, about 14: last bits, by the machine.
+    torch.testing.assert_close(split, joined, rtol=0, atol=5e-4)
 
 
 def test_the_longer_a_context_the_dearer_its_row() -> None:
