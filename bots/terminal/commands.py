@@ -210,9 +210,11 @@ class Session:
         if job.status is not Status.RENDERED:
             raise UserError(job.error or f"Job {job.id} was cancelled.")
         self.console.print(headline(job))
-        self._show(job.pictures)
         self._last = str(job.id)
-        await self._storage.jobs.delivered(job.id)
+        try:
+            self._show(job.pictures)
+        finally:  # whether or not copies could be written
+            await self._storage.jobs.delivered(job.id)
 
     async def _cancel(self, job: Job) -> None:
         with suppress(TooLate):

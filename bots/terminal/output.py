@@ -74,7 +74,11 @@ def in_words(value: object) -> str:
 def show_pictures(
     console: Console, store: Pictures, mode: str, copy_to: Path | None, pictures: Sequence[Picture]
 ) -> None:
-    """Show pictures by a `Protocol` or "auto", say where their files are, and copy them there."""
+    """Show pictures by a `Protocol` or "auto", say where their files are, and copy them there.
+
+    Raises `UserError` for a file that cannot be read, and last for copies that cannot be written.
+    """
+    failed = None
     for number, picture in enumerate(pictures, 1):
         path = store.path(picture)
         try:
@@ -86,13 +90,21 @@ def show_pictures(
             ) from None
         show(png, sys.stdout, mode)
         if copy_to:  # a.png, a-2.png, a-3.png
-            path = copy_to if number == 1 else copy_to.with_stem(f"{copy_to.stem}-{number}")
-            kind = FORMATS.get(path.suffix.lower())
-            path.write_bytes(write_as(png, kind) if kind else png)
+            copy = copy_to if number == 1 else copy_to.with_stem(f"{copy_to.stem}-{number}")
+            kind = FORMATS.get(copy.suffix.lower())
+            try:
+                copy.write_bytes(write_as(png, kind) if kind else png)
+                path = copy
+            except OSError as error:
+                failed = (
+                    f"The copy {copy} cannot be written ({error.strerror}); its picture is {path}."
+                )
         console.print(f"  {picture.name}  {_near(path)}", soft_wrap=True)
     for picture in pictures:  # this machine's owner sees every picture, with what was found
         if picture.verdict is Verdict.UNSAFE:
             console.print(styled(f"The safety check finds {picture.name} unsafe.", "dim"))
+    if failed:
+        raise UserError(failed)
 
 
 def _near(path: Path) -> Path:

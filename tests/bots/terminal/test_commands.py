@@ -113,6 +113,20 @@ def test_a_copy_is_saved_where_it_was_asked_for(marble: Marble, tmp_path: Path) 
     assert (tmp_path / "second.png").read_bytes() == (tmp_path / "cat-2.png").read_bytes()
 
 
+def test_a_copy_that_cannot_be_written_is_said_and_loses_no_picture(
+    marble: Marble, tmp_path: Path
+) -> None:
+    (tmp_path / "cat-2.png").mkdir()
+    answer = marble("imagine", "a cat", "--count", "3", "--out", "cat.png", *TINY)
+    assert answer.code == 2
+    stored = path_of(answer.out, "1.2")
+    assert stored.is_file()
+    assert "The copy cat-2.png cannot be written (Is a directory); its picture is " in answer.err
+    assert answer.err.rstrip(".\n").endswith(stored.name)
+    assert (tmp_path / "cat-3.png").is_file()
+    assert re.search(r"^1 .*delivered", marble("history").out, re.M)
+
+
 def test_a_picture_file_is_remade_from_the_recipe_it_carries(
     marble: Marble, tmp_path: Path
 ) -> None:
