@@ -19,6 +19,7 @@ from engine.decode.vae import fit_preview
 from engine.denoise.schedules import SCHEDULES
 from engine.errors import BrokenModel, MissingVae
 from engine.events import Ended, Picture, Progress
+from engine.families import registry
 from engine.families.stable_diffusion import StableDiffusion, load
 from engine.loading.noise_schedule import NoiseSchedule
 from engine.models import families
@@ -374,11 +375,11 @@ def test_every_tensor_is_read_or_harmless_or_named(
 ) -> None:
     harmless = {name: torch.zeros(1) for name in HARMLESS}
     checkpoint = described(tmp_path, {**files[family], **harmless})
-    assert load(checkpoint, CPU, torch.float16).unread == ()
+    assert registry.load(checkpoint, CPU, torch.float16).unread == ()
     assert caplog.records == []
     unread = {name: torch.zeros(1) for name in UNREAD}
     checkpoint = described(tmp_path, {**files[family], **unread})
-    model = load(checkpoint, CPU, torch.float16)
+    model = registry.load(checkpoint, CPU, torch.float16)
     assert set(model.unread) == set(UNREAD)
     [told] = [record.getMessage() for record in caplog.records]
     assert all(name in told for name in UNREAD)
