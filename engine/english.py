@@ -193,6 +193,13 @@ ENGLISH: Final[Mapping[str, str]] = {
     "graph_no_value": "comes from {source}, which gives none",
     "graph_from_off": "comes from {source}",
     "graph_unknown_node": "comes from {source}, a node that Marble does not support",
+    "graph_undrawn_node": "comes from {source}, a node that {what}, which Marble cannot do",
+    "graph_does_areas": "confines a text to a part of the picture",
+    "graph_does_weigh": "weighs a text against others",
+    "graph_does_refiner": "encodes a text for SDXL's refiner, a second model",
+    "graph_does_layers": "puts latents over others",
+    "graph_does_vision": "shows the model a picture as CLIP sees it",
+    "graph_does_merge": "mixes several models",
     "graph_wrong_type": "gets {given} from {source}, not {wanted}",
     "graph_input": "In the ComfyUI graph, {input!r} of {node} {what}.",
     "graph_circle": "The ComfyUI graph has a circle at {node}.",
@@ -283,6 +290,12 @@ ENGLISH: Final[Mapping[str, str]] = {
     "graph_levels_of_size": "width and height of its noise levels: the picture's own are used",
     "graph_shifted_by_size": "its noise levels, shifted by {shift} at all sizes: FLUX's makers "
     "shift them by the picture's size, and so does Marble",
+    "graph_config": "config_name {config}: what the model itself says is used",
+    "graph_tiles": "its tiles: Marble takes the whole picture, or tiles that cannot be told apart",
+    "graph_levels_left_out": "leaves out noise levels before the end, which Marble cannot do",
+    "graph_levels_between": "spaces noise levels by {given}; Marble does it by {ours}",
+    "graph_levels_of_sd": "gives noise levels of Stable Diffusion to another model, which Marble "
+    "cannot do",
     "graph_long_texts": "The ComfyUI workflow's texts have more than {most:,} characters.",
     "graph_damaged": "The ComfyUI workflow is damaged.",
     # What A1111's text says

@@ -3,8 +3,9 @@
     graph.py        nodes with their values and links, what is wrong with them, and what each
                     output stands for
     nodes.py        the kinds of nodes that are known, as a table
+    undrawn.py      those that do what no recipe can say
     flow_families.py
-                    families of flow models, whose parts lie apart, as another
+                    families of flow models, whose parts lie apart, as another table
     workflow.py     what the canvas saves, as a graph
     node_values.py  what outputs of nodes stand for
     models.py, words.py, pictures.py, latents.py, sigmas.py, sampling.py

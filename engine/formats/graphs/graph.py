@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 from engine.errors import GraphError, shorten
 from engine.formats.graphs.node_values import LoadedPicture, as_number
 from engine.formats.graphs.nodes import NODE_KINDS, PLAIN
+from engine.formats.graphs.undrawn import UNDRAWN
 from engine.models.name_matching import without_ending
 from engine.sentences import Sentence
 
@@ -58,6 +59,8 @@ class Node:
         """Return why nothing is known of what the node gives."""
         if self.graph.nodes[self.name].get("off"):
             return Sentence("graph_from_off", source=self.title)
+        if (what := UNDRAWN.get(self.kind)) is not None:
+            return Sentence("graph_undrawn_node", source=self.title, what=what)
         return Sentence("graph_unknown_node", source=self.title)
 
     def value(self, option: str) -> Any:

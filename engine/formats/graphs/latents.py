@@ -38,6 +38,11 @@ def encoded(node: Node) -> Draft:
     return with_vae(node, replace(draft, pending=draft.pending or PendingUpscale()))
 
 
+def _encoded_in_tiles(node: Node) -> Draft:
+    node.note(Sentence("graph_tiles"))
+    return encoded(node)
+
+
 def start_image(node: Node, draft: Draft) -> Draft:
     """Return the latents of a start image as a sampler needs them: whole ones, of a known size."""
     if draft.encoded is None or draft.drawn is not None:
@@ -125,6 +130,7 @@ LATENTS: Final[Mapping[str, Rule]] = {
     "EmptySD3LatentImage": _empty,
     "EmptyFlux2LatentImage": _empty,
     "VAEEncode": encoded,
+    "VAEEncodeTiled": _encoded_in_tiles,
     "VAEEncodeForInpaint": _encoded_for_inpainting,
     "SetLatentNoiseMask": _with_mask,
     "LatentFromBatch": _picked,

@@ -1,6 +1,7 @@
 """Nodes that load models and change them."""
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
@@ -21,13 +22,35 @@ from engine.recipe.parts import Lora
 from engine.sentences import Sentence
 
 LARGEST_MU: Final = 100  # above any that means something, and of which e^μ is a number
+# ComfyUI's own configs, without what they say of numbers, and the layer of CLIP that each reads.
+CONFIGS: Final[Mapping[str, int | None]] = {
+    "anything_v3": 2,
+    "v1-inference": None,
+    "v1-inference_clip_skip_2": 2,
+    "v1-inpainting-inference": None,
+    "v2-inference": None,
+    "v2-inpainting-inference": None,
+}
+CONFIG_ENDING: Final = re.compile(r"(_fp16|_fp32)?\.yaml$")
 PARTS: Final = (("model", "strength_model"), ("clip", "strength_clip"))
 
 
 def _loaded(node: Node) -> GraphModel | GraphVae:
     known = NODE_KINDS[node.kind]
-    file = node.value(known.values[0])
+    file = node.value(known.values[-1])
     return GraphVae(file=file) if known.outputs[node.slot] == "VAE" else GraphModel(file)
+
+
+def _configured(node: Node) -> GraphModel | GraphVae:
+    """Read CheckpointLoader, which is told what kind of model a file holds."""
+    name, loaded = str(node.value("config_name")), _loaded(node)
+    config = CONFIG_ENDING.sub("", name)
+    if config not in CONFIGS:
+        node.note(Sentence("graph_config", config=shorten(name)))
+    text = NODE_KINDS[node.kind].outputs[node.slot] == "CLIP"
+    if not text or not isinstance(loaded, GraphModel):
+        return loaded
+    return replace(loaded, skip=CONFIGS.get(config))
 
 
 def _with_lora(node: Node) -> GraphModel:
@@ -107,6 +130,7 @@ def loras(sampler: Node, model: GraphModel, encoder: GraphModel) -> tuple[Lora, 
 
 MODELS: Final[Mapping[str, Rule]] = {
     "CheckpointLoaderSimple": _loaded,
+    "CheckpointLoader": _configured,
     "DiffusersLoader": _loaded,
     **dict.fromkeys(("UNETLoader", "UnetLoaderGGUF"), _network),
     **dict.fromkeys(("CLIPLoader", "DualCLIPLoader", "TripleCLIPLoader"), _encoders),

@@ -117,7 +117,8 @@ class GraphSampler:
 class GraphSigmas:
     """Noise levels: the last `steps` of a schedule, a share of `strength` of all.
 
-    model: whose shift they have; size: of the picture that FLUX.2's own are for, which have none.
+    model: whose shift they have; size: of the picture that FLUX.2's own are for, which have none;
+    of_sd: they are Stable Diffusion's, whatever the model is.
     """
 
     schedule: Any
@@ -125,6 +126,7 @@ class GraphSigmas:
     strength: Any = 1
     model: GraphModel | None = None
     size: tuple[Any, Any] | None = None
+    of_sd: bool = False
 
 
 @dataclass(frozen=True, slots=True)

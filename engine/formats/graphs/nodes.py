@@ -39,12 +39,15 @@ PARTS: Final = ("MODEL", "CLIP", "VAE")
 WORDS: Final = ("CONDITIONING",)
 TWO: Final = ("clip_name1", "clip_name2")
 EDITED: Final = ("image1", "image2", "image3")
+TILES: Final = ("tile_size", "overlap", "temporal_size", "temporal_overlap")
+SPACED: Final = ("steps", "sigma_max", "sigma_min")
 SIZED: Final = ("width", "height", "batch_size")
 PLAIN: Final = ("INT", "FLOAT", "STRING", "BOOLEAN")  # types of outputs that stand for plain values
 
 NODE_KINDS: Final[Mapping[str, NodeKind]] = {
     # models and what changes them
     "CheckpointLoaderSimple": NodeKind({}, ("ckpt_name",), PARTS, (315, 98)),
+    "CheckpointLoader": NodeKind({}, ("config_name", "ckpt_name"), PARTS, (315, 122)),
     "DiffusersLoader": NodeKind({}, ("model_path",), PARTS, (315, 98)),
     "LoraLoader": NodeKind(
         {"model": "MODEL", "clip": "CLIP"},
@@ -142,6 +145,7 @@ NODE_KINDS: Final[Mapping[str, NodeKind]] = {
     "EmptySD3LatentImage": NodeKind({}, SIZED, ("LATENT",), (315, 106)),
     "EmptyFlux2LatentImage": NodeKind({}, SIZED, ("LATENT",), (315, 106)),
     "VAEEncode": NodeKind(PIXELS, (), ("LATENT",), (210, 46)),
+    "VAEEncodeTiled": NodeKind(PIXELS, TILES, ("LATENT",), (315, 150)),
     "VAEEncodeForInpaint": NodeKind(
         {**PIXELS, "mask": "MASK"}, ("grow_mask_by",), ("LATENT",), (315, 98)
     ),
@@ -182,10 +186,16 @@ NODE_KINDS: Final[Mapping[str, NodeKind]] = {
     "BasicGuider": NodeKind({**MODEL, **ONE}, (), ("GUIDER",), (315, 46)),
     "CFGGuider": NodeKind({**MODEL, **BOTH}, ("cfg",), ("GUIDER",), (315, 98)),
     "BasicScheduler": NodeKind(MODEL, ("scheduler", "steps", "denoise"), ("SIGMAS",), (315, 106)),
+    "SDTurboScheduler": NodeKind(MODEL, ("steps", "denoise"), ("SIGMAS",), (315, 82)),
+    "BetaSamplingScheduler": NodeKind(MODEL, ("steps", "alpha", "beta"), ("SIGMAS",), (315, 106)),
+    "KarrasScheduler": NodeKind({}, (*SPACED, "rho"), ("SIGMAS",), (315, 130)),
+    "ExponentialScheduler": NodeKind({}, SPACED, ("SIGMAS",), (315, 106)),
+    "PolyexponentialScheduler": NodeKind({}, (*SPACED, "rho"), ("SIGMAS",), (315, 130)),
     "Flux2Scheduler": NodeKind({}, ("steps", "width", "height"), ("SIGMAS",), (315, 106)),
     "SplitSigmas": NodeKind(SIGMAS, ("step",), ("SIGMAS", "SIGMAS"), (315, 78)),
     "SplitSigmasDenoise": NodeKind(SIGMAS, ("denoise",), ("SIGMAS", "SIGMAS"), (315, 78)),
     "VAEDecode": NodeKind({**SAMPLES, "vae": "VAE"}, (), ("IMAGE",), (210, 46)),
+    "VAEDecodeTiled": NodeKind({**SAMPLES, "vae": "VAE"}, TILES, ("IMAGE",), (315, 150)),
     # pictures and masks
     "LoadImage": NodeKind({}, ("image", UPLOAD), ("IMAGE", "MASK"), (315, 314)),
     "LoadImageOutput": NodeKind({}, ("image", UPLOAD), ("IMAGE", "MASK"), (315, 314)),

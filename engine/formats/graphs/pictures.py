@@ -186,6 +186,11 @@ def _decoded(node: Node) -> Draft:
     return with_vae(node, draft)
 
 
+def _decoded_in_tiles(node: Node) -> Draft:
+    node.note(Sentence("graph_tiles"))
+    return _decoded(node)
+
+
 def with_vae(node: Node, draft: Draft) -> Draft:
     """Return a draft that went through a node's VAE: one VAE serves a recipe both ways."""
     vae = node.input("vae", GraphVae)
@@ -229,5 +234,6 @@ PICTURES: Final[Mapping[str, Rule]] = {
     "GetImageSize": _size,
     "ImageUpscaleWithModel": _by_model,
     "VAEDecode": _decoded,
+    "VAEDecodeTiled": _decoded_in_tiles,
     "ImageCompositeMasked": _composite,
 }

@@ -70,6 +70,8 @@ def _advanced(node: Node) -> Draft:
 def _by_sigmas(node: Node, guided: GraphGuider, seed: Any) -> Draft:
     sampler = node.input("sampler", GraphSampler).name
     sigmas = node.input("sigmas", GraphSigmas)
+    if sigmas.of_sd and guided.positive.encoder.family is not None:
+        raise node.link("sigmas").fail(Sentence("graph_levels_of_sd"))
     if sampler in DROPPING:
         node.note(Sentence("graph_all_levels", sampler=shorten(sampler)[1:-1]))
     values = {"seed": seed, "steps": sigmas.steps}
@@ -251,6 +253,8 @@ def _shift(
     size: of the pictures of a pass.
     """
     family = guided.positive.encoder.family
+    if sigmas.of_sd:
+        return None
     if sigmas.model is None:
         if sigmas.size != size:
             node.note(Sentence("graph_levels_of_size"))

@@ -18,6 +18,17 @@ from engine.recipe.limits import is_int
 from engine.sentences import Sentence
 
 MOST: Final = 4096  # steps of Flux2Scheduler
+TURBO: Final = 10  # noise levels of SDTurboScheduler
+BETA: Final = 0.6  # both shapes of the distribution of `beta`
+# The ends of Stable Diffusion's noise levels, and how near to them a number may be.
+ENDS: Final = {"sigma_max": 14.614642, "sigma_min": 0.0291675}
+NEAR: Final = 1e-3
+# Schedules by the nodes that space them, and the power by which: ρ.
+BETWEEN: Final[Mapping[str, tuple[str, float | None]]] = {
+    "KarrasScheduler": ("karras", 7),
+    "ExponentialScheduler": ("exponential", None),
+    "PolyexponentialScheduler": ("exponential", 1),
+}
 OWN_SCHEDULE: Final = "simple"  # what FLUX.2's noise levels are called, which shift by their number
 
 
@@ -48,6 +59,44 @@ def _scheduled(node: Node) -> GraphSigmas:
 def _scheduled_by_size(node: Node) -> GraphSigmas:
     steps, *size = (node.numeric(each) for each in ("steps", "width", "height"))
     return GraphSigmas(OWN_SCHEDULE, steps, size=(size[0], size[1]))
+
+
+def _of_turbo(node: Node) -> GraphSigmas:
+    """Read SDTurboScheduler: ten levels in equal steps, of which it takes some and then 0.
+
+    They are those of `simple` where none is left out, or where only one is taken.
+    """
+    left = int(TURBO * node.number("denoise"))
+    steps = min(int(node.number("steps")), left)
+    whole = TURBO if steps == left else TURBO // left if left and TURBO % left == 0 else 0
+    if not steps or (steps not in (1, left)) or not whole:
+        raise node.fail(Sentence("graph_levels_left_out"))
+    model = node.input("model", GraphModel)
+    return GraphSigmas("simple", steps, share(steps, whole), model)
+
+
+def _of_beta(node: Node) -> GraphSigmas:
+    model, steps = node.input("model", GraphModel), node.numeric("steps")
+    _check_numbers(node, {"alpha": BETA, "beta": BETA})
+    return GraphSigmas("beta", steps, model=model)
+
+
+def _between(node: Node) -> GraphSigmas:
+    """Read a node that spaces noise levels between two that it is told: those of SD alone."""
+    schedule, rho = BETWEEN[node.kind]
+    _check_numbers(node, ENDS if rho is None else {**ENDS, "rho": rho})
+    return GraphSigmas(schedule, node.numeric("steps"), of_sd=True)
+
+
+def _check_numbers(node: Node, wanted: Mapping[str, float]) -> None:
+    """Raise `GraphError` where a node's numbers are not those by which Marble spaces levels."""
+    others = {name: node.number(name) for name in wanted}
+    names = [name for name in wanted if not math.isclose(others[name], wanted[name], rel_tol=NEAR)]
+    if names:
+        given, ours = (
+            ", ".join(f"{name} {each[name]:g}" for name in names) for each in (others, wanted)
+        )
+        raise node.fail(Sentence("graph_levels_between", given=given, ours=ours))
 
 
 def _from_a_step(node: Node) -> GraphSigmas:
@@ -89,6 +138,9 @@ SIGMAS: Final[Mapping[str, Rule]] = {
     "BasicGuider": _unguided,
     "CFGGuider": guider,
     "BasicScheduler": _scheduled,
+    "SDTurboScheduler": _of_turbo,
+    "BetaSamplingScheduler": _of_beta,
+    **dict.fromkeys(BETWEEN, _between),
     "Flux2Scheduler": _scheduled_by_size,
     "SplitSigmas": _from_a_step,
     "SplitSigmasDenoise": _last_share,

@@ -38,6 +38,8 @@ FLOWS = [
     "ImageScaleToTotalPixels", "FluxKontextImageScale",
 ]  # fmt: skip
 BESIDE = [
+    "CheckpointLoader", "VAEDecodeTiled", "VAEEncodeTiled", "SDTurboScheduler",
+    "BetaSamplingScheduler", "KarrasScheduler", "ExponentialScheduler", "PolyexponentialScheduler",
     "DiffusersLoader", "RescaleCFG", "LatentFromBatch", "LoadImageMask", "ImageToMask",
     "ImageCompositeMasked", "LoadImageOutput", "ImageStitch", "GetImageSize", "PrimitiveInt",
     "PrimitiveFloat", "PrimitiveBoolean", "PrimitiveString", "PrimitiveStringMultiline",
@@ -89,6 +91,8 @@ CONTROL = Control(model="pose", image=MAP, strength=0.5)
 TEXT = ("CLIPTextEncode", {"text": "at night", "clip": ["4", 1]})
 ALPHA = ("LoadImageMask", {"image": "cat.png", "channel": "red"})
 MASKED = ("SetLatentNoiseMask", {"samples": ["21", 0], "mask": ["22", 0]})
+TILES = {"tile_size": 512, "overlap": 64, "temporal_size": 64, "temporal_overlap": 8}
+ENDS = {"sigma_max": 14.614642, "sigma_min": 0.0291675}
 SCENE = default_graph()["6"]["inputs"]["text"]
 
 
@@ -145,6 +149,11 @@ def started(kind: str, **inputs: Any) -> Graph:
     return graph
 
 
+def spaced(kind: str, **inputs: Any) -> Graph:
+    """Return the default graph, drawn on noise levels that a node spaces."""
+    return {**custom(), "23": {"class_type": kind, "inputs": inputs}}
+
+
 def scaled(kind: str, **inputs: Any) -> Graph:
     """Return a graph that draws on a scaled start image."""
     pixels = {**ENCODED[1], "pixels": ["22", 0]}
@@ -167,6 +176,10 @@ PART = {"start_percent": 0.01, "end_percent": 0.2}
 # kind → a graph with it, and what it says in the recipe
 ROWS: dict[str, tuple[Graph, dict[str, Any]]] = {
     "CheckpointLoaderSimple": (default_graph(), {"checkpoint": "v1-5-pruned-emaonly.ckpt"}),
+    "CheckpointLoader": (
+        replaced(default_graph(), "4", "CheckpointLoader", config_name="anything_v3.yaml"),
+        {"checkpoint": "v1-5-pruned-emaonly.ckpt", "clip_skip": 2},
+    ),
     "DiffusersLoader": (to_graph(make_recipe()), {"checkpoint": "starter"}),
     "CLIPTextEncode": (default_graph(), {"prompt": SCENE, "negative_prompt": "text, watermark"}),
     "CLIPTextEncodeSDXL": (
@@ -190,6 +203,10 @@ ROWS: dict[str, tuple[Graph, dict[str, Any]]] = {
     "ImageToMask": (ours(image=IMAGE, strength=1, mask=MASK), {"mask": MASK}),
     "ImageCompositeMasked": (ours(image=IMAGE, strength=1, mask=MASK), {"mask": MASK}),
     "VAEEncode": (default(START, n20=CAT, n21=ENCODED), {"strength": 0.5, "height": 384}),
+    "VAEEncodeTiled": (
+        default(START, n20=CAT, n21=("VAEEncodeTiled", {**ENCODED[1], **TILES})),
+        {"image": IMAGE, "strength": 0.5, "height": 384},
+    ),
     "VAEEncodeForInpaint": (
         default(START, n20=CAT, n21=("VAEEncodeForInpaint", INPAINT)),
         {"mask": MASK, "image": IMAGE},
@@ -212,6 +229,9 @@ ROWS: dict[str, tuple[Graph, dict[str, Any]]] = {
     ),
     "LatentUpscaleBy": (ours(upscale=LATENT), {"upscale": LATENT}),
     "VAEDecode": (default_graph(), {"vae": None}),
+    "VAEDecodeTiled": (
+        replaced(default_graph(), "8", "VAEDecodeTiled", **TILES), {"vae": None, "width": 512}
+    ),
     "VAELoader": (ours(vae="mse"), {"vae": "mse"}),
     "LoraLoader": (
         ours(loras=(Lora(name="ink", weight=0.8, text_weight=0.5),)),
@@ -345,6 +365,24 @@ ROWS: dict[str, tuple[Graph, dict[str, Any]]] = {
         {"guidance_scale": 1, "prompt": SCENE, "negative_prompt": ""},
     ),
     "BasicScheduler": (custom(), {"schedule": "beta", "steps": 9, "strength": None}),
+    "SDTurboScheduler": (
+        spaced("SDTurboScheduler", model=["4", 0], steps=1, denoise=1),
+        {"schedule": "simple", "steps": 1, "strength": None},
+    ),
+    "BetaSamplingScheduler": (
+        spaced("BetaSamplingScheduler", model=["4", 0], steps=8, alpha=0.6, beta=0.6),
+        {"schedule": "beta", "steps": 8},
+    ),
+    "KarrasScheduler": (
+        spaced("KarrasScheduler", steps=12, **ENDS, rho=7.0), {"schedule": "karras", "steps": 12}
+    ),
+    "ExponentialScheduler": (
+        spaced("ExponentialScheduler", steps=11, **ENDS), {"schedule": "exponential", "steps": 11}
+    ),
+    "PolyexponentialScheduler": (
+        spaced("PolyexponentialScheduler", steps=11, **ENDS, rho=1),
+        {"schedule": "exponential", "steps": 11},
+    ),
     "Flux2Scheduler": (started("SplitSigmas", step=8), {"schedule": "simple", "shift": None}),
     "SplitSigmas": (started("SplitSigmas", step=8), {"steps": 12, "strength": 0.6}),
     "SplitSigmasDenoise": (

@@ -1,0 +1,33 @@
+"""Kinds of nodes that are known for what they do, which no recipe can say."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from engine.sentences import Sentence
+
+UNDRAWN: Final[Mapping[str, Sentence]] = {
+    **dict.fromkeys(
+        (
+            *("ConditioningSetArea", "ConditioningSetAreaPercentage", "ConditioningSetMask"),
+            "GLIGENTextboxApply",
+        ),
+        Sentence("graph_does_areas"),
+    ),
+    **dict.fromkeys(
+        ("ConditioningAverage", "ConditioningSetAreaStrength"), Sentence("graph_does_weigh")
+    ),
+    "CLIPTextEncodeSDXLRefiner": Sentence("graph_does_refiner"),
+    **dict.fromkeys(
+        ("LatentComposite", "LatentCompositeMasked", "LatentBlend"), Sentence("graph_does_layers")
+    ),
+    **dict.fromkeys(
+        (
+            *("CLIPVisionEncode", "unCLIPConditioning", "StyleModelApply"),
+            *("IPAdapter", "IPAdapterAdvanced", "IPAdapterApply"),
+        ),
+        Sentence("graph_does_vision"),
+    ),
+    **dict.fromkeys(
+        ("ModelMergeSimple", "ModelMergeBlocks", "CLIPMergeSimple"), Sentence("graph_does_merge")
+    ),
+}
