@@ -23,8 +23,8 @@ from engine.files.atomic import read_object, replace_text
 log = logging.getLogger(__name__)
 
 ROUNDS: Final = 5  # of each figure the least is taken: others on the machine only ever add
-SLOW: Final = 1.0  # seconds; a processor that works so long at one row gains nothing by more, and
-# other devices, whose calls of that length hardly differ, are asked once for each figure
+FEW: Final = 2  # rounds where a call is slow: such calls hardly differ
+SLOW: Final = 1.0  # seconds; a processor that works so long at one row gains nothing by more
 DTYPES: Final = (torch.float16, torch.bfloat16, torch.float32)
 PREFERENCE: Final = 1.1  # a later dtype has to be faster than fp16 by this much
 
@@ -35,7 +35,8 @@ VERSION: Final = 2
 T = TypeVar("T")
 Clock = Callable[[], float]  # seconds
 Call = Callable[[int], object]  # do the work of a call of so many rows
-Measuring = Generator[None, None, Buckets]  # it pauses after each call
+# It pauses before each call, so that what the call needs can be brought to the device unmeasured.
+Measuring = Generator[None, None, Buckets]
 
 
 class Measurements:
@@ -88,10 +89,19 @@ class Probe:
         self._kind = kind
         self._clock = clock
 
-    def buckets(self, device: torch.device, what: str, call: Call, before: str = "") -> Measuring:
+    def buckets(
+        self,
+        device: torch.device,
+        what: str,
+        call: Call,
+        before: str = "",
+        estimate: float | None = None,
+    ) -> Measuring:
         """Return calls' stored costs; `what` names the model's form, dtype and size.
 
-        before: what earlier versions called it, if otherwise: what they stored stands.
+        before: what earlier versions called it, if otherwise: what they stored stands; estimate: of
+        a large network, the seconds of a row in one thread. A processor, which would take minutes
+        for a call and gain nothing by more rows, makes none then, and nothing is stored.
 
         A processor works in one thread for this, and is asked for that thread's own seconds: they
         hardly depend on what else runs on the machine, and the figures decide bits for good.
@@ -102,6 +112,8 @@ class Probe:
         if not seconds:
             measured: dict[str, float] = {}
             if self._notes.find(key) is None:
+                if estimate and device.type == "cpu":
+                    return Buckets({1: estimate})
                 clock = time.thread_time if device.type == "cpu" else time.perf_counter
                 found = yield from self._measure(device, _in_one_thread(device, call), clock)
                 measured = {str(rows): cost for rows, cost in found.items()}
@@ -109,11 +121,18 @@ class Probe:
         return Buckets({int(rows): cost for rows, cost in seconds.items()})
 
     def buckets_now(
-        self, device: torch.device, what: str, call: Call, before: str = ""
+        self,
+        device: torch.device,
+        what: str,
+        call: Call,
+        before: str = "",
+        estimate: float | None = None,
     ) -> Measuring:
         """Return what calls cost as the device is used now, for throughput mode: no bit hangs on
         it, and it is not remembered.
         """
+        if estimate and device.type == "cpu":
+            return Buckets({1: estimate})
         return Buckets((yield from self._measure(device, call, time.perf_counter)))
 
     def dtype(self, device: torch.device) -> torch.dtype:
@@ -128,12 +147,15 @@ class Probe:
     ) -> Generator[None, None, dict[int, float]]:
         """Double the rows for as long as it gains something, and memory lasts."""
         clock = self._clock or clock
-        first = _time(device, clock, partial(call, 1))
+        one = partial(call, 1)
         yield
+        first = _time(device, clock, one)
         if first > SLOW and device.type == "cpu":
             return {1: first}
-        rounds = 1 if first > SLOW else ROUNDS
-        seconds = {1: (yield from _least(device, clock, partial(call, 1), rounds))}
+        yield
+        warm = _time(device, clock, one)
+        rounds = FEW if min(first, warm) > SLOW else ROUNDS
+        seconds = {1: (yield from _least(device, clock, one, rounds))}
         rows = 2
         while rows <= LARGEST:
             cost = yield from _if_it_fits(device, clock, partial(call, rows), rounds)
@@ -150,7 +172,8 @@ class Probe:
         for dtype in DTYPES:
             square = torch.ones((2048, 2048), device=device, dtype=dtype)
             work = partial(torch.matmul, square, square)
-            seconds[dtype] = finished(_least(device, self._clock or time.perf_counter, work))
+            clock = self._clock or time.perf_counter
+            seconds[dtype] = finished(_least_warm(device, clock, work, ROUNDS))
         best = min(seconds, key=lambda d: seconds[d] * (1 if d is torch.float16 else PREFERENCE))
         return str(best)
 
@@ -175,7 +198,7 @@ def _if_it_fits(
     device: torch.device, clock: Clock, work: Callable[[], object], rounds: int
 ) -> Generator[None, None, float | None]:
     try:
-        return (yield from _least(device, clock, work, rounds))
+        return (yield from _least_warm(device, clock, work, rounds))
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
@@ -183,15 +206,21 @@ def _if_it_fits(
     return None
 
 
-def _least(
-    device: torch.device, clock: Clock, work: Callable[[], object], rounds: int = ROUNDS
+def _least_warm(
+    device: torch.device, clock: Clock, work: Callable[[], object], rounds: int
 ) -> Generator[None, None, float]:
-    _time(device, clock, work)  # the first call of a size chooses kernels
     yield
+    _time(device, clock, work)  # the first call of a size chooses kernels
+    return (yield from _least(device, clock, work, rounds))
+
+
+def _least(
+    device: torch.device, clock: Clock, work: Callable[[], object], rounds: int
+) -> Generator[None, None, float]:
     seconds = []
     for _ in range(rounds):
-        seconds.append(_time(device, clock, work))
         yield
+        seconds.append(_time(device, clock, work))
     return min(seconds)
 
 

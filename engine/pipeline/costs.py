@@ -22,7 +22,8 @@ from engine.errors import OutOfMemory
 from engine.events import Stage
 from engine.loading.model import Model
 
-Measure = Callable[[torch.device, str, Call, str], Measuring]
+Measure = Callable[[torch.device, str, Call, str, float | None], Measuring]
+SPEED: Final = 5e10  # operations a second, about, of a processor's thread in fp32
 PATH: Final = "_name_or_path"  # in configurations by diffusers: where a network was read from
 # Calls of equal cost have equal shapes of latents, their references' included, and ControlNets of
 # equal configuration.
@@ -32,7 +33,7 @@ Form = tuple[Shape, tuple[str, ...], tuple[Shape, ...]]
 class Costs:
     """Measure what calls cost, on noise, at the first picture of each form.
 
-    prepare: called before each measurement; moves the network to the device, without LoRAs;
+    prepare: called before each measured call; moves the network to the device, without LoRAs;
     by_groups: whether each call moves its blocks there, which costs the same for any rows.
     """
 
@@ -105,8 +106,12 @@ class Costs:
         """Make the next call of a form's measurement; one that memory ended is begun anew."""
 
         def way() -> Buckets | None:
-            measuring = self._measuring.pop(form, None) or self._begin(form, picture.controls)
+            measuring = self._measuring.pop(form, None)
             try:
+                if measuring is None:
+                    measuring = self._begin(form, picture.controls)
+                    next(measuring)  # it pauses before its first call, or knows
+                self._prepare()  # what it moves is not measured
                 next(measuring)
             except StopIteration as end:
                 found: Buckets = end.value
@@ -127,10 +132,21 @@ class Costs:
         earlier = self._called(_digest(self._model.network.config, whole=True), before, form)
 
         def call(rows: int) -> None:
-            self._prepare()
             call_on_noise(self._model, shape, controls, rows, references)
 
-        return self._measure(self._model.device, what, call, earlier)
+        estimate = self._estimate(form) if self._by_calls else None
+        return self._measure(self._model.device, what, call, earlier, estimate)
+
+    def _estimate(self, form: Form) -> float:
+        """Return the seconds of a row of a flow model in a processor's thread, roughly.
+
+        Each weight is multiplied and added once for each of its tokens.
+        """
+        model = self._model
+        weights = sum(each.numel() for each in model.network.parameters())
+        token = model.checkpoint.family.multiple / model.latent_scale  # latents on a side
+        latents = _values(form) / form[0][0]
+        return 2 * weights * latents / token**2 / SPEED
 
     def _guess(self, form: Form) -> Buckets:
         """Return what calls of a form cost, scaled by elements from another form if not measured.

@@ -56,23 +56,35 @@ def test_a_processor_that_is_busy_with_one_row_is_asked_once() -> None:
     assert machine.calls == [1]
 
 
-def test_another_device_that_is_slow_is_asked_once_for_each_figure() -> None:
+def test_another_device_that_is_slow_is_asked_twice_for_each_figure() -> None:
     machine = Machine(3.0, 4.0, 8.0)
     measuring = machine.probe().buckets(torch.device("meta"), "large", machine)
     assert finished(measuring).seconds == {1: 3.0, 2: 4.0, 4: 8.0}
-    assert machine.calls == [1, 1, 1, 2, 2, 4, 4]
+    assert machine.calls == [1] * 4 + [2] * 3 + [4] * 3
 
 
-def test_measuring_pauses_after_each_call(tmp_path: Path) -> None:
+def test_whether_a_device_is_slow_is_told_by_a_warm_call() -> None:
+    machine = Machine(0.1, 0.2)
+
+    def call(rows: int) -> None:
+        machine.now += 0 if machine.calls else 3.0  # the first of all makes it ready
+        machine(rows)
+
+    measuring = machine.probe().buckets(torch.device("meta"), "large", call)
+    assert finished(measuring).seconds == pytest.approx({1: 0.1, 2: 0.2})
+    assert machine.calls == [1] * (2 + ROUNDS) + [2] * (1 + ROUNDS)
+
+
+def test_measuring_pauses_before_each_call(tmp_path: Path) -> None:
     machine, threads = Machine(0.1, 0.2), torch.get_num_threads()
     seen = []
     measuring = machine.probe(tmp_path).buckets(CPU, "tiny", machine)
     for _ in measuring:
         seen.append(len(machine.calls))
         assert torch.get_num_threads() == threads
-    assert seen == [*range(1, 1 + 2 * (1 + ROUNDS) + 1)]
+    assert seen == [*range(1 + 2 * (1 + ROUNDS))]
     assert not list(machine.probe(tmp_path).buckets(CPU, "tiny", machine))  # it is known
-    assert len(machine.calls) == seen[-1]
+    assert len(machine.calls) == seen[-1] + 1
 
 
 def test_memory_that_ends_ends_the_measuring_not_the_job() -> None:
@@ -186,7 +198,7 @@ class Watched:
         self.model = model
         self.given: list[tuple[int, torch.Size, torch.Size, bool]] = []
 
-    def measure(self, device: torch.device, what: str, call: Call, before: str = "") -> Measuring:
+    def measure(self, device: torch.device, what: str, call: Call, *_: object) -> Measuring:
         forward = self.model.unet.forward
 
         def watched(rows: int) -> None:
@@ -264,9 +276,9 @@ def test_a_control_that_speaks_later_is_measured_at_work(model: StableDiffusion)
 def test_controls_of_another_form_are_measured_anew(model: StableDiffusion) -> None:
     whats: list[str] = []
 
-    def measure(device: torch.device, what: str, call: Call, before: str) -> Measuring:
+    def measure(device: torch.device, what: str, *rest: Any) -> Measuring:
         whats.append(what)
-        return costing(Buckets({1: 1.0}))(device, what, call, before)
+        return costing(Buckets({1: 1.0}))(device, what, *rest)
 
     plain = make_network(model.unet, 1)
     wider = ControlNetModel.from_unet(

@@ -19,7 +19,9 @@ from engine.loading.model import Model
 from engine.models.catalogue import Catalogue, Checkpoint
 from engine.models.families import Family
 from engine.models.parts import NETWORK
+from engine.pipeline.costs import Measure
 from engine.pipeline.pipeline import Pipeline
+from engine.pipeline.placement import VAE, Placement
 from engine.pipeline.residency import Residency
 from engine.recipe.recipe import Recipe
 from engine.spec import Spec
@@ -42,17 +44,22 @@ def flow(tmp_path_factory: pytest.TempPathFactory) -> Model:
 
 
 class Slowly:
-    """Measure by some calls of one row, and note after each what it was of."""
+    """Measure by some calls of one row, and note at each what it was of."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []
 
-    def __call__(self, device: torch.device, what: str, call: Call, before: str) -> Measuring:
+    def __call__(self, device: torch.device, what: str, call: Call, *_: object) -> Measuring:
         for _ in range(CALLS):
+            yield
             call(1)
             self.calls.append(what)
-            yield
         return SHARED
+
+
+def asking(probe: Probe) -> Measure:
+    """Return a probe's measurement by calls, as other devices than processors make it."""
+    return lambda device, what, call, before, _: probe.buckets(device, what, call, before)
 
 
 class Ticks:
@@ -99,12 +106,11 @@ def test_a_large_network_is_measured_by_a_call_a_tick(flow: Model) -> None:
     for number in range(1, CALLS + 1):
         ticks.tick()
         assert len(slowly.calls) == number
-        assert not steps(ticks.told[0])[1:]
-    ticks.tick()  # it is known now, and the job's first call is made
-    assert steps(ticks.told[0]) == [0, 1]
+        # With the last of them it is known, and the job's first call is made.
+        assert steps(ticks.told[0]) == ([0, 1] if number == CALLS else [0])
     ticks.admit(1, new)
     ticks.admit(2, new)
-    for number in range(1, CALLS + 1):
+    for number in range(1, CALLS):
         ticks.tick()
         assert len(slowly.calls) == CALLS + number
         assert steps(ticks.told[0])[-1] == 1 + number
@@ -130,17 +136,75 @@ def test_a_u_net_is_measured_at_once(model: StableDiffusion) -> None:
 def test_memory_that_runs_out_while_a_large_network_is_measured_costs_no_picture(
     flow: Model, times: int
 ) -> None:
-    pipeline = pipeline_on(flow, measure=Probe(Measurements(None)).buckets)
+    pipeline = pipeline_on(flow, measure=asking(Probe(Measurements(None))))
     with failing(flow.network, "forward", times):
         news = drive(pipeline, {0: [Spec(job=0, epoch=1, recipe=recipe(64, steps=2))]})[0]
     pipeline.close()
     assert pngs(news)
 
 
+def test_moving_the_network_to_the_device_is_not_measured(flow: Model) -> None:
+    now = [0.0]
+    forward, move = flow.network.forward, Placement.move_to_device
+
+    def call(*arguments: Any, **options: Any) -> Any:
+        now[0] += 0.25
+        return forward(*arguments, **options)
+
+    def moving(parts: Placement, part: str) -> None:
+        now[0] += 8.0 * (parts.present != part)
+        move(parts, part)
+
+    measure = asking(Probe(Measurements(None), clock=lambda: now[0]))
+    loaded_model = make_loaded_model(flow, measure=measure, offloaded=True)
+    with pytest.MonkeyPatch.context() as patch, torch.inference_mode():
+        patch.setattr(flow.network, "forward", call)
+        patch.setattr(Placement, "move_to_device", moving)
+        (picture,) = loaded_model.begin(recipe(64))
+        while not loaded_model.costs.measure(picture):
+            loaded_model._parts.move_to_device(VAE)  # another job of the model decodes
+    assert {*loaded_model.costs.of(picture).seconds.values()} == {0.25}
+
+
+@pytest.mark.parametrize("mode", ["buckets", "buckets_now"])
+def test_a_processor_makes_no_call_to_measure_a_large_network(
+    flow: Model, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flow.network, "forward", None)
+    loaded_model = make_loaded_model(flow, measure=getattr(Probe(Measurements(None)), mode))
+    with torch.inference_mode():
+        (picture,) = loaded_model.begin(recipe(128))
+        assert loaded_model.costs.measure(picture)
+    costs = loaded_model.costs.of(picture)
+    weights = sum(each.numel() for each in flow.network.parameters())
+    tokens = (128 // 16) ** 2
+    # Two operations for each weight and token, of which a thread does about 50 billion a second.
+    assert costs.seconds == {1: pytest.approx(2 * weights * tokens / 5e10)}
+    assert costs.canonical(picture.rows) == picture.rows
+
+
+def test_what_a_processor_has_measured_of_a_large_network_stands(
+    flow: Model, tmp_path: Path
+) -> None:
+    notes = Measurements(tmp_path)
+    first, again = (
+        make_loaded_model(flow, measure=measure)
+        for measure in (asking(Probe(notes)), Probe(notes).buckets)
+    )
+    with torch.inference_mode():
+        (picture,) = first.begin(recipe(64))
+        while not first.costs.measure(picture):
+            pass
+        assert again.costs.measure(picture)
+    assert again.costs.of(picture) == first.costs.of(picture)
+
+
 def test_calls_that_move_blocks_are_measured_apart(flow: Model) -> None:
     names: list[tuple[str, str]] = []
 
-    def measure(device: torch.device, what: str, call: Call, before: str) -> Measuring:
+    def measure(
+        device: torch.device, what: str, call: Call, before: str, _: float | None
+    ) -> Measuring:
         names.append((what, before))
         yield
         return SHARED
@@ -155,7 +219,7 @@ def test_calls_that_move_blocks_are_measured_apart(flow: Model) -> None:
 
 
 def test_a_fault_in_a_measurement_ends_its_job_alone(flow: Model) -> None:
-    def broken(device: torch.device, what: str, call: Call, before: str) -> Measuring:
+    def broken(device: torch.device, what: str, *_: object) -> Measuring:
         if "×12×12" in what:
             raise ValueError("broken")
         yield

@@ -164,7 +164,7 @@ def test_costs_are_kept_by_how_weights_are_stored(model: StableDiffusion) -> Non
 
     def measure(_: torch.device, what: str, *__: object) -> Measuring:
         seen.append(what)
-        return unmeasured(CPU, what, int, "")
+        return unmeasured(CPU, what, int, "", None)
 
     def ask() -> None:
         loaded_model = make_loaded_model(model, measure=measure)
@@ -187,9 +187,9 @@ def test_costs_are_kept_by_how_weights_are_stored(model: StableDiffusion) -> Non
 def test_a_folder_that_was_moved_is_not_measured_anew(model: StableDiffusion) -> None:
     seen: list[tuple[str, str]] = []
 
-    def measure(_: torch.device, what: str, call: Call, before: str) -> Measuring:
+    def measure(_: torch.device, what: str, call: Call, before: str, *__: object) -> Measuring:
         seen.append((what, before))
-        return unmeasured(CPU, what, call, before)
+        return unmeasured(CPU, what, call, before, None)
 
     config = model.unet.config
     for folder in ("here", "there"):
