@@ -26,6 +26,7 @@ from engine.files.safetensors import BadFile
 from engine.loading.makers_names import SWAPPED, Names, count, respelled, same, thirds
 from engine.loading.model import Conditioning, Prompts
 from engine.loading.modules import IN_PLACE, Target, build
+from engine.models.families import LAYERS, language_form
 from engine.models.model_files import ModelFiles
 from engine.pictures.references import FLUX2, ReferenceSizes
 from engine.recipe.context_length import ContextRule, Joining
@@ -35,12 +36,12 @@ ENTRIES: Final = 10_000  # of the table of σ, about
 # How its text encoders read prompts, by what transformers calls their form.
 READINGS: Final = {
     "qwen3": language_model.Reading(
-        layers=(9, 18, 27),
+        layers=LAYERS["flux2"]["qwen3"],
         template="<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n",
         pad="<|endoftext|>",
     ),
     "mistral": language_model.Reading(
-        layers=(10, 20, 30),
+        layers=LAYERS["flux2"]["mistral"],
         template="<s>[SYSTEM_PROMPT]You are an AI that reasons about image descriptions. You give "
         "structured responses focusing on object relationships, object\nattribution and actions "
         "without speculation.[/SYSTEM_PROMPT][INST]{}[/INST]",
@@ -181,8 +182,8 @@ load = Flux2.load
 
 def text_encoder_of(tensors: Mapping[str, Tensor], target: Target = IN_PLACE) -> Any:
     """Return klein's or dev's text encoder, without the layers that are not read."""
-    klein = any(name.endswith("self_attn.q_norm.weight") for name in tensors)
-    form, make = ("qwen3", qwen3.encoder_of) if klein else ("mistral", mistral3.encoder_of)
+    form = language_form(tensors)
+    make = qwen3.encoder_of if form == "qwen3" else mistral3.encoder_of
     return make(language_model.first_layers(tensors, READINGS[form].layers[-1]), target)
 
 

@@ -24,13 +24,14 @@ from engine.files.safetensors import BadFile
 from engine.loading.makers_names import Names, count, in_blocks, respelled, same
 from engine.loading.model import Conditioning, Prompts
 from engine.loading.modules import IN_PLACE, Target, build
+from engine.models.families import LAYERS
 from engine.models.model_files import ModelFiles
 from engine.text_encode import language_model, qwen3, qwen_vl
 
 PATCH: Final = 2  # latents on each side of a token
 SIXTEENTHS: Final = 6  # of a head for the row, and for the column
 READING: Final = language_model.Reading(
-    layers=tuple(range(2, 36, 3)), template=qwen_vl.TEMPLATE, drops=True
+    layers=LAYERS["krea2"]["qwen3"], template=qwen_vl.TEMPLATE, drops=True
 )
 # The modules of a block by the makers' names, and diffusers'.
 IN_BLOCK: Final[Names] = same(

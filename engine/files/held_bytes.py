@@ -48,14 +48,19 @@ def each_held(
 def blocks(sizes: Mapping[str, int]) -> dict[str, int]:
     """Return the bytes of a module's blocks by their names, from those of its tensors by theirs.
 
-    Blocks are the members of the lists in it that are large enough to be moved one by one.
+    Blocks are the members of the lists in it that are large enough to be moved one by one. What has
+    a number but no first one beside it is none: makers and diffusers name such layers differently.
     """
     found: dict[str, int] = defaultdict(int)
     for name, size in sizes.items():
         if block := BLOCK.match(name):
             found[block[1]] += size
     largest = max(found.values(), default=0)
-    return {name: size for name, size in found.items() if size * SMALL >= largest}
+    return {
+        name: size
+        for name, size in found.items()
+        if size * SMALL >= largest and f"{name.rpartition('.')[0]}.0" in found
+    }
 
 
 def grouped_bytes(whole: int, of_blocks: Iterable[int]) -> int:

@@ -6,7 +6,7 @@ few steps) a name may suggest: `engine.models.variants`.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -260,12 +260,24 @@ FAMILIES: Final = (
     _later("cogvideo", "CogVideoX", "CogVideoX"),
     _later("cosmos", "Cosmos", "Cosmos"),
 )
+# Of which layers of its language model a family reads the states, by what transformers calls the
+# model's form: what comes after the last of them is not loaded.
+LAYERS: Final[Mapping[str, Mapping[str, tuple[int, ...]]]] = {
+    "flux2": {"qwen3": (9, 18, 27), "mistral": (10, 20, 30)},
+    "krea2": {"qwen3": (2, 5, 8, 11, 14, 17, 20, 23, 26, 29, 32, 35)},
+}
 BY_KEY: Final = {family.key: family for family in FAMILIES}
 TINY_VAES: Final = frozenset(family.tiny_vae for family in FAMILIES if family.tiny_vae)
 
 # How a U-Net that takes more than noisy latents came to do so, by its channels.
 PURPOSES: Final = {5: "depth", 7: "upscaling", 8: "image editing"}
 INPAINTING: Final = 9  # latents, a mask, and the latents of the picture without what it hides
+
+
+def language_form(names: Iterable[str]) -> str:
+    """Return the form of a language model of `LAYERS`, by the names of its tensors."""
+    is_qwen = any(name.endswith("self_attn.q_norm.weight") for name in names)
+    return "qwen3" if is_qwen else "mistral"
 
 
 def identify_folder(

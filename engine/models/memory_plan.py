@@ -8,7 +8,7 @@ Standard library only.
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from pathlib import Path
 from typing import Final
@@ -18,6 +18,7 @@ from engine.files.held_bytes import blocks, each_held, grouped_bytes, held_bytes
 from engine.files.safetensors import Tensor, as_broken_model
 from engine.models import signatures
 from engine.models.catalogue import Checkpoint
+from engine.models.families import LAYERS, language_form
 from engine.models.llama_names import by_transformers
 from engine.models.part_kinds import VAE
 from engine.models.parts import ENCODER, NETWORK
@@ -32,9 +33,11 @@ UNUSED: Final = re.compile(
 )
 SEEING: Final = re.compile(r"(?:^|\.)visual\.")  # which models that edit by words need
 TABLES: Final = ("shared.weight", "encoder.embed_tokens.weight")  # T5's, which files may have twice
-# Of text encoders with so many layers FLUX.2 reads, and loads, the first so many.
-READ: Final[Mapping[str, Mapping[int, int]]] = {"flux2": {36: 27, 40: 30}}
 LAYER: Final = re.compile(r"(?:^|\.)layers\.(\d+)\.")
+ADAPTER: Final = re.compile(r"(?:^|\.)llm_adapter\.")  # Anima's, which is one of its text encoders
+BETWEEN_FRAMES: Final = re.compile(
+    r"(?:^|\.)time_conv\."
+)  # of the VAE of frames, for pictures unused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,11 +150,11 @@ def plan(checkpoint: Checkpoint, room: Room) -> Plan:
             kind = NETWORK if part == NETWORK else ENCODER
             taken[kind] += sum(held)
             grouped[kind] += grouped_bytes(sum(held), blocks(sizes).values())
-        vae = _own(checkpoint, VAE) if checkpoint.has_vae else {}
+        vae = _of_first_frame(_own(checkpoint, VAE)) if checkpoint.has_vae else []
     return Plan(
         text_encoders=taken[ENCODER],
         network=taken[NETWORK],
-        vae=held_bytes(vae.values(), VAE_BYTES, sys.maxsize, holds_fp8=False),
+        vae=held_bytes(vae, VAE_BYTES, sys.maxsize, holds_fp8=False),
         grouped=grouped if flow else {},
         room=room,
     )
@@ -159,7 +162,11 @@ def plan(checkpoint: Checkpoint, room: Room) -> Plan:
 
 def _parts(checkpoint: Checkpoint) -> Iterator[tuple[str, Mapping[str, Tensor]]]:
     """Yield the network and each text encoder, with their tensors."""
-    yield NETWORK, _own(checkpoint, NETWORK)
+    network = _own(checkpoint, NETWORK)
+    adapter = {name: network.pop(name) for name in [*network] if ADAPTER.search(name)}
+    yield NETWORK, network
+    if adapter:
+        yield ENCODER, adapter
     family = checkpoint.family
     encoders = [part for part, _ in family.parts if part.startswith(ENCODER)]
     for part in encoders or [ENCODER, *([f"{ENCODER}_2"] if family.is_xl else [])]:
@@ -187,9 +194,19 @@ def _own(checkpoint: Checkpoint, part: str) -> dict[str, Tensor]:
         if not UNUSED.search(name) and (its.references or not SEEING.search(name))
     }
     layers = {name: int(number[1]) for name in found if (number := LAYER.search(name))}
-    count = max(layers.values(), default=-1) + 1
-    read = READ.get(its.family.key, {}).get(count, count)
+    if not (layers and (by_form := LAYERS.get(its.family.key))):
+        return found
+    read = by_form[language_form(found)][-1]
     return {name: tensor for name, tensor in found.items() if layers.get(name, -1) < read}
+
+
+def _of_first_frame(vae: Mapping[str, Tensor]) -> list[Tensor]:
+    """Return a VAE's tensors; of convolutions over frames what computes the first of them."""
+    return [
+        replace(its, shape=(*its.shape[:2], *its.shape[3:])) if len(its.shape) == 5 else its
+        for name, its in vae.items()
+        if not BETWEEN_FRAMES.search(name)
+    ]
 
 
 def _of_single_file(checkpoint: Checkpoint, part: str) -> str:

@@ -143,7 +143,7 @@ class Costs:
         Each weight is multiplied and added once for each of its tokens.
         """
         model = self._model
-        weights = sum(each.numel() for each in model.network.parameters())
+        weights: int = sum(each.numel() for each in model.network.parameters())
         token = model.checkpoint.family.multiple / model.latent_scale  # latents on a side
         latents = _values(form) / form[0][0]
         return 2 * weights * latents / token**2 / SPEED

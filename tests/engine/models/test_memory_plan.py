@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,9 @@ from engine.models import families
 from engine.models.catalogue import Catalogue, Checkpoint, describe_file
 from engine.models.memory_plan import Fit, Plan, Room, plan
 from tests.bench.precision import FP8, scale_fp8
+from tests.engine.families.test_flow_models import REFERENCES
 from tests.engine.families.test_layouts import split, whole
-from tests.flow_models import make_z_image
+from tests.flow_models import MAKERS, described, make_z_image
 from tests.models import make_model
 from tests.quantised import write_quantised
 from tests.single_files import make_modules, small_forms, write_single_file
@@ -76,13 +78,14 @@ def with_head(made: Path, models: Path) -> None:
 def check(planned: Plan, model: Model) -> None:
     encoders = module_bytes(model.encoders.values())
     assert planned.text_encoders == pytest.approx(encoders, rel=0.05)
-    assert planned.network == pytest.approx(module_bytes([model.network]), rel=0.05)
+    # Beside the weights, Chroma has a small table.
+    assert planned.network == pytest.approx(module_bytes([model.network]), rel=0.05, abs=45_000)
     assert planned.vae == pytest.approx(module_bytes([model.vae]), rel=0.05)
     if not model.checkpoint.family.parts:
         assert not planned.grouped
         return
     by_groups = [Grouped(each, CPU).size for each in (*model.encoders.values(), model.network)]
-    assert planned.grouped["network"] == pytest.approx(by_groups.pop(), rel=0.05)
+    assert planned.grouped["network"] == pytest.approx(by_groups.pop(), rel=0.05, abs=45_000)
     assert planned.grouped["text_encoder"] == pytest.approx(sum(by_groups), rel=0.05)
 
 
@@ -94,6 +97,17 @@ def test_a_flow_model_takes_what_was_planned(
     layout(make_z_image(tmp_path / "made"), tmp_path / "models")
     checkpoint = Catalogue(tmp_path / "models").get("it")
     check(plan(checkpoint, room(budget)), load(checkpoint, CPU, torch.float32, None, budget))
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_each_flow_model_takes_what_was_planned(name: str, tmp_path: Path) -> None:
+    """Of some not all of a file is loaded: the layers that are read, what makes single frames."""
+    checkpoint = described(MAKERS[name](tmp_path / "it"), name.split()[0])
+    checkpoint = replace(checkpoint, references=REFERENCES.get(name, 0))
+    model = load(checkpoint, CPU)
+    planned = plan(checkpoint, room())
+    check(planned, model)
+    assert planned.text_encoders == pytest.approx(module_bytes(model.encoders.values()), rel=0.01)
 
 
 def test_a_folder_with_a_u_net_takes_what_was_planned(tmp_path: Path) -> None:
@@ -153,20 +167,6 @@ def test_fp8_is_cast_where_a_device_cannot_hold_it(tmp_path: Path) -> None:
         for holds in (True, False)
     )
     assert cast > 1.5 * held
-
-
-def test_flux_2_loads_the_layers_that_it_reads(tmp_path: Path) -> None:
-    layers = {f"model.layers.{number}.mlp.weight": torch.zeros(4, 4) for number in range(36)}
-    (tmp_path / "encoder").mkdir()
-    save_file(layers, tmp_path / "encoder" / "model.safetensors")
-    network = tmp_path / "network.safetensors"
-    save_file({"it.weight": torch.zeros(1)}, network)
-    family = families.BY_KEY["flux2"]
-    parts = {"network": network, "text_encoder": tmp_path / "encoder", "vae": network}
-    made = Checkpoint(
-        name="it", folder=tmp_path, family=family, defaults=family.defaults(64), parts=parts
-    )
-    assert plan(made, room()).text_encoders == 27 * 4 * 4 * 4
 
 
 def test_a_file_that_went_is_told(checkpoint: Checkpoint) -> None:

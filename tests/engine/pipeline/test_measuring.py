@@ -49,7 +49,7 @@ class Slowly:
     def __init__(self) -> None:
         self.calls: list[str] = []
 
-    def __call__(self, device: torch.device, what: str, call: Call, *_: object) -> Measuring:
+    def __call__(self, device: torch.device, what: str, call: Call, *__: object) -> Measuring:
         for _ in range(CALLS):
             yield
             call(1)
