@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all check bench bench-big-models bench-discord bench-engine bench-lora \
-	bench-noise bench-precision bench-queue bench-storage chaos format clean soak
+	bench-mutations bench-noise bench-precision bench-queue bench-storage chaos format clean soak
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
@@ -51,6 +51,9 @@ bench-engine: $(READY)  ## compare the speed with diffusers' own pipeline
 
 bench-lora: $(READY)  ## measure switching LoRAs (writes 2 GB and deletes them)
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.bench.lora
+
+bench-mutations: $(READY)  ## read 600,000 files that are changed at random: COUNT=60000 SEED=…
+	$(BIN)/python -m tests.bench.mutations --count $(or $(COUNT),600000) $(if $(SEED),--seed $(SEED))
 
 bench-noise: $(READY)  ## measure what the noise of a step costs a job of 16 pictures
 	$(BIN)/python -m tests.bench.noise

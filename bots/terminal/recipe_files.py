@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import hashlib
-import json
 import os
 import re
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -32,6 +32,7 @@ from engine.formats.a1111.writer import no_line_reasons
 from engine.formats.comfy.limits import graph_differences, no_graph_reasons
 from engine.formats.graphs.node_values import LoadedPicture
 from engine.formats.graphs.recipe import pictures_of
+from engine.formats.json_texts import parse_json
 from engine.formats.metadata import graph_in, read_object, read_recipe
 from engine.formats.reading import Reading, called
 from engine.models.catalogue import Catalogue, Checkpoint
@@ -100,7 +101,7 @@ def _content(name: str) -> tuple[bytes, Any, dict[str, set[str]]]:
     Raises `UserError`.
     """
     data = _read(name)
-    if data.lstrip()[:1] in (b"{", b"["):
+    if data.removeprefix(BOM_UTF8).lstrip()[:1] in (b"{", b"["):
         graph, loaded = _parse_graph(data), {}
         with suppress(GraphError):  # said where it is read; it may be no graph at all
             loaded = pictures_of(graph)
@@ -125,8 +126,8 @@ def _parse_graph(data: bytes) -> Any:
         most = f"{LARGEST_GRAPH >> 20} MiB at most"
         raise GraphError(f"The ComfyUI workflow has {len(data) >> 20} MiB; it may have {most}.")
     try:
-        return json.loads(data)
-    except (ValueError, RecursionError):
+        return parse_json(data.decode("utf-8-sig"))
+    except ValueError:
         raise GraphError("The file holds no ComfyUI workflow: it is not valid JSON.") from None
 
 

@@ -16,7 +16,16 @@ from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from engine.files.safetensors import LONGEST, BadFile, Header, Tensor, quantised, read_header
+from engine.errors import shorten
+from engine.files.safetensors import (
+    LONGEST,
+    BadFile,
+    Header,
+    Tensor,
+    quantised,
+    quoted,
+    read_header,
+)
 
 ENDING: Final = ".gguf"
 MAGIC: Final = b"GGUF"
@@ -145,7 +154,7 @@ def _read(path: Path, changed: int, size: int) -> Header:
             places[name] = _sides(name, reader), reader.value("I"), reader.value("Q")
         alignment = facts.get(ALIGNMENT, 32)
         if not (isinstance(alignment, int) and alignment > 0):
-            raise BadFile(f"its header is damaged: it has {alignment!r} for {ALIGNMENT}")
+            raise BadFile(f"its header is damaged: it has {shorten(alignment)} for {ALIGNMENT}")
         data = -(-file.tell() // alignment) * alignment
     tensors = {
         name: _tensor(name, sides, kind, data + offset, facts.get(f"{SHAPE}{name}"))
@@ -158,14 +167,14 @@ def _read(path: Path, changed: int, size: int) -> Header:
 
 def _new(name: str, known: Mapping[str, object]) -> str:
     if name in known:  # and so a file of zeros ends here
-        raise BadFile(f"its header is damaged: it has {name[:80]!r} twice")
+        raise BadFile(f"its header is damaged: it has {quoted(name)} twice")
     return name
 
 
 def _sides(name: str, reader: _Reader) -> tuple[int, ...]:
     depth = reader.value("I")
     if depth > DEEPEST:
-        raise BadFile(f"its header is damaged: {name[:80]!r} has {depth} sides")
+        raise BadFile(f"its header is damaged: {quoted(name)} has {depth} sides")
     return struct.unpack(f"<{depth}Q", reader.take(8 * depth))
 
 
@@ -174,14 +183,20 @@ def _tensor(name: str, sides: tuple[int, ...], kind: int, start: int, own: objec
     if kind in OTHERS:
         raise BadFile(quantised(OTHERS[kind]))
     if kind not in TYPES:
-        raise BadFile(f"{name!r} is quantised in a way that Marble does not know (type {kind})")
+        raise BadFile(
+            f"{quoted(name)} is quantised in a way that Marble does not know (type {kind})"
+        )
     title, values, length = TYPES[kind]
     if sides and sides[0] % values:
-        raise BadFile(f"its header is damaged: {name!r} is no whole number of blocks of {title}")
+        raise BadFile(
+            f"its header is damaged: {quoted(name)} is no whole number of blocks of {title}"
+        )
     shape, size = sides[::-1], prod(sides)
     if own is not None:
         if not (isinstance(own, tuple) and prod(own) == size):
-            raise BadFile(f"its header is damaged: {name!r} cannot have the shape {own}")
+            raise BadFile(
+                f"its header is damaged: {quoted(name)} cannot have the shape {shorten(own)}"
+            )
         shape = own
     return Tensor(title, shape, start, start + size // values * length)
 
@@ -190,7 +205,7 @@ def _check_places(tensors: Mapping[str, Tensor], size: int) -> None:
     at = 0
     for name, tensor in sorted(tensors.items(), key=lambda item: (item[1].start, item[1].end)):
         if tensor.start < at:
-            raise BadFile(f"its header is damaged: {name!r} lies in the tensor before it")
+            raise BadFile(f"its header is damaged: {quoted(name)} lies in the tensor before it")
         at = tensor.end
     if size < at:
         raise BadFile(f"it is cut short: {size:,} of {at:,} bytes are there")

@@ -17,7 +17,7 @@ from math import prod
 from pathlib import Path
 from typing import Any, Final
 
-from engine.errors import BrokenModel
+from engine.errors import BrokenModel, shorten
 
 LONGEST: Final = 100_000_000  # bytes of a header, as the format allows
 # How `struct` reads a value of the dtypes that weights come in; BF16 is the upper half of a value
@@ -39,6 +39,11 @@ PICKLED: Final = (b"PK\3\4", b"\x80\2", b"\x80\3", b"\x80\4", b"\x80\5")  # zipp
 
 class BadFile(Exception):
     """Name a file's fault, as the rest of a sentence that begins with the file."""
+
+
+def quoted(name: str) -> str:
+    """Return a tensor's name for a message: networks' are shorter, strangers' need not be."""
+    return shorten(name, 120)
 
 
 @contextmanager
@@ -151,9 +156,12 @@ def _tensors(entries: Mapping[str, Any], data: int) -> Iterator[tuple[str, Tenso
         if dtype in QUANTISED:
             raise BadFile(quantised(dtype))
         if dtype not in SIZES:
-            raise BadFile(f"{name!r} holds values of the kind {dtype!r}, which Marble cannot read")
+            raise BadFile(
+                f"{quoted(name)} holds values of the kind {shorten(dtype)}, "
+                "which Marble cannot read"
+            )
         if prod(shape) * SIZES[dtype] != end - start:
-            raise BadFile(f"its header is damaged: {name!r} is not as long as its shape says")
+            raise BadFile(f"its header is damaged: {quoted(name)} is not as long as its shape says")
         yield name, Tensor(dtype, shape, data + start, data + end)
 
 
@@ -168,7 +176,9 @@ def _check_offsets(tensors: Mapping[str, Tensor], data: int, size: int) -> None:
     at = data
     for name, tensor in sorted(tensors.items(), key=lambda item: (item[1].start, item[1].end)):
         if tensor.start != at or tensor.end < at:
-            raise BadFile(f"its header is damaged: {name!r} does not follow the tensor before it")
+            raise BadFile(
+                f"its header is damaged: {quoted(name)} does not follow the tensor before it"
+            )
         at = tensor.end
     if size < at:
         raise BadFile(f"it is cut short: {size:,} of {at:,} bytes are there")

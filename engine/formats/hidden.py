@@ -4,7 +4,6 @@ The lowest bits of all alphas, column by column: a name that says whether the re
 number of its bits in 32, and the text, which is A1111's or a JSON object of texts by their keys.
 """
 
-import json
 import zlib
 from collections.abc import Mapping
 from typing import Final
@@ -12,6 +11,7 @@ from typing import Final
 import numpy as np
 
 from engine.errors import ImageError
+from engine.formats.json_texts import parse_json
 from engine.pictures.images import read_image
 
 PLAIN, PACKED = b"stealth_pnginfo", b"stealth_pngcomp"
@@ -49,8 +49,8 @@ def _texts(data: bytes, *, packed: bool) -> dict[str, str]:
     except (ValueError, zlib.error):
         return {}
     try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
+        found = parse_json(text)
+    except ValueError:
         return {"parameters": text}
     if not isinstance(found, dict):
         return {}

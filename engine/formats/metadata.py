@@ -30,11 +30,11 @@ from engine.formats.comfy.writer import to_graph
 from engine.formats.graphs.node_values import LoadedPicture
 from engine.formats.graphs.recipe import from_graph
 from engine.formats.hidden import hidden_texts
+from engine.formats.json_texts import parse_json
 from engine.formats.png_texts import READ, SIGNATURE, WRITTEN, XMP, read_texts
 from engine.formats.reading import Reading
 from engine.formats.tools import comment_in_xmp, owner_of, read_dream, read_json
 from engine.models.catalogue import Checkpoint
-from engine.recipe.prompt_tags import mend_surrogates
 from engine.recipe.recipe import DEFAULTS, Recipe
 from engine.sentences import Sentence
 
@@ -182,10 +182,8 @@ def _texts(recipe: Recipe, checkpoint: Checkpoint | None) -> dict[str, str]:
 
 def _object(text: str) -> dict[str, Any]:
     try:
-        data = json.loads(text)
-        if "\\ud" in text.lower():
-            data = json.loads(mend_surrogates(json.dumps(data, ensure_ascii=False)))
-    except (ValueError, RecursionError) as error:
+        data = parse_json(text)
+    except ValueError as error:
         raise MetadataError(Sentence("text_not_json")) from error
     if not isinstance(data, dict):
         raise MetadataError(Sentence("text_no_object"))

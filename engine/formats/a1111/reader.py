@@ -21,7 +21,6 @@ from engine.formats.graphs.upscaling import factor_to
 from engine.formats.reading import Reading
 from engine.recipe.limits import ANCESTRAL, BROWNIAN, CPU, GPU, is_int
 from engine.recipe.parts import LATENT, Control, Lora, Upscale, Variation
-from engine.recipe.prompt_tags import mend_surrogates
 from engine.recipe.recipe import noise_of_version_2
 from engine.sentences import Sentence
 
@@ -443,7 +442,7 @@ def _add_resources(
     loras = {lora.name: lora for lora in values["loras"]}
     for each in resources[:MOST_RESOURCES]:
         each = each if isinstance(each, dict) else {"type": each}
-        kind, name = str(each.get("type")), mend_surrogates(str(each.get("modelName") or ""))
+        kind, name = str(each.get("type")), str(each.get("modelName") or "")
         if kind == "checkpoint" and name:
             if values["checkpoint"] is None:
                 values["checkpoint"], where["checkpoint"] = name, RESOURCES

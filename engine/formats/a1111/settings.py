@@ -5,13 +5,15 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from engine.recipe.prompt_tags import mend_surrogates
+from engine.formats.json_texts import parse_json
 from engine.sentences import Sentence
 
 NEGATIVE: Final = "Negative prompt:"
 # `name: value` up to a comma, or with a value that is quoted as JSON. The bound on the name keeps
 # a hostile line from being searched in quadratic time.
-NAME: Final = re.compile(r"(\w[\w /-]{1,60}):\s*")
+LONGEST: Final = 61  # characters of a name
+NAME: Final = re.compile(rf"(\w[\w /-]{{1,{LONGEST - 1}}}):")
+BLANK: Final = re.compile(r"\s*")
 VALUE: Final = re.compile(r'("(?:[^"\\]|\\.)*"|[^,]*)(?:,|$)')
 # Some values are JSON without quotes, whose commas would fall apart into settings.
 DECODER: Final = json.JSONDecoder()
@@ -34,8 +36,8 @@ class Settings(dict[str, str]):
     def json(self, name: str) -> Any:
         """Return a value that is JSON, None where it is missing or none."""
         try:
-            return json.loads(self.pop(name, "null"))
-        except (ValueError, RecursionError):
+            return parse_json(self.pop(name, "null"))
+        except ValueError:
             return None
 
     def note(self, name: str, value: object, why: Sentence) -> None:
@@ -51,8 +53,10 @@ class Settings(dict[str, str]):
 def _pairs(line: str) -> Iterator[tuple[str, str]]:
     """Yield names and values as they are written."""
     at, tries = 0, 0
-    while found := NAME.search(line, at):
+    while found := next_name(line, at):
         at = found.end()
+        if blank := BLANK.match(line, at):
+            at = blank.end()
         if line[at : at + 1] in ("{", "[") and tries < MOST:
             tries += 1
             try:
@@ -68,6 +72,16 @@ def _pairs(line: str) -> Iterator[tuple[str, str]]:
         assert value is not None
         yield found[1], value[1]
         at = value.end()
+
+
+def next_name(line: str, at: int) -> re.Match[str] | None:
+    """Find the next name; only what stands before a colon is looked at."""
+    colon = line.find(":", at)
+    while colon >= 0:
+        if found := NAME.search(line, max(at, colon - LONGEST), colon + 1):
+            return found
+        colon = line.find(":", colon + 1)
+    return None
 
 
 def write(settings: Mapping[str, str | None]) -> str:
@@ -86,7 +100,7 @@ def unquote(value: str) -> str:
     """Undo `quote`; a text that is not quoted correctly is returned unchanged."""
     try:
         quoted = value[:1] == value[-1:] == '"'
-        return mend_surrogates(str(json.loads(value))) if quoted else value
+        return str(parse_json(value)) if quoted else value
     except ValueError:
         return value
 

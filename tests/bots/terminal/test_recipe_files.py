@@ -46,6 +46,18 @@ def test_any_ones_picture_is_read(marble: Marble, tmp_path: Path) -> None:
     assert "beautiful scenery nature glass bottle landscape" in answer.out
 
 
+def test_a_workflow_that_begins_with_a_byte_order_mark_is_read(
+    marble: Marble, tmp_path: Path
+) -> None:
+    graph = default_graph()
+    graph["4"]["inputs"]["ckpt_name"] = "half \ud800"
+    text = "\ufeff" + json.dumps(graph)
+    (tmp_path / "graph.json").write_text(text, encoding="utf-8")
+    answer = marble("read", "graph.json")
+    assert (answer.code, answer.err) == (0, "")
+    assert "half \ufffd" in answer.out
+
+
 @pytest.mark.parametrize(
     ("name", "data", "said"),
     [

@@ -129,3 +129,22 @@ def test_a_shape_that_the_values_do_not_fill_is_damaged(tmp_path: Path) -> None:
     file = write_gguf(tmp_path / "a.gguf", {"a": ((2, 32), Q8_0)}, facts)
     with pytest.raises(BadFile, match=r"'a' cannot have the shape \(3, 3\)"):
         read_gguf(file)
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind", "facts"),
+    [
+        ((1,), 999, {}),
+        ((2, 31), Q8_0, {}),
+        ((4,), F32, {"comfy.gguf.orig_shape.{}": [7] * 9_000}),
+        ((4,), F32, {"general.alignment": "x" * 50_000}),
+    ],
+)
+def test_what_a_file_says_is_cut_in_messages(
+    shape: tuple[int, ...], kind: int, facts: dict[str, object], tmp_path: Path
+) -> None:
+    name = "a" * 50_000
+    named = {key.format(name): value for key, value in facts.items()}
+    with pytest.raises(BadFile) as caught:
+        read_gguf(write_gguf(tmp_path / "a.gguf", {name: (shape, kind)}, named))
+    assert len(str(caught.value)) < 400

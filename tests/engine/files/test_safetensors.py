@@ -1,3 +1,4 @@
+import json
 import pickle
 from pathlib import Path
 
@@ -42,3 +43,20 @@ def test_a_file_whose_headers_length_begins_as_a_pickle_does_is_read(
     file.write_bytes(pickle.dumps({"a": 1}))
     with pytest.raises(BadFile, match="it is a pickle under another name"):
         read_header(file)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"dtype": "x" * 50_000, "shape": [1], "data_offsets": [0, 4]},
+        {"dtype": "F32", "shape": [2], "data_offsets": [0, 4]},
+        {"dtype": "F32", "shape": [1], "data_offsets": [4, 8]},
+    ],
+)
+def test_a_name_of_any_length_is_cut_in_what_is_said_of_it(entry: object, tmp_path: Path) -> None:
+    text = json.dumps({"\ud800" + "a" * 50_000: entry}).encode()
+    file = tmp_path / "a.safetensors"
+    file.write_bytes(len(text).to_bytes(8, "little") + text + bytes(8))
+    with pytest.raises(BadFile, match="aaa") as caught:
+        read_header(file)
+    assert len(str(caught.value).encode()) < 300

@@ -25,13 +25,16 @@ def as_json(key: str, **values: Any) -> dict[str, str]:
     return {key: json.dumps(values)}
 
 
-def draw_things() -> dict[str, str]:
-    said = {
-        "c": PROMPT, "uc": NEGATIVE, "seed": SEED, "seed_mode": "Scale Alike", "steps": STEPS,
-        "scale": 6, "size": f"{WIDTH}x{HEIGHT}", "sampler": "Euler Ancestral", "strength": 1,
-        "model": "any.ckpt", "lora": [{"model": "ink.ckpt", "weight": 0.5}], "v2": {"a": 1},
-    }  # fmt: skip
-    comment = html.escape(json.dumps(said), quote=False)
+DRAW_THINGS: Final = {
+    "c": PROMPT, "uc": NEGATIVE, "seed": SEED, "seed_mode": "Scale Alike", "steps": STEPS,
+    "scale": 6, "size": f"{WIDTH}x{HEIGHT}", "sampler": "Euler Ancestral", "strength": 1,
+    "model": "any.ckpt", "lora": [{"model": "ink.ckpt", "weight": 0.5}], "v2": {"a": 1},
+}  # fmt: skip
+
+
+def in_xmp(said: str) -> dict[str, str]:
+    """Return the text of Draw Things, which holds its JSON."""
+    comment = html.escape(said, quote=False)
     return {
         "XML:com.adobe.xmp": "<x:xmpmeta><rdf:Description><dc:description><rdf:Alt>"
         f'<rdf:li xml:lang="x-default">{PROMPT}&#xA;-{NEGATIVE}</rdf:li></rdf:Alt>'
@@ -117,7 +120,7 @@ TEXTS: Final[dict[str, dict[str, str]]] = {
         "Title": "NovelAI generated image", "Description": PROMPT, "Software": "NovelAI",
         "Source": "NovelAI Diffusion V4 37442FCA", "Comment": json.dumps(NOVELAI),
     },
-    "Draw Things": draw_things(),
+    "Draw Things": in_xmp(json.dumps(DRAW_THINGS)),
     "TensorArt": {
         "generation_data": json.dumps({
             "models": [{"label": "ink", "type": "LORA", "modelFileName": "ink", "weight": 0.5}],
@@ -158,12 +161,19 @@ def jpeg(comment: bytes) -> bytes:
 
 def hiding(text: str, *, packed: bool) -> bytes:
     """Return a PNG without texts that hides one in its alpha channel."""
-    body = gzip.compress(text.encode(), mtime=0) if packed else text.encode()
+    return hidden(text.encode(), packed=packed)
+
+
+def hidden(body: bytes, *, packed: bool, ready: bool = False) -> bytes:
+    """Return a PNG that hides bytes in its alpha channel; ready: they are packed already."""
+    if packed and not ready:
+        body = gzip.compress(body, mtime=0)
     head = b"stealth_pngcomp" if packed else b"stealth_pnginfo"
     data = head + (8 * len(body)).to_bytes(4, "big") + body
     bits = np.unpackbits(np.frombuffer(data, np.uint8))
-    alpha = np.full((64, 128), 254, np.uint8)  # [columns, rows]
+    rows = max(128, -(-len(bits) // 64))
+    alpha = np.full((64, rows), 254, np.uint8)  # [columns, rows]
     alpha.reshape(-1)[: len(bits)] |= bits
-    pixels = np.zeros((128, 64, 4), np.uint8)
+    pixels = np.zeros((rows, 64, 4), np.uint8)
     pixels[..., 3] = alpha.T
     return png({}, Image.fromarray(pixels, "RGBA"))

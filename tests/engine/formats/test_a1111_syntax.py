@@ -1,9 +1,12 @@
 """What A1111 reads in prompts beside words: read as what it means, or named."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bots.texts import say, words_of
 from engine.errors import PromptError, UserError
+from engine.formats.a1111.settings import NAME, next_name
 from engine.recipe.parts import Lora
 from engine.recipe.prompt_tags import take_loras
 from engine.recipe.recipe import Recipe
@@ -105,3 +108,12 @@ def test_hostile_prompts_are_read_at_once(text: str) -> None:
     more = ', TI hashes: "' + "a: 1, " * 300 + '"'
     with pytest.raises(UserError, match="2,000 characters"):
         read(f"a{text}a", more=more)
+
+
+@given(st.text(alphabet="ab9 :/-!,é", max_size=200), st.integers(0, 9), st.booleans())
+def test_the_next_name_is_that_which_the_whole_line_has_first(
+    line: str, at: int, long: bool
+) -> None:
+    line = line.replace("b", "b" * 70) if long else line
+    found, first = next_name(line, at), NAME.search(line, at)
+    assert (found and found.span()) == (first and first.span())
