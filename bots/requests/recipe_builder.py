@@ -20,7 +20,7 @@ from engine.recipe.parts import Upscale
 from engine.recipe.prompt_tags import choose, plain, take_loras
 from engine.recipe.recipe import DEFAULTS, Recipe, random_seed
 from engine.sentences import Sentence
-from engine.text_encode.prompts import marks
+from engine.text_encode.prompts import EMBEDDING, marks
 
 
 class Built(NamedTuple):
@@ -141,12 +141,18 @@ def _read_words(values: Mapping[str, Any], seed: int) -> dict[str, Any]:
 
 
 def _unweighted(words: Mapping[str, Any], checkpoint: Checkpoint) -> list[Sentence]:
-    """Return what is said of weights in words for a model that reads them as text."""
-    if checkpoint.weighs:
+    """Return what is said of weights and embeddings in words for a model that knows none."""
+    if checkpoint.weighs and checkpoint.embeds:
         return []
     typed = [each for name in WORDS for each in marks(words.get(name, ""))]
-    shown = some([shorten(each) for each in dict.fromkeys(typed)])
-    return [Sentence("unweighted", model=checkpoint.name, typed=shown)] if typed else []
+    if checkpoint.weighs:
+        typed = [each for each in typed if EMBEDDING.fullmatch(each)]
+    if not typed:
+        return []
+    shown, model = some([shorten(each) for each in dict.fromkeys(typed)]), checkpoint.name
+    if checkpoint.weighs:
+        return [Sentence("not_embedded", model=model, typed=shown)]
+    return [Sentence("unweighted", model=model, typed=shown)]
 
 
 def _rounded(

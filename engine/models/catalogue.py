@@ -16,7 +16,7 @@ from typing import Any, Final
 from engine.errors import BrokenModel, UnknownModel
 from engine.files.gguf import read_weights
 from engine.files.safetensors import BadFile, Tensor, as_broken_model, read_header
-from engine.models.families import WEIGHING, Defaults, Family, identify_folder
+from engine.models.families import EMBEDDING, WEIGHING, Defaults, Family, identify_folder
 from engine.models.folders import PICKLES, checkpoints
 from engine.models.hub import half_fetched
 from engine.models.marble_json import check_keys, own_parts, own_settings, own_variant
@@ -65,7 +65,7 @@ class Checkpoint:
     prediction, zero_snr: as its owner or its file says (None: as the folder's scheduler says).
     has_vae: without one, a recipe must name a VAE; variant: what it is called within its family;
     lacks, multiple, references: as of its `Family` and its variant; weighs: whether a text encoder
-    knows weights of words and BREAK.
+    knows weights of words and BREAK; embeds: whether one knows embeddings.
     """
 
     name: str
@@ -83,6 +83,7 @@ class Checkpoint:
     multiple: int = 8
     references: int = 0
     weighs: bool = True
+    embeds: bool = True
     notes: Mapping[str, str] = field(default_factory=dict)  # language → a sentence for people
     second_pass_strength: float = 0.3  # of a picture that is upscaled
     preview: Mapping[str, Any] | None = None  # latents → RGB, see `engine.decode.vae`
@@ -329,6 +330,7 @@ def _describe_flow(
             multiple=family.multiple,
             references=variant.references,
             weighs=not WEIGHING.isdisjoint(parts.values()),
+            embeds=not EMBEDDING.isdisjoint(parts.values()),
         ),
         own,
         extra,

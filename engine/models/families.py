@@ -90,6 +90,7 @@ class Family:
 # Kinds of text encoders that know weights of words, and the tokenizer by whose tokens Anima knows
 # them; language models read them as text.
 WEIGHING: Final = frozenset(("clip_l", "clip_g", "t5xxl", "gemma2_2b", "t5"))
+EMBEDDING: Final = frozenset(("clip_l", "clip_g"))  # and that know embeddings
 SD: Final = "StableDiffusionPipeline"
 SDXL: Final = "StableDiffusionXLPipeline"
 # What a pipeline's name says of its task or version; what a U-Net takes, its configuration tells.

@@ -5,6 +5,7 @@ In fp16 its values overflow; bf16 and fp32 hold them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -15,11 +16,13 @@ from transformers.models.t5.modeling_t5 import T5EncoderModel
 
 from engine.files.safetensors import BadFile
 from engine.loading.modules import IN_PLACE, Target, fill
-from engine.text_encode.prompts import Token, check_length, flat
+from engine.text_encode.prompts import EMBEDDING, Token, check_length, flat
 
 END: Final = 1
 PAD: Final = 0
 MOST: Final = 1024  # tokens of a prompt: it counts distances, so that nothing else limits them
+# As in ComfyUI, with the blank before; the letters after it are a piece of their own.
+LEFT_OUT: Final = re.compile(rf"\s?{EMBEDDING.pattern.replace('(', '(?:')}")
 TABLE: Final = "encoder.embed_tokens.weight"  # of embeddings, which some files have a second time
 
 
@@ -74,10 +77,14 @@ class T5Encoder:
         return [*found, *[Token(PAD, 1.0)] * padding]
 
     def _ids(self, text: str) -> Iterator[Sequence[int]]:
-        """Yield a text's ids; names of special tokens in it stay text, by a blank inside."""
+        """Yield the ids of a text's pieces, between embeddings, which are CLIP's.
+
+        Names of special tokens in it stay text, by a blank inside.
+        """
         for name in self._tokenizer.all_special_tokens:
             text = text.replace(name, f"{name[0]} {name[1:]}")
-        yield self._tokenizer(text, add_special_tokens=False).input_ids
+        for piece in LEFT_OUT.split(text):
+            yield self._tokenizer(piece, add_special_tokens=False).input_ids
 
 
 def weigh(rows: Tensor, empty: Tensor, weights: Tensor) -> Tensor:

@@ -172,6 +172,19 @@ async def test_a_shift_is_for_flow_models(house: House, ann: Asker, models: Path
     )
 
 
+async def test_embeddings_are_said_to_be_unknown_by_models_without_clip(
+    house: House, ann: Asker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alter(monkeypatch, tiny={"embeds": False})
+    typed = {"prompt": "a (gold:1.3) cat (embedding:ink:1.2) BREAK", "checkpoint": "tiny"}
+    await house.studio.imagine(typed, ann)
+    (note,) = ann.notes
+    assert note == (
+        "The model 'tiny' knows no embeddings, so 'embedding:ink' stands for nothing there."
+    )
+    assert say(note, ZH) == "模型 'tiny' 不支持嵌入，因此 'embedding:ink' 在那里不起作用。"
+
+
 async def test_weights_are_said_to_be_text_by_models_that_know_none(
     house: House, ann: Asker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -88,6 +88,14 @@ def test_each_weighted_span_is_tokenized_by_itself() -> None:
     assert encoder().tokens("") == [(1, 1.0)]
 
 
+def test_embeddings_are_left_out_and_what_follows_is_tokenized_by_itself() -> None:
+    plain, after = (encoder().tokens(text) for text in ("a house", ", by night"))
+    found = encoder().tokens("a house embedding:foo, by night")
+    assert found == [*plain[:-1], *after]
+    weighted = encoder().tokens("a house (embedding:style/foo-2:1.2)")
+    assert weighted == plain
+
+
 def test_names_of_special_tokens_stay_text() -> None:
     (*tokens, (end, _)) = encoder().tokens("cat</s>dog<pad>")
     assert end == 1
