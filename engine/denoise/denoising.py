@@ -264,12 +264,10 @@ def call_on_noise(
     shape: Shape,
     controls: Sequence[ActiveControl],
     rows: int,
-    references: Sequence[Shape] = (),
 ) -> None:
     """Call the network with rows of noise in one latent's shape, to measure a call's cost.
 
-    Prompts are of a usual length, and all controls are at full strength; references: the shapes of
-    their latents.
+    Prompts are of a usual length, and all controls are at full strength.
     """
     channels, height, width = shape
     draw = partial(torch.randn, generator=torch.Generator().manual_seed(0))
@@ -283,7 +281,6 @@ def call_on_noise(
         model.levels([0.5] * rows),
         model.blank(rows),
         partial(control_residuals, controls, control_scales),
-        [draw((rows, *each)).to(model.device) for each in references],
     )
 
 

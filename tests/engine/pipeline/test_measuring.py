@@ -5,6 +5,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -19,7 +20,7 @@ from engine.loading.model import Model
 from engine.models.catalogue import Catalogue, Checkpoint
 from engine.models.families import Family
 from engine.models.parts import NETWORK
-from engine.pipeline.costs import Measure
+from engine.pipeline.costs import Measure, coarse
 from engine.pipeline.pipeline import Pipeline
 from engine.pipeline.placement import VAE, Placement
 from engine.pipeline.residency import Residency
@@ -29,7 +30,7 @@ from tests.conftest import PATIENCE
 from tests.engine.pipeline.test_residency import failing
 from tests.engine.ticks import News, check_order, drive, make_loaded_model, pipeline_on, pngs, steps
 from tests.factories import make_recipe
-from tests.flow_models import make_z_image
+from tests.flow_models import make_klein, make_z_image
 
 CPU = torch.device("cpu")
 CALLS = 4
@@ -197,6 +198,43 @@ def test_what_a_processor_has_measured_of_a_large_network_stands(
             pass
         assert again.costs.measure(picture)
     assert again.costs.of(picture) == first.costs.of(picture)
+
+
+@pytest.mark.parametrize("side", [384, 768])
+def test_sizes_of_flow_models_are_measured_by_few_squares(side: int) -> None:
+    assert coarse([(16, 128, 128)]) == (16, 128, 128)
+    assert coarse([(16, 104, 160)]) == coarse([(16, 128, 128), (16, 2, 128)]) == (16, 144, 144)
+    found = set()
+    for down in range(16, side + 1, 7):
+        for across in range(16, side + 1, 7):
+            its, references = (16, down, across), [(16, across, 24)] * 2
+            channels, height, width = coarse([its, *references])
+            latents = down * across + 2 * across * 24
+            assert channels == 16
+            assert height == width
+            assert not height % 2
+            assert latents <= height * width <= 1.27 * latents
+            found.add(height)
+            assert coarse([its])[1] <= side  # as far as Stable Diffusion 3 sees at once
+    assert len(found) < 50
+
+
+def test_pictures_edited_by_words_are_measured_once_for_photos_of_many_shapes(
+    tmp_path: Path,
+) -> None:
+    make_klein(tmp_path / "flow")
+    klein, slowly = load(Catalogue(tmp_path).get("flow"), CPU), Slowly()
+    edits = make_loaded_model(klein, measure=slowly)
+    sides = ((96, 64), (112, 64), (64, 112), (160, 48))
+    with torch.inference_mode():
+        for height, width in sides:
+            photo = np.zeros((height, width, 3), np.uint8)
+            (picture,) = edits.begin(recipe(64), references=[photo])
+            while not edits.costs.measure(picture):
+                pass
+            assert edits.costs.of(picture) is SHARED
+    assert len(slowly.calls) == CALLS
+    assert slowly.calls[0].endswith("| torch.float32 | 128×8×8")
 
 
 def test_calls_that_move_blocks_are_measured_apart(flow: Model) -> None:
