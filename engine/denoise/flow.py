@@ -63,7 +63,7 @@ class FlowSchedule(SigmaTable):
         return noise * sigma if latents is None else self.add_noise(latents, noise, sigma)
 
 
-def linear_mu(tokens: int, low: tuple[int, float], high: tuple[int, float]) -> float:
+def linear_mu(tokens: float, low: tuple[int, float], high: tuple[int, float]) -> float:
     """Return μ for a number of image tokens, on the line through two points; the shift is e^μ.
 
     FLUX.1-dev: (256, 0.5) and (4096, 1.15). It goes on beyond both points.

@@ -140,7 +140,7 @@ class Flux(FlowModel):
         """Return its noise levels: of dev by size, of schnell the same for all."""
         if not self.takes_guidance:
             return FlowSchedule()
-        mu = linear_mu(width * height // PIXELS, *MUS)
+        mu = linear_mu(width * height / PIXELS, *MUS)
         return FlowSchedule(shift=math.exp(mu), entries=ENTRIES)
 
     def prompts(self, embeddings: ModelFiles) -> Prompts:

@@ -82,7 +82,7 @@ def test_sigmas_without_the_penultimate_equal_comfyui(key: str) -> None:
 
 @pytest.mark.parametrize("known", TABLES["nodes"]["ModelSamplingFlux"])
 def test_the_shift_of_a_size_equals_model_sampling_flux(known: Mapping[str, Any]) -> None:
-    tokens = known["width"] * known["height"] // 256
+    tokens = known["width"] * known["height"] / 256
     mu = linear_mu(tokens, (256, known["base_shift"]), (4096, known["max_shift"]))
     assert mu == pytest.approx(known["mu"], abs=1e-9)
     schedule = FlowSchedule(shift=math.exp(mu), entries=10_000)
