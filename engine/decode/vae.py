@@ -59,12 +59,18 @@ class Previewer:
 
     Otherwise by a linear map from latents and a constant to RGB in −1…1, [C + 1, 3], which costs
     very little. It is taken from the model's `marble.json`, or is its family's, or is fitted to the
-    VAE's output.
+    VAE's output. prepare: brings the VAE to its device, for that alone.
     """
 
-    def __init__(self, model: Model, tiny: AutoencoderTiny | None = None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        tiny: AutoencoderTiny | None = None,
+        prepare: Callable[[], object] = lambda: None,
+    ) -> None:
         self._model = model
         self._tiny = tiny
+        self._prepare = prepare
 
     def __call__(self, denoised: Tensor) -> bytes:
         """Return a small JPEG of latents [1, C, h, w]."""
@@ -101,7 +107,10 @@ class Previewer:
         if given:
             return torch.tensor([*given["weights"], given["bias"]], device=self._model.device)
         known = self._model.preview_map
-        return fit_preview(self._model) if known is None else known.to(self._model.device)
+        if known is not None:
+            return known.to(self._model.device)
+        self._prepare()
+        return fit_preview(self._model)
 
     @cached_property
     def _cost(self) -> float:

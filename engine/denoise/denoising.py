@@ -73,9 +73,10 @@ class Row(NamedTuple):
 class Denoising:
     """The state of one picture between steps: its sampler's request, and the steps done.
 
-    Without inputs it starts from noise, at the recipe's size. conditions: its conditioning for each
-    call that a request takes: mostly one call of 1 or 2 rows, the negative prompt's row, where
-    guidance needs it, before the prompt's. Prompts of very different lengths take a call each.
+    Without inputs it starts from noise, at the recipe's size. negative: None where it has no effect
+    (`guided_by`). conditions: its conditioning for each call that a request takes: mostly one call
+    of 1 or 2 rows, the negative prompt's row, where guidance needs it, before the prompt's. Prompts
+    of very different lengths take a call each.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class Denoising:
         recipe: Recipe,
         picture: int,
         positive: Conditioning,
-        negative: Conditioning,
+        negative: Conditioning | None,
         inputs: PassInputs | None = None,
     ) -> None:
         inputs = inputs or PassInputs(width=recipe.width, height=recipe.height, steps=recipe.steps)
@@ -92,11 +93,13 @@ class Denoising:
         self.extra = inputs.extra
         self.controls = inputs.controls
         self.references = inputs.references
-        # A model distilled with guidance takes the scale as an input, and no negative prompt.
-        self.guidance_scale = 1.0 if model.takes_guidance else recipe.guidance_scale
+        self.guidance_scale = guided_by(model, recipe)
         self.guidance_rescale = recipe.guidance_rescale
         self.loras = recipe.loras
-        texts = (negative, positive) if needs_negative(self.guidance_scale) else (positive,)
+        texts: tuple[Conditioning, ...] = (positive,)
+        if needs_negative(self.guidance_scale):
+            assert negative is not None
+            texts = negative, positive
         told = [
             model.conditions(text, inputs.width, inputs.height, recipe.guidance_scale)
             for text in texts
@@ -177,6 +180,14 @@ class Denoising:
         self._state = advance(self._sampling, denoised)
         if self.request is None:
             self.stacked = None  # free its memory before the picture is decoded
+
+
+def guided_by(model: Model, recipe: Recipe) -> float:
+    """Return the scale of a recipe's guidance by its negative prompt: at 1 that has no effect.
+
+    A model distilled with guidance takes the scale as an input, and no negative prompt.
+    """
+    return 1.0 if model.takes_guidance else recipe.guidance_scale
 
 
 def shape_of(model: Model, width: int, height: int) -> Shape:

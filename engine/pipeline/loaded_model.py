@@ -16,7 +16,15 @@ from engine.decode.external_vae import ExternalVaes
 from engine.decode.tiled_vae import decode_in_tiles, encode_in_tiles
 from engine.decode.vae import Pixels, Previewer, decode, decode_whole
 from engine.denoise.control import ActiveControl, Controls
-from engine.denoise.denoising import Denoising, PassInputs, check_second_pass, evaluate, shape_of
+from engine.denoise.denoising import (
+    Denoising,
+    PassInputs,
+    check_second_pass,
+    evaluate,
+    guided_by,
+    shape_of,
+)
+from engine.denoise.guidance import needs_negative
 from engine.denoise.inpainting import latent_mask
 from engine.denoise.noise import JobNoise
 from engine.device.backends import is_out_of_memory
@@ -37,7 +45,7 @@ from engine.pipeline.costs import Costs, Measure
 from engine.pipeline.placement import PARTS, TEXT, VAE, Placement
 from engine.recipe.recipe import Recipe
 from engine.sentences import Sentence
-from engine.text_encode.conditioning import TextEncoder
+from engine.text_encode.conditioning import CACHED, TextEncoder
 
 T = TypeVar("T")
 
@@ -200,24 +208,25 @@ class LoadedModel:
 
     def _encode_prompts(
         self, recipe: Recipe, references: Sequence[Pixels]
-    ) -> tuple[Conditioning, Conditioning]:
-        """Return the conditioning of the prompt and of the negative prompt."""
+    ) -> tuple[Conditioning, Conditioning | None]:
+        """Return the conditioning of the prompt and, if it has an effect, of the negative one."""
+        prompts = [self.model.checkpoint.family.system_prompt + recipe.prompt]
+        if needs_negative(guided_by(self.model, recipe)):
+            prompts.append(recipe.negative_prompt)
 
-        def way() -> tuple[Conditioning, Conditioning]:
-            both = (
-                self.model.checkpoint.family.system_prompt + recipe.prompt,
-                recipe.negative_prompt,
-            )
+        def way() -> tuple[Conditioning, Conditioning | None]:
             key = recipe.loras, recipe.references
-            if not all(self._text.holds(words, recipe.clip_skip, key) for words in both):
+            if not all(self._text.holds(words, recipe.clip_skip, key) for words in prompts):
                 if TEXT in self._parts.away:
                     self._make_room(self._parts.size_of(TEXT))
                 self._parts.move_to_device(TEXT)
             self._loras.use(recipe.loras)
-            positive, negative = (
-                self._text.encode(words, recipe.clip_skip, key, references) for words in both
+            positive, *negative = (
+                self._text.encode(words, recipe.clip_skip, key, references) for words in prompts
             )
-            return positive, negative
+            if self._text.cached > CACHED:  # as its last prompts alone may be
+                self._make_room(0)
+            return positive, negative[0] if negative else None
 
         offloaded = partial(self._parts.offload, way)
         return self._ladder.run(Stage.ENCODE, way, (Rung.OFFLOAD, offloaded))
@@ -351,8 +360,8 @@ class LoadedModel:
 
     @cached_property
     def _preview(self) -> Previewer:
-        self._parts.move_to_device(VAE)
-        return Previewer(self._vaes.for_previews(), self._vaes.load_tiny())
+        prepare = partial(self._parts.move_to_device, VAE)
+        return Previewer(self._vaes.for_previews(), self._vaes.load_tiny(), prepare)
 
 
 def _modules(model: Model, vaes: ExternalVaes, controls: Controls, part: str) -> list[Any]:

@@ -99,7 +99,7 @@ class Pipeline:
 
         The iterator must be exhausted. Each job's reports end with one `Ended`.
         """
-        if self._models.loading:
+        if self._models.at_work:
             time.sleep(PAUSE)  # else the loading thread would hardly ever get the lock
         with LIBRARIES:
             yield from self._drop_cancelled()

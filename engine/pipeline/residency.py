@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 SHARE: Final = 0.8  # of the device's memory for models; the rest is for activations
 LARGE: Final = 2**29  # bytes; smaller models are loaded within a second
 MOMENT: Final = 0.02  # seconds
-BROKEN: Final = "broken"  # with a model's name: what is not read again for a while
+REFUSED: Final = "refused"  # with a model's name: what is not loaded again for a while
 
 
 Load = Callable[[Checkpoint, bool], Model]  # True: into main memory, not the device's
@@ -77,6 +77,24 @@ class _Loading(NamedTuple):
     future: Future[Model]
 
 
+class _Left(NamedTuple):
+    """The ways that are still to be tried of a model for which memory ran out."""
+
+    wanted: _Wanted
+    ways: Sequence[tuple[Rung | None, bool]]
+
+
+class _Refused(NamedTuple):
+    """A model that could not be loaded, and what makes the error.
+
+    used: the models whose jobs held the memory that it lacked; once one is done it is tried again.
+    """
+
+    wanted: _Wanted
+    error: Callable[[], BrokenModel | OutOfMemory]
+    used: frozenset[str] = frozenset()
+
+
 class Residency:
     """The loaded models; the least recently used are evicted when a new one needs room.
 
@@ -103,13 +121,14 @@ class Residency:
         self._budget = budget
         self._beside = beside
         self._room = room
-        self._sizes: dict[str, int] = {}  # bytes, measured when loaded
-        self._made_from: dict[str, tuple[Checkpoint, Hashable]] = {}  # and its state
+        # What was loaded by each name, its files' state, and the bytes that it took.
+        self._made_from: dict[str, tuple[Checkpoint, Hashable, int]] = {}
         self._loaded_models: OrderedDict[str, LoadedModel] = OrderedDict()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="marble-load")
         self._loading: _Loading | None = None
-        # Models whose files are broken, as they were, and what is wrong with them.
-        self._refused: dict[str, tuple[Checkpoint, Hashable, BrokenModel]] = {}
+        self._waiting: _Wanted | None = None  # which model there was no room for when last asked
+        self._left: _Left | None = None
+        self._refused: dict[str, _Refused] = {}
         ladder.make_room = self.evict_idle
 
     def get(self, name: str) -> LoadedModel | None:
@@ -129,7 +148,8 @@ class Residency:
     def _is_outdated(self, name: str, loaded_model: LoadedModel) -> bool:
         """Return whether files that it was loaded from have changed, or what describes it."""
         checkpoint = self._catalogue.get(name)
-        return loaded_model.changed or self._made_from[name] != (checkpoint, checkpoint.state)
+        made_from = self._made_from[name][:2]
+        return loaded_model.changed or made_from != (checkpoint, checkpoint.state)
 
     def load(self, name: str) -> LoadedModel | None:
         """Load a model, or raise `UserError`; one that cannot fit is refused unloaded.
@@ -137,26 +157,64 @@ class Residency:
         Returns None while models in use leave no room, and while a large one is being loaded: ask
         again. With no other model in use it is loaded in any case.
         """
-        if self._loading and (self.at_work or self._loading.wanted.name == name):
-            return self._take_loaded()
-        self._keep_loaded()
+        if self.at_work:
+            return None
+        its = self._loading is not None and self._loading.wanted.name == name
+        error = self._keep_loaded()
+        if its and error and not _ran_out(error):
+            raise error
+        if its and not error:
+            return self._loaded_models[name]
+        if (waiting := self._still_waiting(name)) and not self._has_room(waiting):
+            return None
+        wanted = self._wanted(name)
+        if not self._has_room(wanted):
+            self._waiting = wanted
+            return None
+        self._waiting = None
+        ways = wanted.ways
+        if self._left and self._left.wanted == wanted:
+            ways = [*self._left.ways]
+        self._left = None
+        if wanted.checkpoint.size >= LARGE and wanted.checkpoint.family.loads_apart:
+            self._submit(wanted, ways)
+            return None
+        loads = [(rung, partial(self._load_now, wanted, offloaded)) for rung, offloaded in ways]
+        try:
+            return self._add(wanted, self._ladder.climb(Stage.LOAD, loads))
+        except (BrokenModel, OutOfMemory) as error:
+            self._refuse(wanted, error)
+            raise
+
+    def _wanted(self, name: str) -> _Wanted:
+        """Describe what is to be loaded by that name, or raise `UserError`."""
         checkpoint = self._catalogue.get(name)
-        self._check_refused(name, checkpoint)
+        state = checkpoint.state
+        self._check_refused(name, checkpoint, state)
         planned = self._plan(checkpoint)
-        size = self._sizes.get(name, planned.on_device if planned else checkpoint.size)
-        wanted = _Wanted(name, checkpoint, checkpoint.state, size, planned)
+        *before, size = self._made_from.get(name, (None, None, 0))
+        if before != [checkpoint, state]:
+            size = planned.on_device if planned else checkpoint.size
+        return _Wanted(name, checkpoint, state, size, planned)
+
+    def _still_waiting(self, name: str) -> _Wanted | None:
+        """Return what is to be loaded by that name if it was described, and its files are as they
+        were: jobs ask with each tick.
+        """
+        waiting = self._waiting
+        if waiting and waiting.name == name and waiting.checkpoint.state == waiting.state:
+            return waiting
+        return None
+
+    def _has_room(self, wanted: _Wanted) -> bool:
+        """Evict idle models until there is room for another; return whether there is.
+
+        With no other model it is loaded in any case.
+        """
         if not self._make_main_room(wanted):
-            return None
-        self.make_room(size)
-        if self._used() + size > self._budget and self._loaded_models:
-            return None
-        if checkpoint.size >= LARGE and checkpoint.family.loads_apart:
-            self._submit(wanted, wanted.ways)
-            return None
-        ways = [
-            (rung, partial(self._load_now, wanted, offloaded)) for rung, offloaded in wanted.ways
-        ]
-        return self._add(wanted, self._ladder.climb(Stage.LOAD, ways))
+            return False
+        self.make_room(wanted.size)
+        return self._used() + wanted.size <= self._budget or not self._loaded_models
 
     def _plan(self, checkpoint: Checkpoint) -> Plan | None:
         """Return the plan of a flow model, or raise `OutOfMemory` where it cannot fit."""
@@ -210,11 +268,10 @@ class Residency:
         future = self._thread.submit(self._load_alone, wanted.checkpoint, offloaded)
         self._loading = _Loading(wanted, offloaded, ways[1:], future)
 
-    def _take_loaded(self) -> LoadedModel | None:
-        """Return the model that the thread has loaded, None while it is at work.
+    def _keep_loaded(self) -> BaseException | None:
+        """Keep the model that the thread has loaded, whoever asks next; return what it failed with.
 
-        What it failed with is raised; if memory ran out, the thread goes on with the ladder's next
-        way.
+        If memory ran out the ways that are left are kept, for who asks for it again.
         """
         if self._loading is None or self.at_work:
             return None
@@ -222,43 +279,28 @@ class Residency:
         self._loading = None
         error = future.exception()
         if error is None:
-            return self._add(wanted, self._loaded(wanted, offloaded, future.result()))
+            self._add(wanted, self._loaded(wanted, offloaded, future.result()))
+            return None
         # Its frames refer to what was loaded so far, and the future to the error.
         del future
         error.__traceback__ = error.__cause__ = error.__context__ = None
-        if not isinstance(error, (RuntimeError, MemoryError)) or not is_out_of_memory(error):
-            self._note_refused(wanted, error)
-            raise error
-        gc.collect()
-        empty_cache()
-        if not left:
-            raise OutOfMemory(NO_MEMORY)
-        self._submit(wanted, left)
-        return None
-
-    def _keep_loaded(self) -> None:
-        """Keep the model that the thread has loaded, though nobody has asked for it again yet.
-
-        Whoever asks again for one that failed is told.
-        """
-        if self._loading and not self.at_work:
-            if (error := self._loading.future.exception()) is None:
-                self._take_loaded()
+        if _ran_out(error):
+            gc.collect()
+            empty_cache()
+            if left:
+                self._left = _Left(wanted, left)
             else:
-                self._note_refused(self._loading.wanted, error)
-                self._loading = None
+                self._refuse(wanted, OutOfMemory(NO_MEMORY))
+        elif isinstance(error, BrokenModel):
+            self._refuse(wanted, error)
+        return error
 
     @torch.inference_mode()
     def _load_alone(self, checkpoint: Checkpoint, offloaded: bool) -> Model:
         return self._load(checkpoint, offloaded)
 
     def _load_now(self, wanted: _Wanted, offloaded: bool) -> LoadedModel:
-        try:
-            model = self._load(wanted.checkpoint, offloaded)
-        except BrokenModel as error:
-            self._note_refused(wanted, error)
-            raise
-        return self._loaded(wanted, offloaded, model)
+        return self._loaded(wanted, offloaded, self._load(wanted.checkpoint, offloaded))
 
     def _loaded(self, wanted: _Wanted, offloaded: bool, model: Model) -> LoadedModel:
         return LoadedModel(
@@ -274,25 +316,33 @@ class Residency:
 
     def _add(self, wanted: _Wanted, loaded_model: LoadedModel) -> LoadedModel:
         self._loaded_models[wanted.name] = loaded_model
-        self._made_from[wanted.name] = wanted.checkpoint, wanted.state
-        self._sizes[wanted.name] = loaded_model.size
+        self._made_from[wanted.name] = wanted.checkpoint, wanted.state, loaded_model.size
         self.make_room(0, wanted.name)  # it may be larger than its file
         return loaded_model
 
-    def _note_refused(self, wanted: _Wanted, error: BaseException) -> None:
-        """Remember for a while that a model's files are broken, for the others that wait for it."""
+    def _refuse(self, wanted: _Wanted, error: BrokenModel | OutOfMemory) -> None:
+        """Remember for a while why a model cannot be loaded, for the others that wait for it."""
+        # Not the error itself: its frames refer to what was loaded so far.
         if isinstance(error, BrokenModel):
-            self._refused[wanted.name] = wanted.checkpoint, wanted.state, error
-            self._ladder.short.add((wanted.name, BROKEN))
+            refused = _Refused(wanted, partial(BrokenModel, error.name, error.reason, error.kind))
+        else:
+            refused = _Refused(wanted, partial(OutOfMemory, NO_MEMORY), self._in_use)
+        self._refused[wanted.name] = refused
+        self._ladder.short.add((wanted.name, REFUSED))
 
-    def _check_refused(self, name: str, checkpoint: Checkpoint) -> None:
-        """Raise what was wrong with a model's files, as long as they are the same."""
+    def _check_refused(self, name: str, checkpoint: Checkpoint, state: Hashable) -> None:
+        """Raise why a model could not be loaded, as long as nothing has changed."""
         refused = self._refused.get(name)
-        if refused and (name, BROKEN) in self._ladder.short:
-            *before, error = refused
-            if before == [checkpoint, checkpoint.state]:
-                raise error.with_traceback(None)
+        if refused and (name, REFUSED) in self._ladder.short:
+            before = refused.wanted
+            same = (before.checkpoint, before.state) == (checkpoint, state)
+            if same and refused.used <= self._in_use:
+                raise refused.error()
         self._refused.pop(name, None)
+
+    @property
+    def _in_use(self) -> frozenset[str]:
+        return frozenset(name for name, each in self._loaded_models.items() if each.users)
 
     def evict_idle(self) -> None:
         """Evict all models that no job uses, and all parts loaded beside models.
@@ -364,6 +414,10 @@ class Residency:
         models = sum(each.size for each in self._loaded_models.values())
         coming = self._loading.wanted.size if self._loading else 0
         return models + coming + sum(each.size for each in self._beside)
+
+
+def _ran_out(error: BaseException) -> bool:
+    return isinstance(error, (RuntimeError, MemoryError)) and is_out_of_memory(error)
 
 
 def budget(device: torch.device) -> int:

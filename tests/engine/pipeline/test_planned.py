@@ -14,8 +14,9 @@ from engine.families.registry import load
 from engine.loading.model import Model
 from engine.models.catalogue import Catalogue, Checkpoint
 from engine.models.memory_plan import Plan, Room, plan
+from engine.models.parts import NETWORK
 from engine.pipeline.loaded_model import LoadedModel
-from engine.pipeline.placement import TEXT, Placement
+from engine.pipeline.placement import TEXT, VAE, Placement
 from engine.pipeline.residency import Residency
 from engine.recipe.parts import Lora
 from engine.spec import Spec
@@ -145,6 +146,25 @@ def test_text_encoders_come_to_the_device_for_new_words_alone(
     assert "text_encoder" not in came
     drawn(models, "a statue")
     assert "text_encoder" in came
+
+
+@pytest.mark.parametrize("fitted", [False, True])
+def test_a_preview_moves_the_vae_where_its_map_is_fitted_alone(
+    home: Path, planned: Plan, fitted: bool
+) -> None:
+    models = residency(home, planned.at_a_time, LARGE, Loads())
+    drawn(models, "a bust")
+    model, parts = loaded(models), loaded(models)._parts
+    with pytest.MonkeyPatch.context() as patch, torch.inference_mode():
+        if fitted:
+            patch.setattr(type(model.model), "preview_map", None)
+        parts.move_to_device(NETWORK)
+        latents = torch.zeros(1, model.model.latent_channels, 8, 8)
+        assert model.preview(latents)
+        assert parts.present == (VAE if fitted else NETWORK)
+        parts.move_to_device(NETWORK)
+        assert model.preview(latents)
+        assert parts.present == NETWORK
 
 
 @pytest.mark.parametrize("loras", [(), (Lora(name="ink"),)])

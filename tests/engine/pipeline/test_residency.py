@@ -13,6 +13,7 @@ from pathlib import Path
 from threading import Event, current_thread
 from typing import Any
 from unittest.mock import patch
+from weakref import ref
 
 import pytest
 import torch
@@ -639,6 +640,171 @@ def test_a_broken_model_whose_files_changed_is_read_anew(catalogue: Catalogue) -
     file = catalogue.get("b").folder / "unet" / "config.json"
     file.write_bytes(file.read_bytes() + b"\n")
     assert models.load("b")
+
+
+class Held:
+    """Stand for what a load that fails has loaded so far."""
+
+
+def waited(models: Residency) -> None:
+    """Wait until the thread has loaded, or failed, without asking for its model."""
+    loading = models._loading
+    assert loading
+    loading.future.exception(PATIENCE)
+
+
+@pytest.mark.usefixtures("all_large")
+@pytest.mark.parametrize("error", [BrokenModel("b", "its tensor 'x' contains NaN."), OOM])
+def test_what_a_failed_load_held_is_freed_though_nobody_asks_again(
+    catalogue: Catalogue, error: Exception
+) -> None:
+    held: list[ref[Held]] = []
+
+    def broken(checkpoint: Checkpoint, offloaded: bool) -> StableDiffusion:
+        half = Held()
+        held.append(ref(half))
+        raise error
+
+    models = residency(catalogue, 3, broken)
+    assert models.load("b") is None
+    waited(models)
+    models.make_room(0)
+    assert held[0]() is None
+    models.close()
+
+
+@pytest.mark.usefixtures("all_large")
+def test_a_load_goes_on_with_the_ways_that_are_left_whoever_came_between(
+    catalogue: Catalogue,
+) -> None:
+    tried: list[bool] = []
+
+    def short(checkpoint: Checkpoint, offloaded: bool) -> StableDiffusion:
+        tried.append(offloaded)
+        if len(tried) < 3:
+            raise OOM
+        return load_cpu(checkpoint, offloaded)
+
+    models = residency(catalogue, 3, short)
+    for _ in range(3):
+        assert models.load("b") is None
+        waited(models)
+        models.make_room(0)  # for a LoRA of another model, say
+    assert models.get("b")
+    assert tried == [False, False, True]
+    models.close()
+
+
+@pytest.mark.parametrize("large", [True, False])
+def test_a_model_that_fits_in_no_way_is_tried_once_for_all_that_wait_for_it(
+    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch, large: bool
+) -> None:
+    if large:
+        monkeypatch.setattr("engine.pipeline.residency.LARGE", 0)
+        monkeypatch.setattr(Family, "loads_apart", True, raising=False)
+    read: list[str] = []
+
+    def short(checkpoint: Checkpoint, offloaded: bool) -> StableDiffusion:
+        read.append(checkpoint.name)
+        raise OOM
+
+    models, hand = residency(catalogue, 3, short), Hand()
+    models._ladder.short = Shortages(hand)
+    pipeline = pipeline_on(models)
+    for told in (
+        drive(pipeline, {0: specs_of("b", "b", "b")}),
+        drive(pipeline, {0: specs_of("b")}),
+    ):
+        for news in told.values():
+            last = news[-1]
+            assert isinstance(last, Ended)
+            assert isinstance(last.error, OutOfMemory)
+    assert read == ["b"] * 3  # in each way
+    hand.now += FIRST
+    drive(pipeline, {0: specs_of("b")})
+    assert read == ["b"] * 6
+    pipeline.close()
+
+
+def test_a_model_that_fitted_beside_no_other_is_tried_again_once_that_is_done(
+    catalogue: Catalogue,
+) -> None:
+    models = residency(catalogue, 3)
+    other = models.load("c")
+    assert other
+    other.users = 1
+    models._load = Failing(load_cpu, 3, OOM)
+    for _ in range(2):
+        with pytest.raises(OutOfMemory):
+            models.load("b")
+    other.users = 0
+    assert models.load("b")
+
+
+def test_a_model_that_waits_for_room_is_described_anew_for_new_files_or_room_alone(
+    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = residency(catalogue, 1.5)
+    first = models.load("b")
+    assert first
+    first.users = 1
+    described: list[str] = []
+    get = Catalogue.get
+
+    def noted(self: Catalogue, name: str) -> Checkpoint:
+        described.append(name)
+        return get(self, name)
+
+    monkeypatch.setattr(Catalogue, "get", noted)
+    for _ in range(5):
+        assert models.load("c") is None
+    assert described == ["c"]
+    own = catalogue._paths["c"] / "marble.json"
+    own.write_text(json.dumps({"prediction": "v_prediction"}), encoding="utf-8")
+    for _ in range(5):
+        assert models.load("c") is None
+    assert described == ["c"] * 2
+    first.users = 0
+    found = models.load("c")
+    assert found
+    assert found.model.checkpoint.prediction == "v_prediction"
+
+
+def test_room_is_made_for_the_files_that_a_model_has_now(catalogue: Catalogue) -> None:
+    models = residency(catalogue, 3.5)
+    assert models.load("b")
+    models._drop("b")
+    [file] = (catalogue.get("b").folder / "unet").glob("*.safetensors")
+    more = room_for(catalogue, 2) // 4
+    save_file({**load_file(file), "more": torch.zeros(more)}, file)
+    room = catalogue.get("b").size
+    assert models._wanted("b").size == room > 2 * catalogue.get("c").size
+
+
+@pytest.mark.usefixtures("all_large")
+def test_ticks_pause_for_the_thread_while_it_is_at_work_alone(
+    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr("engine.pipeline.pipeline.time.sleep", pauses.append)
+    slowly = Slowly()
+    models = residency(catalogue, 3, slowly)
+    pipeline = pipeline_on(models)
+    first, other = specs_of("b", "c")
+    drive(pipeline, {0: [first]})
+    pipeline.admit(other)
+    list(pipeline.tick())
+    pauses.clear()
+    list(pipeline.tick())
+    assert len(pauses) == 1
+    pipeline.cancel(Key(1, 1))
+    slowly.may.set()
+    waited(models)
+    pauses.clear()
+    list(pipeline.tick())
+    list(pipeline.tick())
+    assert pauses == []
+    pipeline.close()
 
 
 def test_the_model_that_was_used_longest_ago_makes_room(catalogue: Catalogue) -> None:
