@@ -297,6 +297,17 @@ ENGLISH: Final[Mapping[str, str]] = {
     "graph_levels_between": "spaces noise levels by {given}; Marble does it by {ours}",
     "graph_levels_of_sd": "gives noise levels of Stable Diffusion to another model, which Marble "
     "cannot do",
+    "graph_padded": "its grey and feathering: Marble begins margins with what lies at the "
+    "picture's edges, and fades them over a strip of its own",
+    "graph_pads_drawn": "pads something other than a loaded picture, which Marble cannot do",
+    "graph_pads_elsewhere": "pads a picture for something other than drawing the margins under its "
+    "own mask, which Marble cannot do",
+    "graph_masks_margins": "masks a padded picture otherwise than the node that pads it, which "
+    "Marble cannot do",
+    "graph_edges": "its edges: Marble finds them itself, with thresholds of {thresholds}",
+    "graph_edges_elsewhere": "finds edges for something other than a ControlNet, which Marble "
+    "cannot do",
+    "graph_solid": "masks everything alike, which Marble cannot do",
     "graph_long_texts": "The ComfyUI workflow's texts have more than {most:,} characters.",
     "graph_damaged": "The ComfyUI workflow is damaged.",
     # What A1111's text says

@@ -15,6 +15,7 @@ from engine.sentences import Sentence
 TOLERANCE: Final = 48  # of 255: JPEG blurs a painted colour by about 30 at its edges
 FAINT: Final = 40  # of 255: what JPEG makes of black beside white stays below
 HAMMING: Final = Image.Resampling.HAMMING  # it rings nowhere
+INVERTED: Final = "inverted "  # begins the names of channels of which black is painted
 CHANNELS: Final = {"red": "R", "green": "G", "blue": "B"}
 
 
@@ -51,16 +52,28 @@ def transparency_mask(picture: Image.Image) -> Image.Image:
     return ImageChops.invert(picture.getchannel("A"))
 
 
+def inverse_of(channel: str) -> str:
+    """Return the name of a channel that is taken the other way round."""
+    return channel.removeprefix(INVERTED) if channel.startswith(INVERTED) else INVERTED + channel
+
+
 def channel_mask(picture: Image.Image, channel: str) -> Image.Image:
     """Return one of a picture's channels (`red`, `green`, `blue`) as a mask: full is painted.
 
-    Of `alpha` what is transparent is. Raises `ImageError` where nothing is marked.
+    Of `alpha` what is transparent is; of one that is inverted (`inverse_of`) the rest. Raises
+    `ImageError` where nothing is marked.
     """
-    if channel == "alpha":
-        return transparency_mask(picture)
-    if channel not in CHANNELS:
-        raise ImageError(f"A picture has no channel {shorten(channel)}.")
-    mask = picture.getchannel(CHANNELS[channel])
+    plain = channel.removeprefix(INVERTED)
+    if plain == "alpha":
+        mask = transparency_mask(picture)
+    elif plain in CHANNELS:
+        mask = picture.getchannel(CHANNELS[plain])
+    else:
+        raise ImageError(f"A picture has no channel {shorten(plain)}.")
+    if plain != channel:
+        mask = ImageChops.invert(mask)
+    elif plain == "alpha":
+        return mask
     return _check(mask, Sentence("nothing_of_colour", colour=channel))
 
 

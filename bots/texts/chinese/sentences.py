@@ -253,6 +253,13 @@ SENTENCES: Final[Mapping[str, str]] = {
     "graph_levels_left_out": "在结束前略去一些噪声级别，这是 Marble 做不到的",
     "graph_levels_between": "按 {given} 划分噪声级别；Marble 用的是 {ours}",
     "graph_levels_of_sd": "把 Stable Diffusion 的噪声级别用于别的模型，这是 Marble 做不到的",
+    "graph_padded": "其灰色和 feathering：Marble 从图片边缘处的内容开始画边距，并用自己的过渡带",
+    "graph_pads_drawn": "要扩边的不是载入的图片，这是 Marble 做不到的",
+    "graph_pads_elsewhere": "扩边的图片没有用于在其自身蒙版下画边距，这是 Marble 做不到的",
+    "graph_masks_margins": "扩边图片的蒙版不来自扩边的节点，这是 Marble 做不到的",
+    "graph_edges": "其边缘：由 Marble 自己来找，阈值为 {thresholds}",
+    "graph_edges_elsewhere": "所找的边缘不用于 ControlNet，这是 Marble 做不到的",
+    "graph_solid": "把一切同样地盖住，这是 Marble 做不到的",
     "graph_long_texts": "ComfyUI 工作流的文字超过 {most:,} 个字符。",
     "graph_damaged": "ComfyUI 工作流已损坏。",
     # What A1111's text says

@@ -8,7 +8,7 @@
                     families of flow models, whose parts lie apart, as another table
     workflow.py     what the canvas saves, as a graph
     node_values.py  what outputs of nodes stand for
-    models.py, words.py, pictures.py, latents.py, sigmas.py, sampling.py
+    models.py, words.py, pictures.py, masks.py, latents.py, sigmas.py, sampling.py
                     what each kind makes of its inputs
     results.py      which node's picture is meant, where several save or show one
     survey.py       where values stand, whether or not Marble can draw the graph

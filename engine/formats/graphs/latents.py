@@ -8,11 +8,13 @@ from engine.errors import GraphError
 from engine.formats.graphs.graph import Node, Rule
 from engine.formats.graphs.node_values import Draft, PendingUpscale
 from engine.formats.graphs.pictures import (
+    PAD,
     SIDES,
     in_shape,
     loaded,
     note_filters,
     note_method,
+    padded,
     with_vae,
 )
 from engine.recipe.limits import LATENT_SIDE
@@ -31,7 +33,8 @@ def _empty(node: Node) -> Draft:
 
 def encoded(node: Node) -> Draft:
     """Return the latents of a node's pixels: of a start image, or of what was drawn."""
-    draft = node.input("pixels", Draft)
+    source = node.link("pixels")
+    draft = padded(source) if source.kind == PAD else node.input("pixels", Draft)
     if draft.drawn is None:
         return with_vae(node, replace(draft, encoded=node.name))
     note_filters(node, draft)
@@ -45,11 +48,14 @@ def _encoded_in_tiles(node: Node) -> Draft:
 
 def start_image(node: Node, draft: Draft) -> Draft:
     """Return the latents of a start image as a sampler needs them: whole ones, of a known size."""
+    if draft.padded is not None:
+        raise Node(node.graph, draft.padded).fail(Sentence("graph_pads_elsewhere"))
     if draft.encoded is None or draft.drawn is not None:
         return draft
     sides = draft.width, draft.height
     if None in sides:
-        if not any(each.image == draft.image and each.unseen for each in loaded(node)):
+        own = [each for each in loaded(node) if draft.image in (each.image, *each.masks.values())]
+        if not any(each.unseen for each in own):
             raise GraphError(Sentence("graph_size_unknown"))
         Node(node.graph, draft.encoded).note(Sentence("graph_unseen"))
         return draft
@@ -63,7 +69,8 @@ def start_image(node: Node, draft: Draft) -> Draft:
 
 def _encoded_for_inpainting(node: Node) -> Draft:
     draft = masked(node, encoded(node))
-    node.note(Sentence("graph_grey"))
+    if draft.margins is None:
+        node.note(Sentence("graph_grey"))
     return draft
 
 
@@ -75,7 +82,13 @@ def masked(node: Node, draft: Draft) -> Draft:
     """Return a start image's latents under a node's mask."""
     if draft.drawn is not None or draft.image is None or draft.pending:
         raise node.fail(Sentence("graph_masks_other"))
-    return replace(draft, mask=node.input("mask", str))
+    if draft.padded is not None:
+        if node.link("mask").name != draft.padded:
+            raise node.fail(Sentence("graph_masks_margins"))
+        return replace(draft, padded=None)
+    if draft.margins is not None:
+        raise node.fail(Sentence("graph_masks_margins"))
+    return replace(draft, mask=node.input("mask", str) or None)
 
 
 def _picked(node: Node) -> Draft:

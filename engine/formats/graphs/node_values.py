@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from engine.recipe.parts import LANCZOS, Control, Upscale
+from engine.recipe.parts import LANCZOS, Control, Margins, Upscale
 
 DIGITS: Final = 20  # of a seed
 EXACT: Final = 2**53  # above it not every whole number is a float
@@ -167,7 +167,7 @@ class Draft:
 
     early: `picture` was picked before anything was drawn; drawn: the first pass, once there is one;
     filters: by which pixels were scaled, (node, method); encoded: the node that made latents of a
-    start image.
+    start image; padded: the node that set its margins, until its mask is set, too.
     """
 
     width: Any
@@ -178,6 +178,8 @@ class Draft:
     image: str | None = None
     fit: str | None = None
     mask: str | None = None
+    margins: Margins | None = None
+    padded: str | None = None
     vae: GraphVae | None = None
     drawn: Pass | None = None
     strength: Any = None

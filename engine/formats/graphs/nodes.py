@@ -25,6 +25,7 @@ NOISE: Final = "noise"  # among what says more of a sampler's node: whose number
 UPLOAD: Final = "upload"
 
 IMAGE: Final = {"image": "IMAGE"}
+MASK: Final = {"mask": "MASK"}
 SAMPLES: Final = {"samples": "LATENT"}
 PIXELS: Final = {"pixels": "IMAGE", "vae": "VAE"}
 BOTH: Final = {"positive": "CONDITIONING", "negative": "CONDITIONING"}
@@ -39,6 +40,7 @@ PARTS: Final = ("MODEL", "CLIP", "VAE")
 WORDS: Final = ("CONDITIONING",)
 TWO: Final = ("clip_name1", "clip_name2")
 EDITED: Final = ("image1", "image2", "image3")
+MARGINS: Final = ("left", "top", "right", "bottom")
 TILES: Final = ("tile_size", "overlap", "temporal_size", "temporal_overlap")
 SPACED: Final = ("steps", "sigma_max", "sigma_min")
 SIZED: Final = ("width", "height", "batch_size")
@@ -201,11 +203,18 @@ NODE_KINDS: Final[Mapping[str, NodeKind]] = {
     "LoadImageOutput": NodeKind({}, ("image", UPLOAD), ("IMAGE", "MASK"), (315, 314)),
     "LoadImageMask": NodeKind({}, ("image", "channel", UPLOAD), ("MASK",), (315, 318)),
     "ImageToMask": NodeKind(IMAGE, ("channel",), ("MASK",), (315, 58)),
+    "SolidMask": NodeKind({}, ("value", "width", "height"), ("MASK",), (315, 106)),
+    "InvertMask": NodeKind(MASK, (), ("MASK",), (210, 46)),
+    "MaskToImage": NodeKind(MASK, (), ("IMAGE",), (210, 46)),
     "ImageScale": NodeKind(IMAGE, ("upscale_method", "width", "height", "crop"), ("IMAGE",)),
     "ImageScaleBy": NodeKind(IMAGE, ("upscale_method", "scale_by"), ("IMAGE",), (315, 82)),
     "ImageScaleToTotalPixels": NodeKind(
         IMAGE, ("upscale_method", "megapixels", "resolution_steps"), ("IMAGE",), (315, 106)
     ),
+    "ImagePadForOutpaint": NodeKind(
+        IMAGE, (*MARGINS, "feathering"), ("IMAGE", "MASK"), (315, 174)
+    ),
+    "Canny": NodeKind(IMAGE, ("low_threshold", "high_threshold"), ("IMAGE",), (315, 82)),
     "FluxKontextImageScale": NodeKind(IMAGE, (), ("IMAGE",), (315, 46)),
     "ImageStitch": NodeKind(
         dict.fromkeys(EDITED[:2], "IMAGE"),

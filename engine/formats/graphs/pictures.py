@@ -1,4 +1,4 @@
-"""Nodes that load pictures and masks, measure, decode, upscale, and composite."""
+"""Nodes that load pictures, measure, pad, decode, upscale, and composite."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -9,48 +9,38 @@ from typing import Any, Final
 from engine.errors import GraphError, shorten
 from engine.formats.graphs.graph import Node, Rule
 from engine.formats.graphs.node_values import Draft, GraphVae, LoadedPicture, PendingUpscale
+from engine.formats.graphs.nodes import MARGINS
 from engine.pictures.references import KONTEXT
 from engine.recipe.limits import is_int
-from engine.recipe.parts import LANCZOS
+from engine.recipe.parts import LANCZOS, Margins
 from engine.sentences import Sentence
 
 FITS: Final = {"center": "crop", "disabled": "resize"}
 SIDES: Final = ("width", "height")
 ALPHA: Final = "alpha"
+PAD: Final = "ImagePadForOutpaint"
 SLOT_OF_COUNT: Final = 2  # of GetImageSize
 GUESSED: Final = 4  # factor of an upscale model whose name holds none
 
 
 def _loaded(node: Node) -> Draft | str:
     """Read a picture, or as a mask what is transparent in it."""
-    loaded = _picture(node)
+    loaded = picture_in(node)
     if node.slot == 1:
-        return _channel(node, loaded, ALPHA)
+        return channel_of(node, loaded, ALPHA)
     return Draft(width=loaded.width, height=loaded.height, image=loaded.image)
 
 
-def _loaded_mask(node: Node) -> str:
-    channel = str(node.value("channel"))
-    return _channel(node, _picture(node), channel)
-
-
-def _picture(node: Node) -> LoadedPicture:
+def picture_in(node: Node) -> LoadedPicture:
+    """Return the picture that a node loads."""
     file = str(node.value("image"))
     if file not in node.graph.pictures:
         raise GraphError(Sentence("graph_picture_missing", picture=shorten(file)))
     return node.graph.pictures[file]
 
 
-def _mask_of(node: Node) -> str:
-    """Read a channel of a loaded picture, scaled or not, as a mask."""
-    draft = node.input("image", Draft)
-    found = [each for each in node.graph.pictures.values() if each.image == draft.image]
-    if draft.drawn is not None or draft.pending or not found:
-        raise node.fail(Sentence("graph_mask_of_unloaded"))
-    return _channel(node, found[0], str(node.value("channel")))
-
-
-def _channel(node: Node, loaded: LoadedPicture, channel: str) -> str:
+def channel_of(node: Node, loaded: LoadedPicture, channel: str) -> str:
+    """Return a channel of a loaded picture as a mask."""
     if channel not in loaded.masks:
         raise node.fail(Sentence("graph_mask_unmarked", channel=shorten(channel)))
     return loaded.masks[channel]
@@ -115,6 +105,29 @@ def _loaded_only(node: Node) -> Draft:
     if draft.drawn is not None or draft.image is None or draft.pending is not None:
         raise node.fail(Sentence("graph_scales_drawn"))
     return draft
+
+
+def padded(node: Node) -> Draft:
+    """Return the start image of ImagePadForOutpaint with its margins, of which it makes a mask."""
+    draft = node.input("image", Draft)
+    if draft.drawn is not None or draft.image is None or draft.pending is not None:
+        raise node.fail(Sentence("graph_pads_drawn"))
+    sides: dict[str, Any] = {side: node.numeric(side) for side in MARGINS}
+    margins = Margins(**sides)
+    node.note(Sentence("graph_padded"))
+    draft = replace(draft, margins=margins, padded=node.name)
+    if not _is_sized(draft):
+        return draft
+    width, height = margins.left + margins.right, margins.top + margins.bottom
+    return replace(draft, width=draft.width + width, height=draft.height + height)
+
+
+def _padded_elsewhere(node: Node) -> Any:
+    raise node.fail(Sentence("graph_pads_elsewhere"))
+
+
+def _edges_elsewhere(node: Node) -> Any:
+    raise node.fail(Sentence("graph_edges_elsewhere"))
 
 
 def _is_sized(draft: Draft) -> bool:
@@ -224,8 +237,8 @@ def _composite(node: Node) -> Draft:
 PICTURES: Final[Mapping[str, Rule]] = {
     "LoadImage": _loaded,
     "LoadImageOutput": _loaded,
-    "LoadImageMask": _loaded_mask,
-    "ImageToMask": _mask_of,
+    "ImagePadForOutpaint": _padded_elsewhere,
+    "Canny": _edges_elsewhere,
     "ImageScale": _scaled,
     "ImageScaleBy": _scaled_by,
     "ImageScaleToTotalPixels": _scaled_to_pixels,

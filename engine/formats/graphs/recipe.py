@@ -9,6 +9,7 @@ from engine.errors import GraphError, UserError, shorten
 from engine.formats.graphs.flow_families import USUAL_VAES
 from engine.formats.graphs.graph import Graph, Node, Rule
 from engine.formats.graphs.latents import LATENTS, slices_like_marble
+from engine.formats.graphs.masks import MASKS
 from engine.formats.graphs.models import MODELS
 from engine.formats.graphs.node_values import Draft, LoadedPicture, PendingUpscale
 from engine.formats.graphs.pictures import ALPHA, PICTURES, note_filters
@@ -20,6 +21,7 @@ from engine.formats.graphs.upscaling import finished_upscale
 from engine.formats.graphs.words import WORDS
 from engine.formats.graphs.workflow import from_workflow
 from engine.formats.reading import Reading
+from engine.pictures.masks import inverse_of
 from engine.sentences import Sentence
 
 VALUES: Final[Mapping[str, Rule]] = dict.fromkeys(
@@ -30,7 +32,7 @@ VALUES: Final[Mapping[str, Rule]] = dict.fromkeys(
     lambda node: node.value("value"),
 )
 RULES: Final[Mapping[str, Rule]] = {
-    **VALUES, **MODELS, **WORDS, **PICTURES, **LATENTS, **SIGMAS, **SAMPLERS,
+    **VALUES, **MODELS, **WORDS, **PICTURES, **MASKS, **LATENTS, **SIGMAS, **SAMPLERS,
 }  # fmt: skip
 LOADERS: Final = ("LoadImage", "LoadImageOutput")
 COLOURS: Final = ("red", "green", "blue")
@@ -79,8 +81,9 @@ def pictures_of(data: object) -> dict[str, set[str]]:
         graph = _parse(data)
         files = _files(graph)
         masks: dict[str, set[str]] = {file: set() for file in files.values()}
+        inverted = bool(graph.all("InvertMask"))
         for load, channel in _channels(graph):
-            masks[files[load]].add(channel)
+            masks[files[load]] |= {channel, inverse_of(channel)} if inverted else {channel}
         return masks
 
 
@@ -163,6 +166,7 @@ def _values(graph: Graph, saved: Node) -> dict[str, Any]:
         "picture": draft.picture,
         "image": draft.image,
         "mask": draft.mask,
+        "margins": draft.margins,
         "strength": draft.strength,
         "vae": vae,
         "upscale": upscale,

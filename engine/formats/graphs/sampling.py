@@ -116,7 +116,9 @@ def _pass(
 
 def _is_plain(draft: Draft) -> bool:
     """Return whether latents are a start image's as it is."""
-    return draft.encoded is not None and (draft.drawn, draft.pending, draft.mask) == (None,) * 3
+    return draft.encoded is not None and not any(
+        (draft.drawn, draft.pending, draft.mask, draft.margins)
+    )
 
 
 def _second(node: Node, draft: Draft, first: Pass, drawn: Pass, sigmas: GraphSigmas) -> Draft:
@@ -129,7 +131,7 @@ def _second(node: Node, draft: Draft, first: Pass, drawn: Pass, sigmas: GraphSig
     if draft.pending is None:
         raise node.fail(Sentence("graph_goes_on"))
     one_model((first.model.file, drawn.model.file))
-    if draft.mask and draft.pending.by == LATENT:
+    if (draft.mask or draft.margins) and draft.pending.by == LATENT:
         node.note(Sentence("graph_mask_of_second"))
     upscale = finished_upscale(node, draft, strength)
     drawn = drawn.with_values(shift=_shift(node, drawn.guided, sigmas, _large(upscale, draft)))
@@ -144,7 +146,7 @@ def _second(node: Node, draft: Draft, first: Pass, drawn: Pass, sigmas: GraphSig
 
 def _detail(node: Node, draft: Draft, drawn: Pass, sigmas: GraphSigmas) -> Draft:
     """Read the only pass on an upscaled start image: for Marble it is a second pass."""
-    if draft.mask:
+    if draft.mask or draft.margins:
         raise node.fail(Sentence("graph_enlarged_mask"))
     upscale = finished_upscale(node, draft, sigmas.strength)
     shift = _shift(node, drawn.guided, sigmas, _large(upscale, draft))

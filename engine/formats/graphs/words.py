@@ -12,7 +12,7 @@ from engine.formats.graphs.latents import encoded, masked
 from engine.formats.graphs.node_values import Draft, GraphModel, GraphPrompt, GraphVae
 from engine.formats.graphs.nodes import EDITED, NODE_KINDS
 from engine.models.families import BY_KEY
-from engine.recipe.parts import Control
+from engine.recipe.parts import CANNY, Control
 from engine.sentences import Sentence
 
 BREAK: Final = " BREAK "
@@ -23,6 +23,8 @@ LONGEST: Final = 100_000  # characters: texts that are joined with themselves do
 BOTH: Final = ("positive", "negative")
 ENCODERS: Final = ("t5xxl", "clip_g", "clip_l")
 APART: Final = ("uxo/uno", "uso")  # where references stand that need a LoRA of their own
+EDGES: Final = "Canny"
+THRESHOLDS: Final = " and ".join(f"{each / 255:.2g}" for each in CANNY)  # of the gradient, 0 … 1
 SIZES: Final = (("width", "height"), ("target_width", "target_height"))
 # By what ComfyUI calls them; Marble puts the first before prompts by itself.
 SYSTEM_PROMPTS: Final = {
@@ -96,7 +98,7 @@ def _with_reference(node: Node) -> GraphPrompt:
 
 
 def _reference(node: Node, draft: Draft) -> str:
-    if draft.drawn is not None or draft.image is None:
+    if draft.drawn is not None or draft.image is None or draft.margins is not None:
         raise node.fail(Sentence("graph_edits_unloaded"))
     return draft.image
 
@@ -179,13 +181,18 @@ def _controlled_for_a_while(node: Node) -> GraphPrompt:
 
 def _with_control(node: Node, words: GraphPrompt, **when: Any) -> GraphPrompt:
     """Add a control to a prompt, with the picture that its node loads as ControlNet image."""
-    image = node.input("image", Draft)
+    source = node.link("image")
+    edges = source.kind == EDGES
+    image = (source if edges else node).input("image", Draft)
+    if edges:
+        source.note(Sentence("graph_edges", thresholds=THRESHOLDS))
     if image.drawn is not None or image.image is None or image.pending:
         raise node.fail(Sentence("graph_map_not_loaded"))
     control = Control(
         model=node.link("control_net").file("control_net_name"),
         image=image.image,
         strength=node.number("strength"),
+        preprocessor="canny" if edges else "none",
         **when,
     )
     return replace(words, controls=(*words.controls, control), fit=image.fit or words.fit)

@@ -10,12 +10,13 @@ from engine.formats.comfy.writer import to_graph
 from engine.formats.graphs.node_values import LoadedPicture
 from engine.formats.graphs.nodes import NODE_KINDS
 from engine.formats.graphs.recipe import RULES
-from engine.recipe.parts import Control, Lora, Upscale
+from engine.recipe.parts import Control, Lora, Margins, Upscale
 from tests.engine.formats.test_comfy import default_graph
 from tests.engine.recipes import IMAGE, MAP, MASK, read_graph
 from tests.factories import make_recipe
 
 Graph = dict[str, Any]
+REST = "d" * 64  # what is black in the mask
 LISTED = [
     "CheckpointLoaderSimple", "CLIPTextEncode", "CLIPTextEncodeSDXL", "CLIPSetLastLayer",
     "ConditioningConcat", "ConditioningCombine", "EmptyLatentImage", "LoadImage", "VAEEncode",
@@ -38,6 +39,7 @@ FLOWS = [
     "ImageScaleToTotalPixels", "FluxKontextImageScale",
 ]  # fmt: skip
 BESIDE = [
+    "ImagePadForOutpaint", "Canny", "SolidMask", "InvertMask", "MaskToImage",
     "CheckpointLoader", "VAEDecodeTiled", "VAEEncodeTiled", "SDTurboScheduler",
     "BetaSamplingScheduler", "KarrasScheduler", "ExponentialScheduler", "PolyexponentialScheduler",
     "DiffusersLoader", "RescaleCFG", "LatentFromBatch", "LoadImageMask", "ImageToMask",
@@ -45,7 +47,12 @@ BESIDE = [
     "PrimitiveFloat", "PrimitiveBoolean", "PrimitiveString", "PrimitiveStringMultiline",
 ]  # fmt: skip
 PICTURES = {
-    "cat.png": LoadedPicture(image=IMAGE, width=512, height=384, masks={"alpha": MASK, "red": MASK})
+    "cat.png": LoadedPicture(
+        image=IMAGE,
+        width=512,
+        height=384,
+        masks={"alpha": MASK, "red": MASK, "inverted alpha": REST, "inverted red": REST},
+    )
 }
 LINKS = {"model": ["4", 0], "clip": ["4", 1], "vae": ["4", 2]}
 DRAWN = {"positive": ["6", 0], "negative": ["7", 0]}
@@ -91,6 +98,7 @@ CONTROL = Control(model="pose", image=MAP, strength=0.5)
 TEXT = ("CLIPTextEncode", {"text": "at night", "clip": ["4", 1]})
 ALPHA = ("LoadImageMask", {"image": "cat.png", "channel": "red"})
 MASKED = ("SetLatentNoiseMask", {"samples": ["21", 0], "mask": ["22", 0]})
+PADDED = {"image": ["20", 0], "left": 64, "top": 0, "right": 128, "bottom": 0, "feathering": 40}
 TILES = {"tile_size": 512, "overlap": 64, "temporal_size": 64, "temporal_overlap": 8}
 ENDS = {"sigma_max": 14.614642, "sigma_min": 0.0291675}
 SCENE = default_graph()["6"]["inputs"]["text"]
@@ -154,6 +162,11 @@ def spaced(kind: str, **inputs: Any) -> Graph:
     return {**custom(), "23": {"class_type": kind, "inputs": inputs}}
 
 
+def masked(**nodes: tuple[str, Graph]) -> Graph:
+    """Return a graph that draws under a mask of node 22."""
+    return default({"3": {"latent_image": ["23", 0]}}, n20=CAT, n21=ENCODED, n23=MASKED, **nodes)
+
+
 def scaled(kind: str, **inputs: Any) -> Graph:
     """Return a graph that draws on a scaled start image."""
     pixels = {**ENCODED[1], "pixels": ["22", 0]}
@@ -201,6 +214,39 @@ ROWS: dict[str, tuple[Graph, dict[str, Any]]] = {
         {"mask": MASK, "image": IMAGE},
     ),
     "ImageToMask": (ours(image=IMAGE, strength=1, mask=MASK), {"mask": MASK}),
+    "SolidMask": (
+        masked(n22=("SolidMask", {"value": 1.0, "width": 512, "height": 384})),
+        {"mask": None, "image": IMAGE},
+    ),
+    "InvertMask": (
+        masked(n22=("InvertMask", {"mask": ["20", 1]})), {"mask": REST, "image": IMAGE}
+    ),
+    "MaskToImage": (
+        masked(
+            n24=("MaskToImage", {"mask": ["20", 1]}),
+            n22=("ImageToMask", {"image": ["24", 0], "channel": "green"}),
+        ),
+        {"mask": MASK},
+    ),
+    "ImagePadForOutpaint": (
+        default(
+            START,
+            n20=CAT,
+            n22=("ImagePadForOutpaint", PADDED),
+            n21=("VAEEncodeForInpaint", {**INPAINT, "pixels": ["22", 0], "mask": ["22", 1]}),
+        ),
+        {"margins": Margins(left=64, right=128), "width": 704, "height": 384, "mask": None},
+    ),
+    "Canny": (
+        default(
+            {"3": {"positive": ["22", 0]}},
+            n20=CAT,
+            n21=NET,
+            n23=("Canny", {"image": ["20", 0], "low_threshold": 0.4, "high_threshold": 0.8}),
+            n22=("ControlNetApply", {**APPLIED, "image": ["23", 0]}),
+        ),
+        {"controls": (Control(model="pose", image=IMAGE, strength=0.9, preprocessor="canny"),)},
+    ),
     "ImageCompositeMasked": (ours(image=IMAGE, strength=1, mask=MASK), {"mask": MASK}),
     "VAEEncode": (default(START, n20=CAT, n21=ENCODED), {"strength": 0.5, "height": 384}),
     "VAEEncodeTiled": (
