@@ -211,6 +211,13 @@ ENGLISH: Final[Mapping[str, str]] = {
     "graph_second_on_picked": "draws a second pass on a picture picked from a batch, where ComfyUI "
     "draws its noise differently from Marble",
     "graph_goes_on": "continues from unchanged latents, which Marble cannot do",
+    "graph_noise_left": "takes latents in which noise is left, which only another sampler can",
+    "graph_goes_on_with_another": "goes on with another model, as SDXL's refiner does, which "
+    "Marble cannot do",
+    "graph_goes_on_otherwise": "goes on with other settings, or at another step, than the sampler "
+    "before it, which Marble cannot do",
+    "graph_goes_on_masked": "goes on under a mask, which Marble cannot do",
+    "graph_in_one_run": "sampler {sampler}: it begins anew there; Marble draws in one run",
     "graph_mask_of_second": "its mask: the second pass is drawn everywhere",
     "graph_own_values": "its own {names}: a second pass uses those of the first, and its share of "
     "the steps",

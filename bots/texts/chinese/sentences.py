@@ -179,6 +179,11 @@ SENTENCES: Final[Mapping[str, str]] = {
     "graph_second_on_picked": "在从一批中选出的图上再画一遍，而 ComfyUI 在那里生成噪声的方式与 "
     "Marble 不同",
     "graph_goes_on": "从未改动的潜变量继续画，这是 Marble 做不到的",
+    "graph_noise_left": "接收还留有噪声的潜变量，而那只有另一个采样器能接着处理",
+    "graph_goes_on_with_another": "换用另一个模型继续画（如 SDXL 的 refiner），Marble 做不到",
+    "graph_goes_on_otherwise": "继续画时的设置或步数与之前的采样器不同，这是 Marble 做不到的",
+    "graph_goes_on_masked": "在蒙版下继续画，这是 Marble 做不到的",
+    "graph_in_one_run": "采样器 {sampler}：它在那里重新开始；Marble 一次画完",
     "graph_mask_of_second": "其蒙版：第二遍画整张图",
     "graph_own_values": "它自己的 {names}：第二遍沿用第一遍的值，步数按比例",
     "graph_enlarged_mask": "在放大的蒙版下画，这是 Marble 做不到的",

@@ -10,6 +10,7 @@ from engine.formats.graphs.node_values import Draft, PendingUpscale
 from engine.formats.graphs.pictures import (
     PAD,
     SIDES,
+    finished,
     in_shape,
     loaded,
     note_filters,
@@ -92,7 +93,7 @@ def masked(node: Node, draft: Draft) -> Draft:
 
 
 def _picked(node: Node) -> Draft:
-    draft = node.input("samples", Draft)
+    draft = finished(node, "samples")
     if node.value("length") != 1:
         raise GraphError(Sentence("graph_picks_some"))
     if draft.picture is not None:
@@ -120,7 +121,7 @@ def _upscaled_by(node: Node) -> Draft:
 
 
 def _pending(node: Node, pending: PendingUpscale) -> Draft:
-    draft = node.input("samples", Draft)
+    draft = finished(node, "samples")
     note_method(node, node.inputs.get("upscale_method", NEAREST), NEAREST)
     if draft.pending or (draft.drawn is None and draft.image is None):
         raise node.fail(Sentence("graph_stretches_nothing"))

@@ -153,6 +153,19 @@ class Pass:
 
 
 @dataclass(frozen=True, slots=True)
+class Unfinished:
+    """Where a sampler stopped, before noise was gone: behind so many steps of all of these.
+
+    values: its settings, by fields of a recipe.
+    """
+
+    step: int
+    steps: int
+    guided: GraphGuider
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class PendingUpscale:
     """An upscale that more nodes may change: by a factor, or else to a size in pixels."""
 
@@ -167,7 +180,8 @@ class Draft:
 
     early: `picture` was picked before anything was drawn; drawn: the first pass, once there is one;
     filters: by which pixels were scaled, (node, method); encoded: the node that made latents of a
-    start image; padded: the node that set its margins, until its mask is set, too.
+    start image; unfinished: where its last pass stopped before the end;
+    padded: the node that set its margins, until its mask is set, too.
     """
 
     width: Any
@@ -182,6 +196,7 @@ class Draft:
     padded: str | None = None
     vae: GraphVae | None = None
     drawn: Pass | None = None
+    unfinished: Unfinished | None = None
     strength: Any = None
     pending: PendingUpscale | None = None
     filters: tuple[tuple[str, str], ...] = ()

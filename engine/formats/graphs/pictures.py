@@ -191,12 +191,20 @@ def _times(node: Node, draft: Draft, factor: float, by: str | None = None) -> Dr
 
 
 def _decoded(node: Node) -> Draft:
-    draft = node.input("samples", Draft)
+    draft = finished(node, "samples")
     if draft.drawn is None:
         raise node.fail(Sentence("graph_decodes_nothing"))
     if draft.pending is not None:
         raise node.fail(Sentence("graph_decodes_stretched"))
     return with_vae(node, draft)
+
+
+def finished(node: Node, option: str) -> Draft:
+    """Return the latents that feed an input, in which no sampler left noise for another one."""
+    draft = node.input(option, Draft)
+    if draft.unfinished is not None:
+        raise node.fail(Sentence("graph_noise_left"))
+    return draft
 
 
 def _decoded_in_tiles(node: Node) -> Draft:

@@ -18,8 +18,10 @@ from engine.formats.graphs.node_values import (
     GraphSampler,
     GraphSigmas,
     Pass,
+    Unfinished,
 )
 from engine.formats.graphs.nodes import NOISE
+from engine.formats.graphs.pictures import finished
 from engine.formats.graphs.sigmas import guider, share
 from engine.formats.graphs.upscaling import finished_upscale
 from engine.models.families import BY_KEY
@@ -29,6 +31,8 @@ from engine.sentences import Sentence
 
 # Samplers for which KSampler, and Marble, leave out the last but one noise level.
 DROPPING: Final = ("dpm_2", "dpm_2_ancestral", "uni_pc", "uni_pc_bh2")
+# Samplers whose steps depend on no step before: a run that is cut in two is the same.
+FORGETTING: Final = ("euler", "heun", "dpm_2", "ddim")
 # Pixels at which FLUX.1-dev's shift is what ComfyUI takes for all sizes, and how far from there it
 # is less than 5 % away.
 FLUX_PIXELS: Final = (1024 * 1024, 72 * 1024)
@@ -41,14 +45,37 @@ def _sampled(node: Node) -> Draft:
 
 
 def _sampled_in_part(node: Node) -> Draft:
-    """Read KSamplerAdvanced where it goes to the end: then it is KSampler by other names."""
+    """Read KSamplerAdvanced: KSampler by other names, or a part of one, which others finish."""
     steps, first = (int(node.number(each)) for each in ("steps", "start_at_step"))
-    whole = node.number("end_at_step") >= steps
+    last = min(int(node.number("end_at_step")), steps)
     noise = node.value("add_noise") == "enable"
-    if not (whole and noise and 0 <= first < steps):
+    left = last == steps or node.value("return_with_leftover_noise") == "enable"
+    draft = node.input("latent_image", Draft)
+    going_on = draft.unfinished is not None and not noise
+    if not (left and 0 <= first < last and (noise or going_on)):
         raise node.fail(Sentence("graph_part_of_steps"))
-    values = {"seed": node.numeric("noise_seed"), "steps": steps - first}
-    return _pass(node, guider(node), values | _named(node), share(steps - first, steps))
+    part = Unfinished(last, steps, guider(node), _named(node))
+    if going_on:
+        draft = _continued(node, draft, part, first)
+    else:
+        values = {"seed": node.numeric("noise_seed"), "steps": steps - first, **part.values}
+        draft = _pass(node, part.guided, values, share(steps - first, steps))
+    return replace(draft, unfinished=part if last < steps else None)
+
+
+def _continued(node: Node, draft: Draft, part: Unfinished, first: int) -> Draft:
+    """Return a draft on which a sampler goes on, as one run of both would: the same draft."""
+    before = draft.unfinished
+    assert before is not None
+    if part.guided.model.file != before.guided.model.file:
+        raise node.fail(Sentence("graph_goes_on_with_another"))
+    if replace(part, step=first) != before:
+        raise node.fail(Sentence("graph_goes_on_otherwise"))
+    if draft.mask or draft.margins:  # around which ComfyUI keeps the noise, too
+        raise node.fail(Sentence("graph_goes_on_masked"))
+    if (sampler := part.values["sampler"]) not in FORGETTING:
+        node.note(Sentence("graph_in_one_run", sampler=shorten(sampler)[1:-1]))
+    return draft
 
 
 def _named(node: Node) -> dict[str, Any]:
@@ -97,7 +124,7 @@ def _pass(
     strength: Any,
     sigmas: GraphSigmas | None = None,
 ) -> Draft:
-    draft = node.input("latent_image", Draft)
+    draft = finished(node, "latent_image")
     if guided.positive.references and strength == 1 and _is_plain(draft):
         draft = replace(draft, image=None, fit=None, filters=())  # all noise: it gives its size
     draft = start_image(node, draft)
