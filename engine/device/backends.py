@@ -8,8 +8,10 @@ recommends a share to each program.
 import os
 import platform
 import sys
+from collections.abc import Iterator
 from functools import cache
-from typing import Final
+from itertools import cycle
+from typing import Any, Final
 
 import torch
 
@@ -17,6 +19,7 @@ from engine.sentences import fill
 
 CUDA: Final = "cuda"
 MPS: Final = "mps"
+PIECE: Final = 2**25  # bytes of pinned memory that are copied at a time
 UNKNOWN: Final = 8 * 2**30  # bytes of memory where the system does not say
 # bf16 and fp16 are unusable on most CPUs; fp16 halves what Apple's share of the memory holds.
 PRECISIONS: Final = {"cpu": torch.float32, CUDA: torch.float16, MPS: torch.float16}
@@ -73,16 +76,49 @@ def copy_beside(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
 
     What was freed there must have been waited for, too.
     """
-    if device.type != CUDA:
-        return tensor.to(device)
-    # Only pinned memory is copied while the program goes on.
-    with torch.cuda.stream(_stream_of_copies(device)):
-        return tensor.pin_memory().to(device, non_blocking=True)
+    return _staging_buffer(device).copy(tensor) if device.type == CUDA else tensor.to(device)
 
 
-@cache
-def _stream_of_copies(device: torch.device) -> torch.cuda.Stream:
-    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+class _StagingBuffer:
+    """Copy tensors to a device by two pieces of pinned memory, which are used again and again.
+
+    Only pinned memory is copied while the program goes on, and what torch pins for a tensor it
+    never gives back.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._stream: Any = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        with torch.inference_mode(False):
+            pieces = [_pinned(PIECE) for _ in range(2)]
+        # Each with what tells that it has been copied to the device.
+        self._pieces: Iterator[tuple[torch.Tensor, Any]] = cycle(
+            [(piece, torch.cuda.Event()) for piece in pieces]  # type: ignore[no-untyped-call]
+        )
+
+    def copy(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Return a copy that lies as the tensor does; all but its last pieces are there."""
+        order = sorted(range(tensor.ndim), key=tensor.stride, reverse=True)
+        source = tensor.permute(order)
+        values = source.reshape(-1)
+        with torch.cuda.stream(self._stream):
+            made = torch.empty(values.shape, dtype=tensor.dtype, device=self._device)
+            each = PIECE // tensor.element_size()
+            for part, into in zip(torch.split(values, each), torch.split(made, each), strict=True):
+                piece, copied = next(self._pieces)
+                copied.synchronize()
+                staged = piece.view(tensor.dtype)[: len(part)].copy_(part)
+                into.copy_(staged, non_blocking=True)
+                copied.record(self._stream)
+        back = sorted(range(tensor.ndim), key=order.__getitem__)
+        return made.view(source.shape).permute(back)
+
+
+_staging_buffer = cache(_StagingBuffer)
+
+
+def _pinned(size: int) -> torch.Tensor:
+    return torch.empty(size, dtype=torch.uint8, pin_memory=True)
 
 
 def empty_cache() -> None:

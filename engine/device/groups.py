@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from weakref import ref
 
@@ -21,6 +22,7 @@ from torch import Tensor
 from torch.nn import Module, Parameter
 
 from engine.device.backends import copy_beside, wait
+from engine.device.stored_weights import each_part
 from engine.files.held_bytes import blocks, grouped_bytes
 
 Slot = tuple[MutableMapping[str, Any], str, Tensor]  # a module's weights or buffers, a name in them
@@ -95,7 +97,8 @@ class Grouped:
         made: dict[int, Tensor] = {}
         for _, _, home in slots:
             if id(home) not in made:
-                copy = copy_beside(home.detach(), self._device)
+                beside = partial(copy_beside, device=self._device)
+                copy = each_part(home.detach(), beside)
                 is_weight = isinstance(home, Parameter)  # else a buffer
                 made[id(home)] = Parameter(copy, requires_grad=False) if is_weight else copy
         return [made[id(home)] for _, _, home in slots]

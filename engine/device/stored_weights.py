@@ -31,7 +31,7 @@ HALVES: Final = {
 
 aten = torch.ops.aten
 SAME: Final = (
-    aten.detach.default, aten.alias.default, aten.clone.default, aten._pin_memory.default,
+    aten.detach.default, aten.alias.default, aten.clone.default,
 )  # fmt: skip
 # Operations that cut a tensor: which of their arguments is the dimension, 0 where it is not given.
 CUTS: Final = {
@@ -147,6 +147,11 @@ class StoredWeight(Tensor):
 def real_values(weight: Tensor) -> Tensor:
     """Return a weight's real values as a plain tensor: itself, unless it is a stored one."""
     return weight.unpacked() if isinstance(weight, StoredWeight) else weight
+
+
+def each_part(weight: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return a weight with the same change of all tensors that it lies in."""
+    return _changed(weight, change) if isinstance(weight, StoredWeight) else change(weight)
 
 
 def _kept(func: Any, first: Any, *rest: Any, **options: Any) -> Any:

@@ -5,6 +5,7 @@ import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -72,34 +73,106 @@ def test_clocks_are_read_after_it_has_done_its_work(calls: list[str]) -> None:
     assert calls.count("synchronize") == calls.count("clock")
 
 
-def test_copies_are_made_beside_what_cuda_computes(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[object] = []
+class Pinned:
+    """Be what pins memory, with two pieces that must not be filled before they were copied."""
 
-    class Weight:
-        def pin_memory(self) -> "Weight":
-            told.append("pinned")
-            return self
+    def __init__(self, patch: pytest.MonkeyPatch, size: int) -> None:
+        self.pieces: list[torch.Tensor] = []
+        self.streams: list[object] = []
+        self.told: list[str] = []
+        patch.setattr(devices, "PIECE", size)
+        patch.setattr(devices, "_pinned", self.pin)
+        patch.setattr(torch.cuda, "Stream", lambda of: f"stream of {of}")
+        patch.setattr(torch.cuda, "stream", self.within)
+        patch.setattr(torch.cuda, "Event", self.event)
 
-        def to(self, device: torch.device, *, non_blocking: bool) -> str:
-            told.append((device, non_blocking))
-            return "copy"
+    def pin(self, size: int) -> torch.Tensor:
+        self.pieces.append(torch.zeros(size, dtype=torch.uint8))
+        return self.pieces[-1]
 
     @contextmanager
-    def within(stream: object) -> Iterator[None]:
-        told.append(stream)
+    def within(self, stream: object) -> Iterator[None]:
+        self.streams.append(stream)
         yield
-        told.append("left")
 
-    device = torch.device(CUDA, 3)
-    monkeypatch.setattr(torch.cuda, "Stream", lambda of: f"stream of {of}")
-    monkeypatch.setattr(torch.cuda, "stream", within)
-    devices._stream_of_copies.cache_clear()
+    def event(self) -> object:
+        number = len([each for each in self.told if each.startswith("event")])
+        self.told.append(f"event {number}")
+
+        class Event:
+            def synchronize(_) -> None:
+                self.told.append(f"wait {number}")
+
+            def record(_, stream: object) -> None:
+                self.told.append(f"copied {number}")
+
+        return Event()
+
+
+def channels_last(*shape: int) -> torch.Tensor:
+    return torch.randn(shape).to(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        torch.randn(7, 5),
+        torch.randn(7, 5).to(torch.bfloat16)[2:],
+        torch.randn(6, 8).to(torch.float8_e4m3fn),
+        channels_last(3, 5, 2, 4),
+        channels_last(3, 5, 1, 1),
+        torch.randn(4, 6).T,
+        torch.randn(4, 1).expand(4, 6),
+        torch.tensor(3.5),
+        torch.zeros(0, 4),
+        torch.tensor([True, False, True]),
+        torch.arange(40),
+        torch.randn(9, dtype=torch.complex64),
+    ],
+    ids=lambda each: f"{each.dtype} {[*each.shape]} {each.stride()}",
+)
+def test_copies_go_by_two_pieces_of_pinned_memory(
+    tensor: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pinned = Pinned(monkeypatch, 16)
+    buffer = devices._StagingBuffer(CPU)
+    for _ in range(2):
+        copy = buffer.copy(tensor)
+        assert torch.equal(copy.float() if copy.dtype.itemsize == 1 else copy, as_known(tensor))
+        assert copy.dtype is tensor.dtype
+        dense = tensor.numel() == 0 or 0 not in tensor.stride()
+        assert copy.stride() == (tensor if dense else tensor.contiguous()).stride()
+    assert [len(piece) for piece in pinned.pieces] == [16, 16]
+    assert pinned.streams == ["stream of cpu"] * 2
+    times = 2 * -(-tensor.nbytes // 16) if tensor.numel() else 2
+    turns = [f"{what} {number % 2}" for number in range(times) for what in ("wait", "copied")]
+    assert pinned.told == ["event 0", "event 1", *turns]
+
+
+def as_known(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.float() if tensor.dtype.itemsize == 1 else tensor
+
+
+def test_a_cuda_device_has_one_staging_buffer(monkeypatch: pytest.MonkeyPatch) -> None:
+    Pinned(monkeypatch, 16)
+    device, asked = torch.device(CUDA, 3), []
+
+    class Weight:
+        pass
+
+    def copy(buffer: devices._StagingBuffer, tensor: object) -> object:
+        asked.append(buffer)
+        return tensor
+
+    monkeypatch.setattr(devices._StagingBuffer, "copy", copy)
+    devices._staging_buffer.cache_clear()
     try:
-        for _ in range(2):
-            assert devices.copy_beside(Weight(), device) == "copy"  # type: ignore[arg-type]
+        weight: Any = Weight()
+        assert [devices.copy_beside(weight, device) for _ in range(2)] == [weight] * 2
     finally:
-        devices._stream_of_copies.cache_clear()
-    assert told == ["stream of cuda:3", "pinned", (device, True), "left"] * 2
+        devices._staging_buffer.cache_clear()
+    assert len({*asked}) == 1
+    assert devices.copy_beside(torch.ones(2), CPU).tolist() == [1, 1]
 
 
 def test_its_memory_is_given_back_and_is_what_it_recommends(calls: list[str]) -> None:
