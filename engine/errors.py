@@ -202,9 +202,9 @@ class GraphError(MetadataError):
     """Name the part of a ComfyUI graph that cannot be read."""
 
 
-def some(names: Sequence[str]) -> str:
+def some(names: Sequence[str], most: int = LISTED) -> str:
     """Return names for a sentence: the first few, and an ellipsis for all others."""
-    return ", ".join([*names[:LISTED], *(["…"] if len(names) > LISTED else [])])
+    return ", ".join([*names[:most], *(["…"] if len(names) > most else [])])
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -48,6 +48,7 @@ FOLDERS: Final = (".", "input", "../input", "../../input")
 ANNOTATED: Final = re.compile(r" \[(input|output|temp)\]$")  # ComfyUI's note on a file's folder
 OURS: Final = re.compile(r"[0-9a-f]{64}\.png")
 WORKFLOW: Final = ".json"
+GRAPH: Final = "ComfyUI"  # whose readings may have several results
 LARGEST: Final = 64 * 2**20  # bytes of a file that is looked at
 LARGEST_GRAPH: Final = 16 * 2**20  # bytes; ComfyUI's largest are some megabytes
 
@@ -135,8 +136,13 @@ def _reading(
     data: bytes, graph: Any, given: Mapping[str, LoadedPicture], result: str | None = None
 ) -> Reading:
     if graph is None:
-        return read_recipe(data, given, result)
-    return read_object(graph, given, result)
+        reading = read_recipe(data, given, result)
+    else:
+        reading = read_object(graph, given, result)
+    if result is not None and reading.source != GRAPH:
+        why = f"what {reading.source} wrote into this file is one picture's"
+        raise UserError(f"--result chooses among the results of a ComfyUI graph; {why}.")
+    return reading
 
 
 def note_ignored(ignored: tuple[str, ...], console: Console) -> None:

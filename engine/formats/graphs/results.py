@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from engine.errors import GraphError, shorten
+from engine.errors import GraphError, shorten, some
 from engine.formats.graphs.graph import Graph, Node
 from engine.formats.graphs.node_values import Draft
 from engine.formats.graphs.nodes import NODE_KINDS, OUTPUTS
@@ -18,7 +18,7 @@ SHOWING: Final = re.compile(r"preview|show|display|compare|view", re.IGNORECASE)
 IMAGE: Final = re.compile(r"image|picture|preview", re.IGNORECASE)
 OTHERWISE: Final = re.compile(r"anim|video|gif|webp|movie|mask|latent|grid", re.IGNORECASE)
 PICTURES: Final = ("images", "image")
-LISTED: Final = 6  # results in a sentence
+LISTED: Final = 4  # results in a sentence; a title may have 190 characters
 MOST: Final = 64  # that are compared
 
 
@@ -33,7 +33,7 @@ def chosen(graph: Graph, result: str | None = None) -> Node:
     if result is not None:
         found = next((node for node in (*saving, *showing) if node.name == result), None)
         if found is None:
-            known = ", ".join(node.title for node in (*saving, *showing)[:LISTED])
+            known = some([node.title for node in (*saving, *showing)], LISTED)
             raise GraphError(Sentence("graph_no_result", node=shorten(result), nodes=known))
         return found
     results = saving or showing
@@ -46,9 +46,9 @@ def chosen(graph: Graph, result: str | None = None) -> Node:
     results = results[:MOST]
     ways = {node.name: behind(graph, node) for node in results}
     best = max(results, key=lambda node: len(ways[node.name]))
-    others = ", ".join(node.title for node in results if node != best)
+    others = some([node.title for node in results if node != best], LISTED)
     graph.notes.append(
-        Sentence("graph_result", node=best.title, others=others[:200], name=_id(results, best))
+        Sentence("graph_result", node=best.title, others=others, name=_id(results, best))
     )
     return best
 

@@ -383,6 +383,18 @@ def test_a_result_is_chosen_and_the_choice_said(marble: Marble, tmp_path: Path) 
     assert "has no result '8'; its results: SaveImage (node 9), SaveImage (node 13)." in refused.err
 
 
+@pytest.mark.parametrize("command", ["read", "run"])
+def test_a_result_of_what_has_but_one_is_refused(
+    marble: Marble, tmp_path: Path, command: str
+) -> None:
+    (tmp_path / "a1111.png").write_bytes(others.png(others.TEXTS["A1111"]))
+    (tmp_path / "ours.png").write_bytes(write_png(pixels(0), make_recipe(), 0))
+    for name, wrote in (("a1111.png", "A1111"), ("ours.png", "Marble")):
+        answer = marble(command, name, "--result", "9")
+        assert (answer.code, answer.out) == (2, "")
+        assert f"a ComfyUI graph; what {wrote} wrote into this file is one picture's" in answer.err
+
+
 def test_a_start_images_size_is_its_files_or_none(marble: Marble, tmp_path: Path) -> None:
     graph = default_graph() | start("cat.png")
     graph["3"]["inputs"].update(latent_image=["21", 0], denoise=0.5)

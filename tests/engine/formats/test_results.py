@@ -93,6 +93,17 @@ def test_a_result_that_is_named_is_taken_and_one_that_is_none_is_refused() -> No
     assert "has no result '12'; its results: SaveImage (node 9), SaveImage" in str(reading.refused)
 
 
+def test_of_many_results_some_are_named_and_that_there_are_more_is_said() -> None:
+    more = {f"{at}": ("SaveImage", takes("12")) for at in range(20, 30)}
+    graph = scaled(**more)
+    named = "SaveImage (node 20), SaveImage (node 21), SaveImage (node 22)"
+    refused = str(from_graph(graph, result="1").refused)
+    assert refused.endswith(f"its results: SaveImage (node 9), {named}, ….")
+    (note,) = from_graph(graph).ignored
+    assert "not SaveImage (node 9), SaveImage (node 21), " in note
+    assert "SaveImage (node 23), …; " in note
+
+
 @pytest.mark.parametrize(
     ("node", "values"),
     [
