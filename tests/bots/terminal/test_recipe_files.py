@@ -227,8 +227,14 @@ def start(name: str) -> dict[str, Any]:
     }
 
 
-def test_a_channel_of_another_picture_is_a_mask(marble: Marble, tmp_path: Path) -> None:
+@pytest.mark.parametrize("inverted", [False, True])
+def test_a_channel_of_another_picture_is_a_mask(
+    marble: Marble, tmp_path: Path, inverted: bool
+) -> None:
     graph = small(default_graph()) | start("cat.png [input]")
+    if inverted:
+        graph["24"] = {"class_type": "InvertMask", "inputs": {"mask": ["22", 0]}}
+        graph["23"]["inputs"]["mask"] = ["24", 0]
     graph["3"]["inputs"].update(latent_image=["23", 0], denoise=1)
     before = Image.fromarray(pixels(3, 64, 64))
     before.save(tmp_path / "cat.png")
@@ -237,9 +243,27 @@ def test_a_channel_of_another_picture_is_a_mask(marble: Marble, tmp_path: Path) 
     mask.save(tmp_path / "mask.png")
     drawn = marble("run", write(tmp_path / "graph.json", graph))
     with Image.open(path_of(drawn.out, "1.1")) as image:
-        right = (32, 0, 64, 64)
-        assert image.convert("RGB").crop(right).tobytes() == before.crop(right).tobytes()
+        kept = (0, 0, 32, 64) if inverted else (32, 0, 64, 64)
+        assert image.convert("RGB").crop(kept).tobytes() == before.crop(kept).tobytes()
         assert image.convert("RGB").tobytes() != before.tobytes()
+
+
+def test_a_padded_picture_is_kept_within_its_margins(marble: Marble, tmp_path: Path) -> None:
+    pad = {"image": ["20", 0], "left": 0, "top": 0, "right": 64, "bottom": 0, "feathering": 8}
+    fill = {"pixels": ["22", 0], "vae": ["4", 2], "mask": ["22", 1], "grow_mask_by": 6}
+    graph = small(default_graph()) | {
+        "20": {"class_type": "LoadImage", "inputs": {"image": "cat.png"}},
+        "22": {"class_type": "ImagePadForOutpaint", "inputs": pad},
+        "21": {"class_type": "VAEEncodeForInpaint", "inputs": fill},
+    }
+    graph["3"]["inputs"].update(latent_image=["21", 0], denoise=1)
+    before = Image.fromarray(pixels(3, 64, 64))
+    before.save(tmp_path / "cat.png")
+    drawn = marble("run", write(tmp_path / "graph.json", graph))
+    with Image.open(path_of(drawn.out, "1.1")) as image:
+        assert image.size == (128, 64)
+        kept = (0, 0, 32, 64)  # beyond the strip over which a margin fades
+        assert image.convert("RGB").crop(kept).tobytes() == before.crop(kept).tobytes()
 
 
 @pytest.mark.parametrize("name", ["../cat.png", "/cat.png", "x" * 5_000])

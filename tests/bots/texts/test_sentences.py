@@ -60,7 +60,7 @@ SEVERAL = {
     "preview must hold weights, ", "it is cut short: ", "it goes on after its last tensor: ",
     "its form is not known to Marble: a U-Net with text embeddings of ", "its header is damaged: ",
 }  # fmt: skip
-NO_NUMBER = {"self._kind", "name", "edits", "tensor", "family.title", "taken"}
+NO_NUMBER = {"self._kind", "name", "edits", "tensor", "family.title", "taken", "quoted(name)"}
 
 
 def counts() -> Iterator[tuple[str, str, str]]:
