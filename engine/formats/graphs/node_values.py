@@ -101,7 +101,7 @@ class GraphPrompt:
 
 @dataclass(frozen=True, slots=True)
 class GraphNoise:
-    """Noise, by its seed."""
+    """Noise, by its seed; None: none is added."""
 
     seed: Any
 
@@ -118,7 +118,8 @@ class GraphSigmas:
     """Noise levels: the last `steps` of a schedule, a share of `strength` of all.
 
     model: whose shift they have; size: of the picture that FLUX.2's own are for, which have none;
-    of_sd: they are Stable Diffusion's, whatever the model is.
+    of_sd: they are Stable Diffusion's, whatever the model is; until: of all steps of the schedule,
+    the one behind which they end (None: the last).
     """
 
     schedule: Any
@@ -127,6 +128,7 @@ class GraphSigmas:
     model: GraphModel | None = None
     size: tuple[Any, Any] | None = None
     of_sd: bool = False
+    until: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -184,6 +184,7 @@ NODE_KINDS: Final[Mapping[str, NodeKind]] = {
         {"noise": "NOISE", "guider": "GUIDER", **CUSTOM}, (), ("LATENT", "LATENT"), (315, 106)
     ),
     "RandomNoise": NodeKind({}, ("noise_seed", AFTER_RUN), ("NOISE",), (315, 82)),
+    "DisableNoise": NodeKind({}, (), ("NOISE",), (210, 26)),
     "KSamplerSelect": NodeKind({}, ("sampler_name",), ("SAMPLER",), (315, 58)),
     "BasicGuider": NodeKind({**MODEL, **ONE}, (), ("GUIDER",), (315, 46)),
     "CFGGuider": NodeKind({**MODEL, **BOTH}, ("cfg",), ("GUIDER",), (315, 98)),

@@ -84,9 +84,8 @@ def _named(node: Node) -> dict[str, Any]:
 
 def _custom(node: Node) -> Draft:
     """Read SamplerCustom, which has its guider's inputs, and its noise's."""
-    if node.value("add_noise") is not True:
-        raise node.fail(Sentence("graph_part_of_steps"))
-    return _by_sigmas(node, guider(node), node.numeric("noise_seed"))
+    seed = node.numeric("noise_seed") if node.value("add_noise") is True else None
+    return _by_sigmas(node, guider(node), seed)
 
 
 def _advanced(node: Node) -> Draft:
@@ -101,9 +100,26 @@ def _by_sigmas(node: Node, guided: GraphGuider, seed: Any) -> Draft:
         raise node.link("sigmas").fail(Sentence("graph_levels_of_sd"))
     if sampler in DROPPING:
         node.note(Sentence("graph_all_levels", sampler=shorten(sampler)[1:-1]))
-    values = {"seed": seed, "steps": sigmas.steps}
-    values |= {"sampler": sampler, "schedule": sigmas.schedule}
-    return _pass(node, guided, values, sigmas.strength, sigmas)
+    values = {"sampler": sampler, "schedule": sigmas.schedule}
+    first = {"seed": seed, "steps": sigmas.steps, **values}
+    if seed is not None and sigmas.until is None:
+        return _pass(node, guided, first, sigmas.strength, sigmas)
+    if not (_countable(sigmas.steps) and 0 < sigmas.strength <= 1):
+        raise node.fail(Sentence("graph_part_of_steps"))
+    steps = int(sigmas.steps / sigmas.strength)
+    last = steps if sigmas.until is None else sigmas.until
+    levels = replace(sigmas, steps=steps, strength=1, until=None)
+    part = Unfinished(last, steps, guided, {**values, "levels": levels})
+    draft = node.input("latent_image", Draft)
+    if seed is None and draft.unfinished is not None:
+        draft = _continued(node, draft, part, steps - sigmas.steps)
+    elif seed is not None and last > 0:
+        draft = _pass(node, guided, first, sigmas.strength, sigmas)
+    else:
+        raise node.fail(Sentence("graph_part_of_steps"))
+    if last < steps and node.slot:  # the other output is a guess at the end
+        raise node.fail(Sentence("graph_part_of_steps"))
+    return replace(draft, unfinished=part if last < steps else None)
 
 
 def one_model(files: Iterable[object]) -> str:

@@ -107,13 +107,15 @@ def _from_a_step(node: Node) -> GraphSigmas:
 def _last_share(node: Node) -> GraphSigmas:
     sigmas, strength = _whole(node), node.number("denoise")
     cut = _cut(node, sigmas, round(sigmas.steps * strength))
-    exact = strength > 0 and int(cut.steps / strength) == sigmas.steps
+    exact = cut.until is None and strength > 0 and int(cut.steps / strength) == sigmas.steps
     return replace(cut, strength=strength) if exact else cut
 
 
 def _cut(node: Node, sigmas: GraphSigmas, steps: int) -> GraphSigmas:
     if not 0 < steps <= sigmas.steps:
         raise node.fail(Sentence("graph_part_of_steps"))
+    if node.slot == 0:
+        return replace(sigmas, until=sigmas.steps - steps)
     return replace(sigmas, steps=steps, strength=share(steps, sigmas.steps))
 
 
@@ -124,16 +126,17 @@ def share(steps: int, total: int) -> float:
 
 
 def _whole(node: Node) -> GraphSigmas:
-    """Return the noise levels of which a node's second output takes the last ones."""
+    """Return the noise levels of which a node's outputs take the first and the last ones."""
     sigmas = node.input("sigmas", GraphSigmas)
     countable = is_int(sigmas.steps) and sigmas.steps <= MOST
-    if node.slot != 1 or sigmas.strength != 1 or not countable:
+    if sigmas.strength != 1 or sigmas.until is not None or not countable:
         raise node.fail(Sentence("graph_part_of_steps"))
     return sigmas
 
 
 SIGMAS: Final[Mapping[str, Rule]] = {
     "RandomNoise": _noise,
+    "DisableNoise": lambda node: GraphNoise(None),
     "KSamplerSelect": _sampler,
     "BasicGuider": _unguided,
     "CFGGuider": guider,

@@ -14,7 +14,9 @@ from tests.engine.formats.test_known_nodes import (
     MASKED,
     PICTURES,
     TEXT,
+    custom,
     default,
+    halves,
 )
 from tests.engine.recipes import IMAGE, read_graph, recipe_of
 
@@ -152,3 +154,37 @@ PART = "runs only some of the steps or adds no noise"
 def test_what_one_run_would_not_draw_is_named(graph: Graph, said: str) -> None:
     with pytest.raises(GraphError, match=said):
         read_graph(graph, PICTURES)
+
+
+def test_a_run_on_noise_levels_that_are_split_is_one_recipe() -> None:
+    found = read_graph(halves())
+    assert found.recipe == read_graph(custom()).recipe
+    assert found.ignored == ()
+
+
+def test_a_second_half_that_is_counted_by_its_share_is_one_too() -> None:
+    graph = halves()
+    inputs = {"model": ["4", 0], "scheduler": "beta", "steps": 5, "denoise": 5 / 9}
+    graph["29"] = {"class_type": "BasicScheduler", "inputs": inputs}
+    graph["28"]["inputs"]["sigmas"] = ["29", 0]
+    assert recipe_of(graph) == recipe_of(custom())
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"28": {"latent_image": ["5", 0]}}, rf"\(node 28\) {PART}"),
+        ({"28": {"latent_image": ["3", 1]}}, rf"\(node 3\) {PART}"),
+        ({"28": {"noise": ["20", 0]}}, r"\(node 28\) takes latents in which noise is left"),
+        ({"28": {"sigmas": ["23", 0]}}, r"\(node 28\) goes on with other settings"),
+        ({"8": {"samples": ["3", 0]}}, r"VAEDecode \(node 8\) takes latents in which noise is"),
+        ({"26": {"step": 0}}, rf"\(node 3\) {PART}"),
+        ({"26": {"step": 9}}, rf"SplitSigmas \(node 26\) {PART}"),
+    ],
+)
+def test_halves_that_are_not_of_one_run_are_named(changes: Graph, said: str) -> None:
+    graph = halves()
+    for name, inputs in changes.items():
+        graph[name]["inputs"] |= inputs
+    with pytest.raises(GraphError, match=said):
+        read_graph(graph)

@@ -39,7 +39,7 @@ FLOWS = [
     "ImageScaleToTotalPixels", "FluxKontextImageScale",
 ]  # fmt: skip
 BESIDE = [
-    "ImagePadForOutpaint", "Canny", "SolidMask", "InvertMask", "MaskToImage",
+    "DisableNoise", "ImagePadForOutpaint", "Canny", "SolidMask", "InvertMask", "MaskToImage",
     "CheckpointLoader", "VAEDecodeTiled", "VAEEncodeTiled", "SDTurboScheduler",
     "BetaSamplingScheduler", "KarrasScheduler", "ExponentialScheduler", "PolyexponentialScheduler",
     "DiffusersLoader", "RescaleCFG", "LatentFromBatch", "LoadImageMask", "ImageToMask",
@@ -146,6 +146,17 @@ def custom(**nodes: tuple[str, Graph]) -> Graph:
     links = {"noise": ["20", 0], "guider": ["21", 0], "sampler": ["22", 0], "sigmas": ["23", 0]}
     inputs = {**links, "latent_image": ["5", 0]}
     return {**graph, "3": {"class_type": "SamplerCustomAdvanced", "inputs": inputs}}
+
+
+def halves() -> Graph:
+    """Return the graph of `custom`, drawn by two samplers: the second adds no noise."""
+    graph = custom(n26=("SplitSigmas", {"sigmas": ["23", 0], "step": 4}), n27=("DisableNoise", {}))
+    inputs = graph["3"]["inputs"]
+    second = {**inputs, "noise": ["27", 0], "sigmas": ["26", 1], "latent_image": ["3", 0]}
+    inputs["sigmas"] = ["26", 0]
+    graph["28"] = {"class_type": "SamplerCustomAdvanced", "inputs": second}
+    graph["8"]["inputs"]["samples"] = ["28", 0]
+    return graph
 
 
 def started(kind: str, **inputs: Any) -> Graph:
@@ -403,6 +414,7 @@ ROWS: dict[str, tuple[Graph, dict[str, Any]]] = {
     ),
     "SamplerCustomAdvanced": (custom(), {"prompt": SCENE, "negative_prompt": "text, watermark"}),
     "RandomNoise": (custom(), {"seed": 5}),
+    "DisableNoise": (halves(), {"seed": 5, "steps": 9, "schedule": "beta", "strength": None}),
     "KSamplerSelect": (custom(), {"sampler": "heun"}),
     "CFGGuider": (custom(), {"guidance_scale": 3.5}),
     "BasicGuider": (
