@@ -87,7 +87,11 @@ async def read_workflow(
     data, graph, loaded = await asyncio.to_thread(_content, str(file))
     given: dict[str, LoadedPicture] = {}
     for name, channels in loaded.items():
-        image = await _find(file.parent, name, studio, pictures)
+        try:
+            image = await _find(file.parent, name, studio, pictures)
+        except (ImageError, OptionError) as error:  # which does not say with which file
+            what = f"The ComfyUI workflow loads {shorten(name)}, which cannot be used"
+            raise GraphError(f"{what}: {error}") from None
         if image:
             given[name] = await _given(image, channels, studio, pictures)
         elif graph is not None:  # a picture may hold another line beside its graph

@@ -115,6 +115,12 @@ def test_pictures_that_a_workflow_loads_are_found_beside_it(marble: Marble, tmp_
     assert (missing.code, missing.err.count("\n")) == (2, 1)
     assert "loads 'cat.png'" in missing.err
     (tmp_path / "input").mkdir()
+    (tmp_path / "input" / "cat.png").touch()
+    empty = marble("run", file)
+    said = (
+        "marble: The ComfyUI workflow loads 'cat.png', which cannot be used: The file is empty.\n"
+    )
+    assert (empty.code, empty.err) == (2, said)
     Image.fromarray(pixels(3, 64, 96)).save(tmp_path / "input" / "cat.png")
     drawn = marble("run", file)
     assert drawn.code == 0
