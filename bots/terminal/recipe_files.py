@@ -21,10 +21,10 @@ from bots.terminal.console import Listing, open_console, styled
 from bots.terminal.files import read_file
 from bots.terminal.output import recipe_table
 from engine.errors import (
+    LONGEST_PATH,
     GraphError,
     ImageError,
     MetadataError,
-    OptionError,
     UserError,
     shorten,
 )
@@ -89,7 +89,7 @@ async def read_workflow(
     for name, channels in loaded.items():
         try:
             image = await _find(file.parent, name, studio, pictures)
-        except (ImageError, OptionError) as error:  # which does not say with which file
+        except ImageError as error:  # which does not say with which file
             what = f"The ComfyUI workflow loads {shorten(name)}, which cannot be used"
             raise GraphError(f"{what}: {error}") from None
         if image:
@@ -122,7 +122,8 @@ def _content(name: str) -> tuple[bytes, Any, dict[str, set[str]]]:
 def _read(name: str) -> bytes:
     data = read_file(name, LARGEST, "name a picture or a workflow")
     if len(data) > LARGEST:
-        raise OptionError("the file", name, f"of {LARGEST >> 20} MiB at most")
+        most = f"{LARGEST >> 20} MiB at most"
+        raise UserError(f"The file {shorten(name, LONGEST_PATH)} is too large; it may have {most}.")
     return data
 
 

@@ -208,7 +208,13 @@ def test_a_bad_graph_costs_one_sentence(marble: Marble, tmp_path: Path, name: st
     assert len(answer.err) < 300
 
 
-@pytest.mark.parametrize(("size", "said"), [(20, "16 MiB at most"), (100, "64 MiB at most")])
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [
+        (20, "16 MiB at most"),
+        (100, "The file 'large.json' is too large; it may have 64 MiB at most."),
+    ],
+)
 def test_a_file_of_hundred_megabytes_costs_one_sentence(
     marble: Marble, tmp_path: Path, size: int, said: str
 ) -> None:
