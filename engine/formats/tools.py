@@ -24,6 +24,7 @@ TEXT: Final = 10_000  # characters of a prompt that are looked at; a recipe take
 LONGEST: Final = 60  # characters of a value in a message
 SIZE: Final = re.compile(r"(\d{1,9})\D{1,4}(\d{1,9})")
 # Values that say nothing: of a list of other values they are left out.
+PROMPTS: Final = ("prompt", "negative_prompt")  # which may be empty; other texts are not there then
 UNSET: Final = ("None", "Default (model)")
 NOTHING: Final[tuple[object, ...]] = (None, "", False, 0, [], {}, *UNSET)
 WHOLE_STRENGTH: Final = ("strength", 1)
@@ -39,10 +40,10 @@ class Tool:
     """Describe a program's JSON.
 
     marks: keys by which it is known, all of them, by the way to each; fields: the ways to a
-    recipe's values, the first that is there counts; loras: the ways to a list of LoRAs, to the name
-    and to the weight in each; beside: what its other texts say, by their keys; said: keys whose
-    values change no picture; syntax: what means more than words in its prompts; schedule: what a
-    sampler's name means that says none.
+    recipe's values, the first that is there counts; loras: the ways to a list of LoRAs, the first
+    that is not empty counts, to the name and to the weight in each; beside: what its other texts
+    say, by their keys; said: keys whose values change no picture; syntax: what means more than
+    words in its prompts; schedule: what a sampler's name means that says none.
     """
 
     name: str
@@ -299,6 +300,8 @@ def _read(tool: Tool, data: Mapping[str, Any], beside: Mapping[str, str]) -> Rea
     for option, ways in tool.fields.items():
         for way in ways:
             value = _at(data, way)
+            if value == "" and option not in PROMPTS:
+                continue
             if value is not None and value not in UNSET and not isinstance(value, (list, dict)):
                 values[option], where[option] = _value(option, value), way.rpartition(".")[2]
                 break
@@ -352,24 +355,27 @@ def _loras(tool: Tool, data: Mapping[str, Any]) -> tuple[list[Lora], list[str]]:
     notes: list[str] = []
     for way, *parts in tool.loras:
         listed = _at(data, way)
-        if not isinstance(listed, list):
+        if not isinstance(listed, list) or not listed:
             continue
         for at, each in enumerate(listed[:MOST]):
             name, weight = _lora(data, each, at, *parts)
             try:
-                found.append(Lora(name=str(name), weight=weight))
+                found.append(Lora(name=name, weight=weight))
             except OptionError as error:
                 why = Sentence("reading_range", allowed=error.allowed)
-                shown = shorten(each, LONGEST)
-                notes.append(Sentence("reading_note", name="loras", value=shown, why=why))
+                shown = each[:LONGEST] if isinstance(each, str) else shorten(each, LONGEST)
+                label = way.rpartition(".")[2]
+                notes.append(Sentence("reading_note", name=label, value=shown, why=why))
+        break  # other ways list the same once more
     return found, notes
 
 
 def _lora(data: Any, each: Any, at: int, named: str, weighed: str) -> tuple[Any, Any]:
     """Return name and weight of a LoRA; both may stand in lists beside each other."""
     if not named:
-        weight = _at(data, f"{weighed}.{at}")
-        name = each
+        name, weight = each, _at(data, f"{weighed}.{at}")
+    elif isinstance(each, str):
+        name, weight = each, None
     else:
         name = next((n for way in named.split("|") if (n := _at(each, way)) is not None), None)
         weight = next((w for way in weighed.split("|") if (w := _at(each, way)) is not None), 1.0)

@@ -52,6 +52,48 @@ def test_loras_are_read_wherever_they_stand(name: str) -> None:
     assert (lora.name.partition(".")[0], lora.weight) == ("ink", 0.5)
 
 
+def test_a_list_of_loras_that_stands_in_two_places_is_read_once() -> None:
+    said = others.DRAW_THINGS | {"v2": {"loras": [{"file": "ink.ckpt", "weight": 0.5}]}}
+    for texts in (said, said | {"lora": []}):
+        reading = read_recipe(png(others.in_xmp(json.dumps(texts))))
+        assert reading.values["loras"] == (Lora(name="ink.ckpt", weight=0.5),)
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "field", "entry"),
+    [
+        ("TensorArt", "generation_data", "models", {"hash": "0x0", "weight": 0.5}),
+        ("InvokeAI", "invokeai_metadata", "loras", {"model": {"key": "k"}, "weight": 0.5}),
+        ("RuinedFooocus", "parameters", "loras", 5),
+        ("SwarmUI", "parameters", "sui_image_params.loras", {"a": 1}),
+    ],
+)
+def test_a_lora_without_a_name_is_noted_as_it_stands(
+    name: str, key: str, field: str, entry: object
+) -> None:
+    said = json.loads(TEXTS[name][key].strip("\0"))
+    *parents, last = field.split(".")
+    inner = said[parents[0]] if parents else said
+    inner[last] = [entry]
+    reading = read_recipe(png(as_json(key, **said)))
+    assert reading.values["loras"] == ()
+    assert any(each.startswith(f"{last}: {entry} (") for each in reading.ignored)
+
+
+def test_loras_that_are_plain_texts_are_names() -> None:
+    said = json.loads(TEXTS["RuinedFooocus"]["parameters"]) | {"loras": ["ink", "pen"]}
+    assert read(json.dumps(said)).values["loras"] == (Lora(name="ink"), Lora(name="pen"))
+
+
+def test_an_empty_text_is_no_value_but_a_prompt() -> None:
+    said = json.loads(TEXTS["Easy Diffusion"]["Comment"])
+    said |= {"use_vae_model": "", "sampler_name": "", "prompt": ""}
+    reading = read_recipe(png(as_json("Comment", **said)))
+    assert reading.values["prompt"] == ""
+    assert not reading.values.keys() & {"vae", "sampler"}
+    assert reading.ignored == ()
+
+
 @pytest.mark.parametrize("name", ["A1111", "SwarmUI", "Fooocus"])
 def test_a_jpeg_says_the_same_as_a_png(name: str) -> None:
     text = TEXTS[name]["parameters"]
