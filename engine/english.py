@@ -260,6 +260,7 @@ ENGLISH: Final[Mapping[str, str]] = {
     "graph_no_size": "The ComfyUI graph enlarges to an impossible size.",
     "graph_another_shape": "The ComfyUI graph enlarges to another aspect ratio, which Marble "
     "cannot do.",
+    "graph_numbers": "The ComfyUI graph reckons with a number that is too large or too small.",
     "graph_deep": "The ComfyUI graph is nested too deeply.",
     "graph_saves_undrawn": "The ComfyUI graph saves a picture that was not drawn.",
     "graph_enlarged_twice": "saves a picture that is enlarged twice, which Marble cannot do",

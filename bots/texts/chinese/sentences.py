@@ -221,6 +221,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "graph_whole_latents": "其尺寸：{wanted} 变为 {made}，取整个潜变量",
     "graph_no_size": "ComfyUI 图放大到不可能的尺寸。",
     "graph_another_shape": "ComfyUI 图放大到另一种宽高比，这是 Marble 做不到的。",
+    "graph_numbers": "ComfyUI 图用过大或过小的数计算。",
     "graph_deep": "ComfyUI 图嵌套过深。",
     "graph_saves_undrawn": "ComfyUI 图保存的图片不是画出来的。",
     "graph_enlarged_twice": "保存的图放大了两次，这是 Marble 做不到的",

@@ -371,6 +371,8 @@ def _factor(settings: Settings, name: str, values: Mapping[str, Any]) -> float |
         goals = [goal or side * scale for goal, side in zip(target, sides, strict=True)]
         try:
             return factor_to(sides[0], sides[1], (goals[0], goals[1]))
+        except OptionError as error:
+            settings.note(name, text, Sentence("reading_range", allowed=error.allowed))
         except GraphError:
             settings.note(name, text, Sentence("a1111_another_shape"))
     else:

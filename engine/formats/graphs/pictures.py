@@ -11,7 +11,7 @@ from engine.formats.graphs.graph import Node, Rule
 from engine.formats.graphs.node_values import Draft, GraphVae, LoadedPicture, PendingUpscale
 from engine.formats.graphs.nodes import MARGINS
 from engine.pictures.references import KONTEXT
-from engine.recipe.limits import is_int
+from engine.recipe.limits import LARGEST, is_int
 from engine.recipe.parts import LANCZOS, Margins
 from engine.sentences import Sentence
 
@@ -66,9 +66,13 @@ def in_shape(draft: Draft, width: float, height: float) -> tuple[float, float]:
     before = draft.pending or PendingUpscale()
     now = before.target
     if now is None:
-        if not _is_sized(draft):
+        if None in (draft.width, draft.height):
             raise GraphError(Sentence("graph_size_unknown"))
+        if not _is_sized(draft):
+            raise GraphError(Sentence("graph_no_size"))
         now = draft.width * before.factor, draft.height * before.factor
+    if not all(1 <= side < LARGEST for side in now):  # products may have become infinite, or NaN
+        raise GraphError(Sentence("graph_no_size"))
     if not (width or height):
         return now
     factor = width / now[0] if width else height / now[1]
@@ -132,7 +136,7 @@ def _edges_elsewhere(node: Node) -> Any:
 
 def _is_sized(draft: Draft) -> bool:
     """Return whether a picture's size is known; what the recipe will not allow is none."""
-    return all(is_int(side) and side > 0 for side in (draft.width, draft.height))
+    return all(is_int(side) and 0 < side < LARGEST for side in (draft.width, draft.height))
 
 
 def _stitched(node: Node) -> Draft:

@@ -62,6 +62,8 @@ def from_graph(
             values, refused = _values(graph, saved), None
         except UserError as error:
             values, refused = {}, error
+        except ArithmeticError:
+            values, refused = {}, GraphError(Sentence("graph_numbers"))
     found = survey(graph, saved) or survey(graph, None)
     if refused is not None and not found:
         raise refused

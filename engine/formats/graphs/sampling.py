@@ -104,7 +104,7 @@ def _by_sigmas(node: Node, guided: GraphGuider, seed: Any) -> Draft:
     first = {"seed": seed, "steps": sigmas.steps, **values}
     if seed is not None and sigmas.until is None:
         return _pass(node, guided, first, sigmas.strength, sigmas)
-    if not (_countable(sigmas.steps) and 0 < sigmas.strength <= 1):
+    if not (_countable(sigmas.steps) and sigmas.strength in RANGES["strength"]):
         raise node.fail(Sentence("graph_part_of_steps"))
     steps = int(sigmas.steps / sigmas.strength)
     last = steps if sigmas.until is None else sigmas.until

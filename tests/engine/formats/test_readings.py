@@ -316,6 +316,26 @@ def test_a_second_pass_that_cannot_be_is_named(size: str) -> None:
     assert any(each.startswith(f"Hires resize: {size} (") for each in reading.ignored)
 
 
+@pytest.mark.parametrize(
+    ("size", "more", "said"),
+    [
+        (
+            "1024x1024",
+            "Hires resize: 768x768",
+            "Hires resize: 768x768 (it must be between 1 and 8)",
+        ),
+        ("1x1", "First pass size: 0x0", "Size: 1x1 (it must be between 1 and 8)"),
+    ],
+)
+def test_a_second_pass_that_makes_smaller_is_named_and_the_rest_is_read(
+    size: str, more: str, said: str
+) -> None:
+    line = SETTINGS.replace("512x768", size)
+    reading = read(f"a\n{line}, Denoising strength: 0.5, {more}")
+    assert said in reading.ignored
+    assert reading.values["steps"] == 24
+
+
 def test_lines_behind_the_settings_are_what_the_prompt_was_made_from() -> None:
     reading = read(f"a hut\n{SETTINGS}\nTemplate: a {{house|hut}}\nNegative Template: fog")
     assert reading.values["prompt"] == "a hut"
