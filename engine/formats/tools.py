@@ -43,7 +43,8 @@ class Tool:
     recipe's values, the first that is there counts; loras: the ways to a list of LoRAs, the first
     that is not empty counts, to the name and to the weight in each; beside: what its other texts
     say, by their keys; said: keys whose values change no picture; syntax: what means more than
-    words in its prompts; schedule: what a sampler's name means that says none.
+    words in its prompts; schedule: what a sampler's name means that says none; on_comfyui: whether
+    it draws by ComfyUI's code, and so with its noise.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Tool:
     said: tuple[str, ...] = ()
     syntax: re.Pattern[str] | None = None
     schedule: str | None = None
+    on_comfyui: bool = False
 
 
 NAMES: Final = {"prompt": ("prompt",), "seed": ("seed",), "steps": ("steps",)}
@@ -85,6 +87,7 @@ TOOLS: Final = (
         loras=((f"{UI}.loras", "", f"{UI}.loraweights"),),
         said=("swarm_version", "date", "generation_time", "sui_models", "sui_extra_data", "images",
               "aspectratio", "original_prompt", "personalnote", "wildcardseed", "imageformat"),
+        on_comfyui=True,
     ),
     Tool(
         name="InvokeAI",
@@ -138,6 +141,7 @@ TOOLS: Final = (
         },
         loras=(("loras", "name|0", "weight|1"),),
         said=("software", "base_model_hash", "version"),
+        on_comfyui=True,
     ),
     Tool(
         name="Fooocus",
@@ -156,6 +160,7 @@ TOOLS: Final = (
         loras=(("loras", "0|name", "1|weight"),),
         said=("version", "metadata_scheme", "base_model_hash", "created_by", "full_prompt",
               "full_negative_prompt"),
+        on_comfyui=True,
     ),
     Tool(
         name="Draw Things",
@@ -250,7 +255,7 @@ def read_dream(text: str) -> Reading | None:
         if option := DREAM_OPTIONS.get(name):
             values[option], where[option] = _value(option, value), f"-{name}"
     if "sampler" in values:
-        values["sampler"], schedule = sampling(values["sampler"])
+        values["sampler"], schedule, _ = sampling(values["sampler"])
         values["schedule"], where["schedule"] = schedule or INVOKE_SCHEDULE, where["sampler"]
     return Reading.of("InvokeAI", values, where)
 
@@ -312,9 +317,11 @@ def _read(tool: Tool, data: Mapping[str, Any], beside: Mapping[str, str]) -> Rea
         values["width"], values["height"] = int(sides[1]), int(sides[2])
         where["height"] = where["width"]
     given, schedule = values.get("sampler"), values.get("schedule")
-    values["sampler"], values["schedule"] = sampling(
+    values["sampler"], values["schedule"], noise = sampling(
         str(given or ""), None if schedule is None else str(schedule)
     )
+    if given and tool.on_comfyui:
+        values["noise"], where["noise"] = noise, where["sampler"]
     if given and values["schedule"] is None:
         values["schedule"] = tool.schedule
     values["sampler"] = values["sampler"] or None

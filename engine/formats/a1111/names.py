@@ -1,9 +1,10 @@
 """A1111's names for values that Marble calls by ComfyUI's names."""
 
 import re
-from typing import Final
+from typing import Final, NamedTuple
 
-from engine.recipe.limits import SAMPLERS, SCHEDULES
+from engine.formats.graphs.sampling import ON_GPU, usual_noise
+from engine.recipe.limits import BROWNIAN, SAMPLERS, SCHEDULES
 from engine.recipe.parts import LANCZOS, LATENT
 
 # A1111's names (and Forge's, for the last three) for our samplers and schedules. Those without a
@@ -72,21 +73,29 @@ ENDINGS: Final = {
     "discrete": "normal",
     "k": "karras",
 }
-ON_GPU: Final = "gpu"  # ends names of samplers that draw their noise there
 
 
-def sampling(sampler: str, schedule: str | None = None) -> tuple[str, str | None]:
+class Sampling(NamedTuple):
+    """A sampler and a schedule by Marble's names; noise: whose ComfyUI's code adds by that name."""
+
+    sampler: str
+    schedule: str | None
+    noise: str
+
+
+def sampling(sampler: str, schedule: str | None = None) -> Sampling:
     """Translate anybody's names of a sampler and a schedule; a name that is not known stays.
 
     The schedule may be the last word of the sampler's name, as before A1111's version 1.9; None
-    where nothing says it.
+    where nothing says it. "GPU" ends names of samplers that draw their noise there.
     """
     bare = _bare(sampler.rpartition(" - ")[2])  # Krita's begin with what they are for
-    bare = bare.removesuffix(ON_GPU)
     found = SCHEDULES_READ.get(_bare(schedule), schedule) if schedule else None
-    if bare in SAMPLERS_READ:
-        return SAMPLERS_READ[bare], found
-    for ending, ours in ENDINGS.items():
-        if (rest := bare.removesuffix(ending)) != bare and rest in SAMPLERS_READ:
-            return SAMPLERS_READ[rest], found or ours
-    return sampler, found
+    for ending, said in {"": None, **ENDINGS}.items():
+        rest = bare.removesuffix(ending)
+        name = rest.removesuffix(_bare(ON_GPU))
+        if bare.endswith(ending) and name in SAMPLERS_READ:
+            ours = SAMPLERS_READ[name]
+            there = ours + ON_GPU if rest != name and ours in BROWNIAN else ours
+            return Sampling(ours, found or said, usual_noise(there))
+    return Sampling(sampler, found, usual_noise(sampler))

@@ -12,6 +12,7 @@ from engine.formats.a1111.names import (
     OWN,
     UPSCALER_NAMES,
     UPSCALERS_READ,
+    Sampling,
     sampling,
 )
 from engine.formats.a1111.settings import NEGATIVE, RESOURCES, Settings, number
@@ -57,6 +58,7 @@ SAID: Final = (
 )  # fmt: skip
 A1111, SD_NEXT, SD_CPP, KRITA = "A1111", "SD.Next", "stable-diffusion.cpp", "Krita AI"
 FORGES: Final = ("Forge Neo", "reForge", "Forge")
+ALIKE: Final = (A1111, *FORGES)  # whose versions and noise are A1111's
 # Who wrote a line, by its version.
 WRITERS: Final = (
     (r"stable-diffusion\.cpp", SD_CPP), (r"Fooocus", "Fooocus"), (r"ComfyUI", "ComfyUI"),
@@ -64,7 +66,7 @@ WRITERS: Final = (
 )  # fmt: skip
 PLAIN_UNTIL: Final = (1, 9)  # A1111's version from which a schedule is said apart
 SIDES: Final = ("width", "height")
-ON_COMFYUI: Final = ("ComfyUI", "Civitai", KRITA)  # which draw by it
+ON_COMFYUI: Final = ("ComfyUI", "Fooocus", "Civitai", KRITA)  # which draw by its code
 GPUS: Final = ("GPU", "NV", "cuda")  # generators whose numbers are CUDA's
 MODULES: Final = 8  # of Forge, at most
 MOST_STEPS: Final = 10**6
@@ -137,7 +139,7 @@ def _read(settings: Settings, texts: tuple[str, str]) -> Reading:
     values |= {"controls": controls, "variations": variations, "loras": loras}
     if isinstance(resources, list):
         _add_resources(settings, values, where, resources)
-    values |= _noise(settings, values["sampler"], version, writer)
+    values |= _noise(settings, values, version, writer)
     if values.pop("told"):
         values["negative_prompt"] = ""
     return Reading.of(writer, values, where, settings.left())
@@ -208,7 +210,7 @@ def _vae(settings: Settings) -> str | None:
 
 
 def _plain(settings: Settings, version: str, writer: str) -> dict[str, Any]:
-    sampler, schedule = _sampling(settings, version, writer)
+    found = _sampling(settings, version, writer)
     model = settings.pop("Model", "") or settings.pop("Unet", "")
     seed = settings.pop("Seed", None)
     return {
@@ -218,8 +220,9 @@ def _plain(settings: Settings, version: str, writer: str) -> dict[str, Any]:
         "shift": settings.number(float, "Shift"),
         "count": settings.number(int, "Marble count", "1"),
         "picture": settings.number(int, "Marble picture"),
-        "sampler": sampler,
-        "schedule": schedule,
+        "sampler": found.sampler or None,
+        "schedule": found.schedule,
+        "noise": found.noise,
         "checkpoint": model or None,
         "clip_skip": settings.number(int, "Clip skip"),
         "guidance_rescale": settings.number(float, "Marble rescale", "0"),
@@ -233,36 +236,38 @@ def _seed(text: str | None) -> Any:
     return int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= 20 else text
 
 
-def _sampling(settings: Settings, version: str, writer: str) -> tuple[str | None, str | None]:
+def _sampling(settings: Settings, version: str, writer: str) -> Sampling:
     """Read sampler and schedule: where no schedule is said, the version tells what is meant."""
     said = settings.pop("Sampler", None)
     apart = settings.pop("Schedule type", None) or settings.pop("Schedule", None)
-    if said is None:
-        return None, sampling("", apart)[1]
-    automatic = apart == "Automatic"
-    sampler, schedule = sampling(said, None if automatic else apart)
-    if schedule is not None:
-        return sampler, schedule
-    found = re.search(r"v(\d+)\.(\d+)", version)
-    if automatic or (found and (int(found[1][:9]), int(found[2][:9])) >= PLAIN_UNTIL):
-        return sampler, AUTOMATIC.get(sampler, "normal")
+    automatic = said is not None and apart == "Automatic"
+    found = sampling(said or "", None if automatic else apart)
+    if said is None or found.schedule is not None:
+        return found
+    sampler = found.sampler
+    number = re.search(r"v(\d+)\.(\d+)", version) if writer in ALIKE else None
+    if automatic or (number and (int(number[1][:9]), int(number[2][:9])) >= PLAIN_UNTIL):
+        return found._replace(schedule=AUTOMATIC.get(sampler, "normal"))
     if writer in (SD_NEXT, KRITA):  # whose default depends on the model
-        return sampler, None
-    return sampler, OWN.get(sampler, "normal")
+        return found
+    return found._replace(schedule=OWN.get(sampler, "normal"))
 
 
-def _noise(settings: Settings, sampler: Any, version: str, writer: str) -> dict[str, Any]:
+def _noise(
+    settings: Settings, values: Mapping[str, Any], version: str, writer: str
+) -> dict[str, Any]:
     """Read whose numbers the noise is; A1111 names its generator where that is not a GPU's.
 
     Marble's own lines tell no version, and before they said `Marble noise` they were of recipes of
     version 2.
     """
+    sampler = values["sampler"]
     rng, ensd = settings.pop("RNG", None), settings.number(int, "ENSD")
     if (own := settings.pop("Marble noise", None)) is not None:
         return {"noise": own, "ensd": ensd}
     if writer in ON_COMFYUI:
-        return {"noise": GPU if rng != "CPU" and sampler in ANCESTRAL else CPU}
-    alike = writer in (A1111, *FORGES)
+        return {"noise": CPU if rng == "CPU" else values["noise"]}
+    alike = writer in ALIKE
     if rng in GPUS or (alike and rng is None):
         return {"noise": GPU, "ensd": 0 if ensd is None else ensd}
     if rng not in ("CPU", None):

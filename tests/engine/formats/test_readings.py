@@ -227,6 +227,37 @@ def test_a_sampler_is_known_by_anybodys_name(name: str, ours: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "sampler", "schedule", "noise"),
+    [
+        ("dpmpp_2m_sde_gpu", "dpmpp_2m_sde", "normal", "gpu"),
+        ("dpmpp_3m_sde_gpu_karras", "dpmpp_3m_sde", "karras", "gpu"),
+        ("dpmpp_sde_karras", "dpmpp_sde", "karras", "cpu"),
+        ("DPM++ 2M SDE Karras", "dpmpp_2m_sde", "karras", "cpu"),
+        ("euler_ancestral", "euler_ancestral", "normal", "gpu"),
+        ("euler", "euler", "normal", "cpu"),
+    ],
+)
+@pytest.mark.parametrize("version", ["ComfyUI", "Fooocus v2.5.5"])
+def test_a_samplers_name_tells_whose_noise_comfyuis_code_adds(
+    name: str, sampler: str, schedule: str, noise: str, version: str
+) -> None:
+    line = SETTINGS.replace("Euler a", name).replace(", RNG: CPU", "")
+    values = read(f"a\n{line}, Version: {version}").values
+    assert (values["sampler"], values["schedule"], values["noise"]) == (sampler, schedule, noise)
+
+
+@pytest.mark.parametrize("name", ["SwarmUI", "RuinedFooocus", "Fooocus"])
+def test_json_of_programs_on_comfyuis_code_is_drawn_with_a_gpus_noise(name: str) -> None:
+    reading = read_recipe(png(TEXTS[name]))
+    assert (reading.values["noise"], reading.where["noise"]) == ("gpu", reading.where["sampler"])
+    texts = {
+        key: re.sub("euler_ancestral|_sde_gpu", "_sde", text) for key, text in TEXTS[name].items()
+    }
+    texts = {key: text.replace('"_sde"', '"dpmpp_2m_sde"') for key, text in texts.items()}
+    assert read_recipe(png(texts)).values["noise"] == "cpu"
+
+
+@pytest.mark.parametrize(
     ("name", "value", "missing"),
     [
         ("Sampler", "DPM fast", "sampler"),
