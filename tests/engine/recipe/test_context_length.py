@@ -132,9 +132,10 @@ def test_the_prompts_that_are_remembered_are_bounded_by_bytes(
         one = tensor_bytes(text.encode(""))
         assert text.cached == one
         monkeypatch.setattr(conditioning, "CACHED", 6 * one)
+        monkeypatch.setattr(conditioning, "KEPT", 1)
         for words in ("a", "b", FIVE):
             text.encode(words)
         assert text.cached == 6 * one  # five windows, and the latest before them
         assert text.encode("b") is text.encode("b")
-        assert text.encode(SEVEN).tokens == 7 * WINDOW  # too long to be remembered
-    assert text.cached == sum(map(tensor_bytes, text._cache.values())) == 0
+        assert text.encode(SEVEN).tokens == 7 * WINDOW  # it alone stays, whatever it takes
+    assert text.cached == sum(map(tensor_bytes, text._cache.values())) == 7 * one
