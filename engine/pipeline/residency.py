@@ -23,7 +23,7 @@ from engine.device.backends import (
 )
 from engine.device.out_of_memory import NO_MEMORY, Ladder, Rung
 from engine.device.tensor_bytes import Evictable
-from engine.errors import BrokenModel, OutOfMemory
+from engine.errors import BrokenModel, EngineError, MarbleError, OutOfMemory, UserError
 from engine.events import Stage
 from engine.loading.model import Model
 from engine.models.catalogue import Catalogue, Checkpoint
@@ -91,7 +91,7 @@ class _Refused(NamedTuple):
     """
 
     wanted: _Wanted
-    error: Callable[[], BrokenModel | OutOfMemory]
+    error: Callable[[], MarbleError]
     used: frozenset[str] = frozenset()
 
 
@@ -269,9 +269,10 @@ class Residency:
         self._loading = _Loading(wanted, offloaded, ways[1:], future)
 
     def _keep_loaded(self) -> BaseException | None:
-        """Keep the model that the thread has loaded, whoever asks next; return what it failed with.
+        """Keep the model that the thread has loaded, whoever asks next; return why there is none.
 
-        If memory ran out the ways that are left are kept, for who asks for it again.
+        If memory ran out the ways that are left are kept, for who asks for it again. Any other
+        error is kept, too; one that was not expected is logged while its traceback is there.
         """
         if self._loading is None or self.at_work:
             return None
@@ -281,6 +282,8 @@ class Residency:
         if error is None:
             self._add(wanted, self._loaded(wanted, offloaded, future.result()))
             return None
+        if not (_ran_out(error) or isinstance(error, MarbleError)):
+            log.error("the model %r could not be loaded", wanted.name, exc_info=error)
         # Its frames refer to what was loaded so far, and the future to the error.
         del future
         error.__traceback__ = error.__cause__ = error.__context__ = None
@@ -291,9 +294,14 @@ class Residency:
                 self._left = _Left(wanted, left)
             else:
                 self._refuse(wanted, OutOfMemory(NO_MEMORY))
-        elif isinstance(error, BrokenModel):
-            self._refuse(wanted, error)
-        return error
+            return error
+        known = (
+            error
+            if isinstance(error, MarbleError)
+            else EngineError(f"{type(error).__name__}: {error}")
+        )
+        self._refuse(wanted, known)
+        return known
 
     @torch.inference_mode()
     def _load_alone(self, checkpoint: Checkpoint, offloaded: bool) -> Model:
@@ -320,14 +328,21 @@ class Residency:
         self.make_room(0, wanted.name)  # it may be larger than its file
         return loaded_model
 
-    def _refuse(self, wanted: _Wanted, error: BrokenModel | OutOfMemory) -> None:
+    def _refuse(self, wanted: _Wanted, error: MarbleError) -> None:
         """Remember for a while why a model cannot be loaded, for the others that wait for it."""
         # Not the error itself: its frames refer to what was loaded so far.
-        if isinstance(error, BrokenModel):
-            refused = _Refused(wanted, partial(BrokenModel, error.name, error.reason, error.kind))
-        else:
-            refused = _Refused(wanted, partial(OutOfMemory, NO_MEMORY), self._in_use)
-        self._refused[wanted.name] = refused
+        used: frozenset[str] = frozenset()
+        match error:
+            case OutOfMemory():
+                again: Callable[[], MarbleError] = partial(OutOfMemory, NO_MEMORY)
+                used = self._in_use
+            case BrokenModel():
+                again = partial(BrokenModel, error.name, error.reason, error.kind)
+            case UserError():
+                again = partial(UserError, error.said)
+            case _:
+                again = partial(EngineError, str(error))
+        self._refused[wanted.name] = _Refused(wanted, again, used)
         self._ladder.short.add((wanted.name, REFUSED))
 
     def _check_refused(self, name: str, checkpoint: Checkpoint, state: Hashable) -> None:

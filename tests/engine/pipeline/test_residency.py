@@ -26,7 +26,14 @@ from engine.device.call_costs import Buckets
 from engine.device.out_of_memory import FIRST, LONGEST, Ladder, Rung, Shortages
 from engine.device.probe import Call, Measurements, Measuring, Probe
 from engine.device.stored_weights import StoredWeight
-from engine.errors import BrokenModel, EngineError, OutOfMemory, UnknownModel
+from engine.errors import (
+    BrokenModel,
+    EngineError,
+    MissingVae,
+    OutOfMemory,
+    UnknownModel,
+    UserError,
+)
 from engine.events import Ended, Key
 from engine.families import stable_diffusion
 from engine.families.stable_diffusion import StableDiffusion, load
@@ -670,6 +677,47 @@ def test_what_a_failed_load_held_is_freed_though_nobody_asks_again(
     waited(models)
     models.make_room(0)
     assert held[0]() is None
+    models.close()
+
+
+@pytest.mark.usefixtures("all_large")
+@pytest.mark.parametrize("between", ["make_room", "evict_idle", "load"])
+def test_an_unexpected_error_of_the_thread_is_logged_and_kept_for_who_asks(
+    catalogue: Catalogue, between: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    failing_load = Failing(load_cpu, 1, KeyError("lost"))
+    models, hand = residency(catalogue, 3, failing_load), Hand()
+    models._ladder.short = Shortages(hand)
+    assert models.load("b") is None
+    waited(models)
+    if between == "make_room":
+        models.make_room(0)
+    elif between == "evict_idle":
+        models.evict_idle()
+    for _ in range(2):
+        with pytest.raises(EngineError, match="KeyError: 'lost'"):
+            models.load("b")
+    assert not models.loading
+    (record,) = [each for each in caplog.records if each.levelname == "ERROR"]
+    assert record.getMessage() == "the model 'b' could not be loaded"
+    assert record.exc_info
+    assert record.exc_info[2] is not None
+    hand.now += FIRST
+    assert models.load("b") is None
+    waited(models)
+    assert models.load("b")
+    models.close()
+
+
+@pytest.mark.usefixtures("all_large")
+def test_any_sentence_that_refuses_a_model_is_kept_for_who_asks(catalogue: Catalogue) -> None:
+    models = residency(catalogue, 3, Failing(load_cpu, 1, MissingVae("b")))
+    assert models.load("b") is None
+    waited(models)
+    models.make_room(0)
+    with pytest.raises(UserError) as caught:
+        models.load("b")
+    assert caught.value.said == MissingVae("b").said
     models.close()
 
 
