@@ -352,6 +352,7 @@ ENGLISH: Final[Mapping[str, str]] = {
     "{called}.",
     "reading_lacks": "The text by {source} lacks: {called}.",
     "tool_syntax": "drawn as words; weights are written (words:1.2)",
+    "tool_section": "for a part of the picture or another pass; left out",
     # The texts themselves
     "text_not_json": "The text in the picture is not valid JSON.",
     "text_no_object": "The text in the picture is not a JSON object.",

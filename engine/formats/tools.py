@@ -5,14 +5,14 @@ Keys are compared without case, blanks being underscores: versions of one progra
 
 import html
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from engine.errors import OptionError, shorten, some
 from engine.formats.a1111.names import sampling
 from engine.formats.a1111.settings import Settings
-from engine.formats.a1111.syntax import take_networks
+from engine.formats.a1111.syntax import NAME, take_networks
 from engine.formats.reading import Reading
 from engine.recipe.limits import RANGES
 from engine.recipe.parts import Lora
@@ -28,11 +28,10 @@ PROMPTS: Final = ("prompt", "negative_prompt")  # which may be empty; other text
 UNSET: Final = ("None", "Default (model)")
 NOTHING: Final[tuple[object, ...]] = (None, "", False, 0, [], {}, *UNSET)
 WHOLE_STRENGTH: Final = ("strength", 1)
-# The command that InvokeAI's first versions wrote: a prompt in quotes, and options of one letter.
-DREAM: Final = re.compile(r'"((?:[^"\\]|\\.)*)"((?:\s+-[A-Za-z]\s*\S+)+)')
-DREAM_OPTIONS: Final = {
-    "s": "steps", "S": "seed", "W": "width", "H": "height", "C": "guidance_scale", "A": "sampler",
-}  # fmt: skip
+# The command that InvokeAI's first versions wrote: a prompt in quotes, and options behind it.
+QUOTED: Final = re.compile(r'"((?:[^"\\]|\\.)*)"(?=\s+-)', re.DOTALL)
+TOKEN: Final = re.compile(r'(?:"[^"]*"|[^\s"])+|"')
+OPTION: Final = re.compile(r"(--[A-Za-z][\w-]*|-[A-Za-z])=?(.*)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,9 +41,12 @@ class Tool:
     marks: keys by which it is known, all of them, by the way to each; fields: the ways to a
     recipe's values, the first that is there counts; loras: the ways to a list of LoRAs, the first
     that is not empty counts, to the name and to the weight in each; beside: what its other texts
-    say, by their keys; said: keys whose values change no picture; syntax: what means more than
-    words in its prompts; schedule: what a sampler's name means that says none; on_comfyui: whether
-    it draws by ComfyUI's code, and so with its noise.
+    say, by their keys; inside: the ways to objects that are looked into for values that are not
+    taken; said: the ways to values that change no picture; idle: to those that change none where
+    they are one of these; same: to those that change none where they equal another's; syntax: what
+    means more than words in its prompts; section: what begins words that are not for the whole
+    picture; schedule: what a sampler's name means that says none; on_comfyui: whether it draws by
+    ComfyUI's code, and so with its noise.
     """
 
     name: str
@@ -52,8 +54,12 @@ class Tool:
     fields: Mapping[str, tuple[str, ...]]
     loras: tuple[tuple[str, str, str], ...] = ()
     beside: Mapping[str, str] = field(default_factory=dict)
+    inside: tuple[str, ...] = ()
     said: tuple[str, ...] = ()
+    idle: Mapping[str, tuple[object, ...]] = field(default_factory=dict)
+    same: Mapping[str, str] = field(default_factory=dict)
     syntax: re.Pattern[str] | None = None
+    section: re.Pattern[str] | None = None
     schedule: str | None = None
     on_comfyui: bool = False
 
@@ -65,6 +71,15 @@ COMMENT: Final = re.compile(r"<rdf:li[^<>]{0,99}>([^<]*)</rdf:li>")
 # Weights as words++ and (words)--, and what is not wanted in brackets.
 INVOKE_SYNTAX: Final = re.compile(r"[\w)]\+{1,9}(?=[\s,)]|$)|\)-{1,9}|\[[^\[\]]*\]|\)\.\w{3,5}\(")
 INVOKE_SCHEDULE: Final = "normal"  # a sampler whose name does not end in _k
+INVOKE_FAMILIES: Final = (
+    "", "sdxl_", "flux_", "flux2_", "sd3_", "cogview4_", "z_image_", "qwen_image_", "anima_",
+)  # fmt: skip
+# SwarmUI's words behind these are for a part of the picture or for another pass, up to the next;
+# those behind <base> are for the pass that Marble draws.
+SECTION: Final = re.compile(
+    r"(<(?:segment|object|region|refiner|base|video|videoswap|extend)(?::[^<>]*)?>)", re.IGNORECASE
+)
+EMBEDDING: Final = re.compile(r"<embed(?:ding)?:([^<>]*)>", re.IGNORECASE)
 
 TOOLS: Final = (
     Tool(
@@ -85,8 +100,11 @@ TOOLS: Final = (
             "shift": (f"{UI}.sigmashift",),
         },
         loras=((f"{UI}.loras", "", f"{UI}.loraweights"),),
-        said=("swarm_version", "date", "generation_time", "sui_models", "sui_extra_data", "images",
-              "aspectratio", "original_prompt", "personalnote", "wildcardseed", "imageformat"),
+        inside=(UI,),
+        said=("sui_models", "sui_extra_data", *(f"{UI}.{key}" for key in (
+            "swarm_version", "date", "generation_time", "images", "aspectratio", "original_prompt",
+            "personalnote", "wildcardseed", "imageformat"))),
+        section=SECTION,
         on_comfyui=True,
     ),
     Tool(
@@ -106,8 +124,15 @@ TOOLS: Final = (
         loras=(("loras", "model.name|model.model_name|lora.model_name|lora.name", "weight"),),
         syntax=INVOKE_SYNTAX,
         schedule=INVOKE_SCHEDULE,
-        said=("app_version", "generation_mode", "rand_device", "positive_style_prompt",
-              "negative_style_prompt", "model", "vae"),
+        said=("app_version",),
+        idle={
+            "generation_mode": tuple(f"{family}txt2img" for family in INVOKE_FAMILIES),
+            "rand_device": ("cpu",),
+        },
+        same={
+            "positive_style_prompt": "positive_prompt",
+            "negative_style_prompt": "negative_prompt",
+        },
     ),
     Tool(
         name="InvokeAI",
@@ -124,7 +149,9 @@ TOOLS: Final = (
         },
         syntax=INVOKE_SYNTAX,
         schedule=INVOKE_SCHEDULE,
-        said=("app_id", "app_version", "model", "model_hash", "prompt", "type", "image"),
+        inside=("image", "image.prompt", "image.prompt.0"),
+        said=("app_id", "app_version", "model"),
+        idle={"image.type": ("txt2img",), "image.prompt.0.weight": (1,)},
     ),
     Tool(
         name="RuinedFooocus",
@@ -176,7 +203,33 @@ TOOLS: Final = (
             "shift": ("shift",),
         },
         loras=(("lora", "model", "weight"), ("v2.loras", "file", "weight")),
-        said=("v2", "seed_mode", "size", "profile"),
+        inside=("v2",),
+        # What other keys say as well, or what works only with others, which are named.
+        said=("profile", *(f"v2.{key}" for key in (
+            "id", "seed", "seedmode", "steps", "sampler", "model", "guidancescale", "shift",
+            "width", "height", "batchcount", "batchsize", "maskblur", "maskbluroutset",
+            "preserveoriginalafterinpaint", "hiresfixwidth", "hiresfixheight", "hiresfixstrength",
+            "refinerstart", "aestheticscore", "negativeaestheticscore", "upscalerscalefactor",
+            "decodingtilewidth", "decodingtileheight", "decodingtileoverlap", "diffusiontilewidth",
+            "diffusiontileheight", "diffusiontileoverlap", "teacachestart", "teacacheend",
+            "teacachethreshold", "teacachemaxskipsteps", "imageguidancescale", "imagepriorsteps",
+            "negativepromptforimageprior", "stochasticsamplinggamma", "resolutiondependentshift",
+            "fps", "numframes", "motionscale", "guidingframenoise", "startframeguidance",
+            "stage2guidance", "stage2shift", "stage2steps"))),
+        idle={
+            "seed_mode": ("Torch CPU Compatible",),
+            "v2.clipskip": (1,),
+            "v2.clipweight": (1,),
+            "v2.speedupwithguidanceembed": (True,),
+            "v2.t5textencoder": (True,),
+        },
+        same={
+            "v2.strength": "strength",
+            "v2.upscaler": "upscaler",
+            **{f"v2.{kind}image{side}": f"v2.{side}"
+               for kind in ("original", "target", "negativeoriginal")
+               for side in ("width", "height")},
+        },
     ),
     Tool(
         name="NovelAI",
@@ -193,8 +246,16 @@ TOOLS: Final = (
         },
         beside={"prompt": "Description", "checkpoint": "Source"},
         syntax=re.compile(r"\{[^{}]*\}|\[[^\[\]]*\]|-?[\d.]{1,9}::"),
-        said=("version", "signed_hash", "n_samples", "request_type", "params_version", "v4_prompt",
-              "v4_negative_prompt", "legacy_v3_extend"),
+        inside=("v4_prompt", "v4_prompt.caption", "v4_negative_prompt",
+                "v4_negative_prompt.caption"),
+        said=("version", "signed_hash", "n_samples", "request_type", "params_version",
+              "legacy_v3_extend", "v4_prompt.use_coords", "v4_prompt.use_order",
+              "v4_negative_prompt.use_coords", "v4_negative_prompt.use_order"),
+        idle={"uncond_scale": (1,), "controlnet_strength": (1,)},
+        same={
+            "v4_prompt.caption.base_caption": "prompt",
+            "v4_negative_prompt.caption.base_caption": "uc",
+        },
     ),
     Tool(
         name="TensorArt",
@@ -211,7 +272,7 @@ TOOLS: Final = (
             "vae": ("sdvae",),
         },
         loras=(("models", "modelfilename|label", "weight"),),
-        said=("basemodel", "imagecount"),
+        said=("imagecount",),
     ),
     Tool(
         name="Easy Diffusion",
@@ -230,6 +291,23 @@ TOOLS: Final = (
     ),
 )  # fmt: skip
 
+DREAM: Final = Tool(
+    name="InvokeAI",
+    marks=(),
+    fields={
+        "prompt": ("Dream",),
+        "seed": ("-S", "--seed"),
+        "steps": ("-s", "--steps"),
+        "width": ("-W", "--width"),
+        "height": ("-H", "--height"),
+        "guidance_scale": ("-C", "--cfg_scale"),
+        "sampler": ("-A", "--sampler"),
+    },
+    syntax=INVOKE_SYNTAX,
+    schedule=INVOKE_SCHEDULE,
+    said=("-n", "-b", "-g", "-i", "-o", "--iterations", "--batch_size", "--grid", "--outdir"),
+)
+
 
 def read_json(data: object, beside: Mapping[str, str]) -> Reading | None:
     """Read JSON by the first of `TOOLS` whose it is; None where it is nobody's.
@@ -247,17 +325,24 @@ def read_json(data: object, beside: Mapping[str, str]) -> Reading | None:
 
 def read_dream(text: str) -> Reading | None:
     """Read the command that InvokeAI's first versions wrote; None where it is none."""
-    if (found := DREAM.match(text.strip())) is None:
+    text = text.strip()
+    if (prompt := QUOTED.match(text)) is None:
         return None
-    values: dict[str, Any] = {"prompt": found[1]}
-    where = {"prompt": "Dream"}
-    for name, value in re.findall(r"-([A-Za-z])\s*(\S+)", found[2]):
-        if option := DREAM_OPTIONS.get(name):
-            values[option], where[option] = _value(option, value), f"-{name}"
-    if "sampler" in values:
-        values["sampler"], schedule, _ = sampling(values["sampler"])
-        values["schedule"], where["schedule"] = schedule or INVOKE_SCHEDULE, where["sampler"]
-    return Reading.of("InvokeAI", values, where)
+    options: dict[str, list[str]] = {}
+    key = ""
+    for token in TOKEN.findall(text[prompt.end() :]):
+        if option := OPTION.fullmatch(token):
+            key = option[1]
+            options[key] = [option[2]]
+        elif not key:
+            return None
+        else:
+            options[key].append(token)
+    if not any(way in options for ways in DREAM.fields.values() for way in ways):
+        return None
+    words = re.sub(r'\\(["\\])', r"\1", prompt[1])
+    given = {key: " ".join(parts).strip(' "') or True for key, parts in options.items()}
+    return _read(DREAM, {"Dream": words, **given}, {})
 
 
 def comment_in_xmp(xmp: str) -> str:
@@ -302,6 +387,7 @@ def _at(data: Any, way: str) -> Any:
 def _read(tool: Tool, data: Mapping[str, Any], beside: Mapping[str, str]) -> Reading:
     values: dict[str, Any] = {}
     where: dict[str, str] = {}
+    taken: set[str] = set()
     for option, ways in tool.fields.items():
         for way in ways:
             value = _at(data, way)
@@ -309,6 +395,7 @@ def _read(tool: Tool, data: Mapping[str, Any], beside: Mapping[str, str]) -> Rea
                 continue
             if value is not None and value not in UNSET and not isinstance(value, (list, dict)):
                 values[option], where[option] = _value(option, value), way.rpartition(".")[2]
+                taken.add(way)
                 break
     for option, key in tool.beside.items():
         if values.get(option) is None and beside.get(key):
@@ -326,15 +413,17 @@ def _read(tool: Tool, data: Mapping[str, Any], beside: Mapping[str, str]) -> Rea
         values["schedule"] = tool.schedule
     values["sampler"] = values["sampler"] or None
     where.setdefault("schedule", where.get("sampler", ""))
-    loras, notes = _loras(tool, data)
-    prompt = values.get("prompt")
-    if isinstance(prompt, str):
-        tags = Settings("")
-        values["prompt"], tagged = take_networks(prompt[:TEXT], tags)
-        loras, notes = [*tagged, *loras], [*tags.left(), *notes]
-        notes += _syntax(tool, (prompt, values.get("negative_prompt")))
+    loras, notes = _loras(tool, data, taken)
+    tags = Settings("")
+    for option in PROMPTS:
+        if isinstance(text := values.get(option), str):
+            text, left_out = _for_the_whole(tool, text[:TEXT])
+            notes += [*left_out, *_syntax(tool, text)]
+            values[option], tagged = take_networks(text, tags)
+            loras = [*tagged, *loras]
     values["loras"], where["loras"] = tuple(loras), "loras"
-    return Reading.of(tool.name, values, where, (*notes, *_others(tool, data, where)))
+    notes = [*tags.left(), *notes, *_others(tool, data, taken)]
+    return Reading.of(tool.name, values, where, notes)
 
 
 def _value(option: str, value: Any) -> Any:
@@ -349,31 +438,57 @@ def _value(option: str, value: Any) -> Any:
     return value
 
 
-def _syntax(tool: Tool, texts: Iterable[object]) -> Iterator[str]:
-    """Yield what of a program's prompts Marble would draw as words."""
+def _for_the_whole(tool: Tool, text: str) -> tuple[str, list[str]]:
+    """Return the words that are for the whole picture, and notes of those that are not."""
+    if tool.section is None:
+        return text, []
+    words, *sections = tool.section.split(text)
+    others: list[str] = []
+    for tag, behind in zip(sections[::2], sections[1::2], strict=True):
+        if tag.lower() == "<base>":
+            words = f"{words.rstrip()} {behind.lstrip()}"
+        else:
+            others.append(f"{tag}{behind.rstrip()}")
+    if sections:
+        words = words.strip()
+    words = EMBEDDING.sub(_embedding, words)
+    shown = some([shorten(each)[1:-1] for each in dict.fromkeys(others)])
+    why = Sentence("tool_section")
+    return words, [Sentence("a1111_words", words=shown, why=why)] if shown else []
+
+
+def _embedding(tag: re.Match[str]) -> str:
+    """Return a tag of an embedding as Marble reads it; a name that it cannot read stays."""
+    return f"embedding:{tag[1]}" if NAME.fullmatch(tag[1]) else tag[0]
+
+
+def _syntax(tool: Tool, text: str) -> Iterator[str]:
+    """Yield what of a program's prompt Marble would draw as words."""
     if tool.syntax is not None:
-        found = [each[0] for text in texts for each in tool.syntax.finditer(str(text or "")[:TEXT])]
-        if words := some([shorten(each)[1:-1] for each in dict.fromkeys(found)]):
+        found = dict.fromkeys(each[0] for each in tool.syntax.finditer(text))
+        if words := some([shorten(each)[1:-1] for each in found]):
             yield Sentence("a1111_words", words=words, why=Sentence("tool_syntax"))
 
 
-def _loras(tool: Tool, data: Mapping[str, Any]) -> tuple[list[Lora], list[str]]:
+def _loras(tool: Tool, data: Mapping[str, Any], taken: set[str]) -> tuple[list[Lora], list[str]]:
+    """Return the LoRAs, and notes of what is none; the ways to the lists are added to `taken`."""
     found: list[Lora] = []
     notes: list[str] = []
-    for way, *parts in tool.loras:
-        listed = _at(data, way)
-        if not isinstance(listed, list) or not listed:
-            continue
-        for at, each in enumerate(listed[:MOST]):
-            name, weight = _lora(data, each, at, *parts)
-            try:
-                found.append(Lora(name=name, weight=weight))
-            except OptionError as error:
-                why = Sentence("reading_range", allowed=error.allowed)
-                shown = each[:LONGEST] if isinstance(each, str) else shorten(each, LONGEST)
-                label = way.rpartition(".")[2]
-                notes.append(Sentence("reading_note", name=label, value=shown, why=why))
-        break  # other ways list the same once more
+    lists = [parts for parts in tool.loras if isinstance(_at(data, parts[0]), list)]
+    # Where there are several lists, they list the same.
+    taken.update(
+        way for way, named, weighed in lists for way in (way, *([] if named else [weighed]))
+    )
+    way, named, weighed = next((each for each in lists if _at(data, each[0])), ("", "", ""))
+    for at, each in enumerate(_at(data, way)[:MOST] if way else ()):
+        name, weight = _lora(data, each, at, named, weighed)
+        try:
+            found.append(Lora(name=name, weight=weight))
+        except OptionError as error:
+            why = Sentence("reading_range", allowed=error.allowed)
+            shown = each[:LONGEST] if isinstance(each, str) else shorten(each, LONGEST)
+            label = way.rpartition(".")[2]
+            notes.append(Sentence("reading_note", name=label, value=shown, why=why))
     return found, notes
 
 
@@ -389,17 +504,38 @@ def _lora(data: Any, each: Any, at: int, named: str, weighed: str) -> tuple[Any,
     return name, _value("lora_weight", 1.0 if weight is None else weight)
 
 
-def _others(tool: Tool, data: Mapping[str, Any], where: Mapping[str, str]) -> Iterator[str]:
-    """Yield the values that nothing is made of, one level deep."""
-    lists = (way for each in tool.loras for way in (each[0], each[2]))
-    known = {*where.values(), *tool.said, *(way.rpartition(".")[2] for way in lists)}
-    inner = _at(data, UI)
+def _others(tool: Tool, data: Mapping[str, Any], taken: Collection[str]) -> Iterator[str]:
+    """Yield the values that nothing is made of, and that would change a picture."""
     shown = 0
-    for key, value in (inner if isinstance(inner, Mapping) else data).items():
-        idle = value in NOTHING or (key, value) == WHOLE_STRENGTH
-        if key in known or idle or key.endswith("hash"):
+    for way, key, value in _leaves(tool, data):
+        known = way in taken or any(each.startswith(f"{way}.") for each in taken)
+        said = way in tool.said or way.endswith("hash") or (key, value) == WHOLE_STRENGTH
+        if known or said or _is_idle(tool, data, way, value):
             continue
         shown += 1
-        if shown <= MOST:
-            text = value[:LONGEST] if isinstance(value, str) else shorten(value, LONGEST)
-            yield f"{key[:LONGEST]}: {text}"
+        if shown > MOST:
+            yield "…"
+            return
+        text = value[:LONGEST] if isinstance(value, str) else shorten(value, LONGEST)
+        yield f"{key[:LONGEST]}: {text}"
+
+
+def _leaves(
+    tool: Tool, data: Any, before: str = "", called: str = ""
+) -> Iterator[tuple[str, str, Any]]:
+    """Yield the way to each value, its key and itself; some objects are looked into."""
+    for key, value in data.items() if isinstance(data, Mapping) else enumerate(data):
+        way, name = f"{before}{key}", key if isinstance(key, str) else called
+        if way in tool.inside and isinstance(value, (Mapping, list)):
+            yield from _leaves(tool, value, f"{way}.", name)
+        else:
+            yield way, name, value
+
+
+def _is_idle(tool: Tool, data: Mapping[str, Any], way: str, value: object) -> bool:
+    """Return whether a value changes no picture."""
+    if way in tool.idle:
+        return value is None or value in tool.idle[way]
+    if way in tool.same and value == _at(data, tool.same[way]):
+        return True
+    return value in NOTHING

@@ -301,6 +301,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "reading_filled": "文件没有说明以下内容，采用模型 {model!r} 的默认值：{option}。",
     "reading_lacks": "{source} 的文字没有说明：{option}。",
     "tool_syntax": "按文字画出；权重请写作 (词语:1.2)",
+    "tool_section": "只用于画面的一部分或另一遍绘制，已略去",
     # The texts themselves
     "text_not_json": "图片里的文字不是有效的 JSON。",
     "text_no_object": "图片里的文字不是 JSON 对象。",

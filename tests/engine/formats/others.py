@@ -28,7 +28,13 @@ def as_json(key: str, **values: Any) -> dict[str, str]:
 DRAW_THINGS: Final = {
     "c": PROMPT, "uc": NEGATIVE, "seed": SEED, "seed_mode": "Scale Alike", "steps": STEPS,
     "scale": 6, "size": f"{WIDTH}x{HEIGHT}", "sampler": "Euler Ancestral", "strength": 1,
-    "model": "any.ckpt", "lora": [{"model": "ink.ckpt", "weight": 0.5}], "v2": {"a": 1},
+    "model": "any.ckpt", "lora": [{"model": "ink.ckpt", "weight": 0.5}],
+    "v2": {
+        "loras": [{"file": "ink.ckpt", "weight": 0.5, "mode": "all"}], "seed": SEED, "seedMode": 2,
+        "width": WIDTH, "height": HEIGHT, "originalImageWidth": WIDTH, "targetImageHeight": HEIGHT,
+        "hiresFix": False, "controls": [], "refinerModel": "", "upscaler": "", "strength": 1,
+        "clipSkip": 1, "maskBlur": 1.5, "teaCache": False, "guidanceEmbed": 4.5,
+    },
 }  # fmt: skip
 
 
@@ -47,6 +53,24 @@ NOVELAI: Final = {
     "prompt": PROMPT, "uc": NEGATIVE, "seed": SEED, "steps": STEPS, "width": WIDTH,
     "height": HEIGHT, "scale": 6.0, "sampler": "k_euler_ancestral", "noise_schedule": "karras",
     "cfg_rescale": 0.0, "sm": False, "n_samples": 1, "request_type": "PromptGenerateRequest",
+    "uncond_scale": 1.0, "strength": 1.0,
+    "v4_prompt": {
+        "caption": {"base_caption": PROMPT, "char_captions": []}, "use_coords": False,
+        "use_order": True,
+    },
+    "v4_negative_prompt": {
+        "caption": {"base_caption": NEGATIVE, "char_captions": []}, "legacy_uc": False,
+    },
+}  # fmt: skip
+SD_METADATA: Final[dict[str, Any]] = {
+    "model": "stable diffusion", "model_weights": "any", "model_hash": "0x0",
+    "app_id": "invoke-ai/InvokeAI", "app_version": "2.3.0",
+    "image": {
+        "prompt": [{"prompt": PROMPT, "weight": 1.0}], "steps": STEPS, "cfg_scale": 6, "seed": SEED,
+        "width": WIDTH, "height": HEIGHT, "sampler": "k_euler_a", "type": "txt2img", "perlin": 0,
+        "threshold": 0, "seamless": False, "hires_fix": False, "variations": [],
+        "init_image_path": None, "strength": 1, "postprocessing": None,
+    },
 }  # fmt: skip
 FIELDS: Final = {
     "prompt": PROMPT, "negative_prompt": NEGATIVE, "seed": SEED, "steps": STEPS, "width": WIDTH,
@@ -95,7 +119,8 @@ TEXTS: Final[dict[str, dict[str, str]]] = {
         "invokeai_metadata",
         generation_mode="txt2img", positive_prompt=PROMPT, negative_prompt=NEGATIVE, seed=SEED,
         steps=STEPS, width=WIDTH, height=HEIGHT, cfg_scale=6.0, scheduler="euler_a",
-        rand_device="cpu", app_version="5.0.0",
+        rand_device="cpu", app_version="5.0.0", positive_style_prompt=PROMPT,
+        negative_style_prompt="", vae={"key": "v", "name": "clear"}, strength=0.5,
         model={"key": "k", "name": "any", "base": "sd-1", "type": "main"},
         loras=[{"model": {"key": "l", "name": "ink"}, "weight": 0.5}],
     ),

@@ -1,9 +1,12 @@
 """Pictures by other programs: whose they are, what they say, and what drawing makes of it."""
 
+import copy
 import json
 import re
 import time
+from collections.abc import Iterator
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
@@ -24,8 +27,68 @@ USUAL = {"sampler": "euler", "schedule": "karras", "guidance_scale": 5.0}
 DOCS = ROOT / "docs" / "comfyui-and-a1111.md"
 
 
+# Keys whose values change no picture, and why.
+REPEATED, FILES, ALONE = "said by another key as well", "of files or programs", "works with others"
+QUIET: dict[str, dict[str, str]] = {
+    "SwarmUI": {"images": FILES, "swarm_version": FILES, "date": FILES, "generation_time": FILES,
+                "sui_models": REPEATED},
+    "InvokeAI": {"app_version": FILES, "key": REPEATED, "base": REPEATED, "type": REPEATED},
+    "sd-metadata": {"app_id": FILES, "app_version": FILES, "model": FILES, "model_hash": REPEATED},
+    "Fooocus": {"base_model_hash": REPEATED, "metadata_scheme": FILES, "version": FILES},
+    "RuinedFooocus": {"software": FILES},
+    "NovelAI": {"n_samples": FILES, "request_type": FILES, "use_coords": ALONE, "use_order": ALONE},
+    "Draw Things": {"v2.loras": REPEATED, "v2.seed": REPEATED, "v2.seedMode": REPEATED,
+                    "v2.maskBlur": ALONE},
+    "TensorArt": {"imageCount": FILES, "label": REPEATED},
+}  # fmt: skip
+
+
 def read(text: str) -> Reading:
     return read_recipe(png({"parameters": text}))
+
+
+def said_by(name: str) -> tuple[str, dict[str, Any]]:
+    """Return the JSON of a program's sample, and the key of its text."""
+    if name == "sd-metadata":
+        return name, copy.deepcopy(others.SD_METADATA)
+    if name == "Draw Things":
+        return "", copy.deepcopy(others.DRAW_THINGS)
+    key = next(key for key, text in TEXTS[name].items() if text.startswith("{"))
+    return key, json.loads(TEXTS[name][key].strip("\0"))
+
+
+def texts_of(name: str, key: str, data: dict[str, Any]) -> dict[str, str]:
+    return TEXTS.get(name, {}) | {key: json.dumps(data)} if key else others.in_xmp(json.dumps(data))
+
+
+def ways(data: dict[str, Any], before: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield the way to each value in objects within objects."""
+    for key, value in data.items():
+        way = (*before, key)
+        yield from ways(value, way) if isinstance(value, dict) else [way]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["SwarmUI", "InvokeAI", "sd-metadata", "Fooocus", "RuinedFooocus", "NovelAI", "Draw Things",
+     "TensorArt", "Easy Diffusion"],
+)  # fmt: skip
+def test_another_value_of_any_key_is_noticed_or_changes_no_picture(name: str) -> None:
+    key, data = said_by(name)
+    usual = read_recipe(png(texts_of(name, key, data)))
+    unnoticed = []
+    for way in ways(data):
+        changed = copy.deepcopy(data)
+        inner = changed
+        for part in way[:-1]:
+            inner = inner[part]
+        inner[way[-1]] = ["zz"] if isinstance(inner[way[-1]], list) else "zz"
+        if read_recipe(png(texts_of(name, key, changed))) == usual:
+            unnoticed.append(way)
+    quiet = QUIET.get(name, {})
+    by = [({way[-1], ".".join(way)} & quiet.keys(), way) for way in unnoticed]
+    assert [way for keys, way in by if not keys] == []
+    assert {key for keys, _ in by for key in keys} == quiet.keys()
 
 
 @pytest.mark.parametrize("name", TEXTS)
@@ -85,6 +148,13 @@ def test_loras_that_are_plain_texts_are_names() -> None:
     assert read(json.dumps(said)).values["loras"] == (Lora(name="ink"), Lora(name="pen"))
 
 
+def test_a_program_without_loras_may_have_a_key_without_a_name() -> None:
+    key, data = said_by("RuinedFooocus")
+    del data["loras"]
+    reading = read_recipe(png(texts_of("RuinedFooocus", key, data | {"": 5})))
+    assert (reading.values["loras"], reading.ignored) == ((), (": 5",))
+
+
 def test_an_empty_text_is_no_value_but_a_prompt() -> None:
     said = json.loads(TEXTS["Easy Diffusion"]["Comment"])
     said |= {"use_vae_model": "", "sampler_name": "", "prompt": ""}
@@ -132,16 +202,7 @@ def test_what_novelai_hides_is_read_and_damaged_hiding_is_none() -> None:
 @pytest.mark.parametrize(
     ("texts", "model"),
     [
-        (
-            as_json(
-                "sd-metadata",
-                model="stable diffusion", model_weights="any", app_id="invoke-ai/InvokeAI",
-                app_version="2.3.0",
-                image={"prompt": [{"prompt": PROMPT, "weight": 1}], "steps": 24, "cfg_scale": 6,
-                       "seed": 11, "width": 512, "height": 768, "sampler": "k_euler_a"},
-            ),
-            "any",
-        ),
+        (as_json("sd-metadata", **others.SD_METADATA), "any"),
         ({"Dream": f'"{PROMPT}" -s 24 -S 11 -W 512 -H 768 -C 6 -A k_euler_a'}, None),
     ],
 )  # fmt: skip
@@ -156,6 +217,85 @@ def test_invokeais_older_forms_are_read(texts: dict[str, str], model: str | None
     }
     del values["negative_prompt"]
     assert {name: reading.values.get(name) for name in values} == values
+    assert reading.ignored == ()
+
+
+def test_all_options_of_the_command_in_a_picture_are_read_or_named() -> None:
+    command = r'"a \"hut\" in fog++, [rain]" -s50 --hires_fix -S42 -W512 -I "my init.png" -f 0.6 '
+    reading = read_recipe(png({"Dream": command + "-H 768 -V 77:0.2 --cfg_scale=6 -n 3"}))
+    values = {"seed": 42, "steps": 50, "width": 512, "height": 768, "guidance_scale": 6}
+    assert {name: reading.values[name] for name in values} == values
+    assert reading.values["prompt"] == 'a "hut" in fog++, [rain]'
+    assert reading.where["seed"] == "-S"
+    words, *options = reading.ignored
+    assert "g++, [rain] (drawn as words" in words
+    assert options == ["--hires_fix: True", "-I: my init.png", "-f: 0.6", "-V: 77:0.2"]
+
+
+@pytest.mark.parametrize("text", ['"Hello" -and goodbye', '"cat" says --word', '"cat" - S 5'])
+def test_a_comment_in_quotes_is_no_command(text: str) -> None:
+    with pytest.raises(MetadataError, match="only a comment"):
+        read_recipe(png({"Comment": text}))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"type": "img2img"}, ["type: img2img"]),
+        ({"init_image_path": "a", "strength": 0.7}, ["init_image_path: a", "strength: 0.7"]),
+        ({"hires_fix": True, "seamless": True}, ["seamless: True", "hires_fix: True"]),
+        ({"variations": [[3, 0.2]], "perlin": 0.1}, ["perlin: 0.1", "variations: [[3, 0.2]]"]),
+        (
+            {"prompt": [{"prompt": PROMPT, "weight": 0.7}, {"prompt": "sun", "weight": 0.3}]},
+            ["weight: 0.7", "prompt: {'prompt': 'sun', 'weight': 0.3}"],
+        ),
+    ],
+)  # fmt: skip
+def test_invokeais_older_json_is_looked_into(change: dict[str, object], said: list[str]) -> None:
+    data = others.SD_METADATA | {"image": {**others.SD_METADATA["image"], **change}}
+    assert list(read_recipe(png(as_json("sd-metadata", **data))).ignored) == said
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        ("InvokeAI", {"positive_style_prompt": "ink"}, "positive_style_prompt: ink"),
+        ("InvokeAI", {"negative_style_prompt": "ink"}, "negative_style_prompt: ink"),
+        ("InvokeAI", {"rand_device": "cuda"}, "rand_device: cuda"),
+        ("InvokeAI", {"generation_mode": "sdxl_img2img"}, "generation_mode: sdxl_img2img"),
+        ("InvokeAI", {"vae": {"key": "v"}}, "vae: {'key': 'v'}"),
+        ("Draw Things", {"v2": {"hiresFix": True}}, "hiresfix: True"),
+        ("Draw Things", {"v2": {"controls": [{"file": "c"}]}}, "controls: [{'file': 'c'}]"),
+        ("Draw Things", {"v2": {"refinerModel": "r"}}, "refinermodel: r"),
+        ("Draw Things", {"v2": {"upscaler": "u"}}, "upscaler: u"),
+        ("Draw Things", {"v2": {"clipSkip": 2}}, "clipskip: 2"),
+        ("NovelAI", {"v4_prompt": {"caption": {"char_captions": ["girl"]}}},
+         "char_captions: ['girl']"),
+    ],
+)  # fmt: skip
+def test_a_value_that_changes_a_picture_is_named_as_not_used(
+    name: str, change: dict[str, object], said: str
+) -> None:
+    key, data = said_by(name)
+    assert said not in read_recipe(png(texts_of(name, key, data))).ignored
+    assert said in read_recipe(png(texts_of(name, key, data | change))).ignored
+
+
+def test_sections_of_a_prompt_are_cut_and_named_and_embeddings_are_read() -> None:
+    key, data = said_by("SwarmUI")
+    data["sui_image_params"] |= {
+        "prompt": "a <embed:ink> hut <segment:face> nice face <lora:b:1> <base> at night",
+        "negativeprompt": "<embed:bad>, rain <wild:x> <refiner>blur",
+    }
+    reading = read_recipe(png(texts_of("SwarmUI", key, data)))
+    assert reading.values["prompt"] == "a embedding:ink hut at night"
+    assert reading.values["negative_prompt"] == "embedding:bad, rain"
+    assert [lora.name for lora in reading.values["loras"]] == ["ink"]
+    assert reading.ignored == (
+        "<wild:x> (Marble has no such network; left out)",
+        "<segment:face> nice face <lora:b:1> (for a part of the picture or another pass; left out)",
+        "<refiner>blur (for a part of the picture or another pass; left out)",
+    )
 
 
 def test_halves_of_surrogate_pairs_in_hidden_json_are_mended() -> None:
@@ -414,7 +554,8 @@ def test_what_is_said_nowhere_is_not_said_to_stand_there() -> None:
 
 def test_what_is_left_over_of_a_programs_values_is_shown() -> None:
     assert read_recipe(png(TEXTS["SwarmUI"])).ignored == ()
-    assert read_recipe(png(TEXTS["Draw Things"])).ignored == ()
+    drawn = read_recipe(png(TEXTS["Draw Things"])).ignored
+    assert drawn == ("seed_mode: Scale Alike", "guidanceembed: 4.5")
     assert "styles: ['Fooocus V2']" in read_recipe(png(TEXTS["Fooocus"])).ignored
     said = others.NOVELAI | {"sm": True, "strength": 0.7}
     ignored = read_recipe(png({"Comment": json.dumps(said)})).ignored
@@ -440,6 +581,8 @@ def test_hostile_texts_of_all_programs_are_read_at_once() -> None:
         {"parameters": "a\nSteps: 1, " + 'ab: ["' + "x: [" * many},
         {"Dream": '"' + "\\a" * many},
         {"Dream": '"a"' + " -s 1" * many},
+        {"Dream": '"a" -s' + " 1" * 10 * many},
+        as_json("parameters", sui_image_params={"prompt": "<segment:" * many}),
         {"XML:com.adobe.xmp": "<exif:UserComment>" + "<rdf:li " * many},
         as_json("Comment", uc="{" * many, prompt="[" * many, scale=1, sampler="a", steps=2),
         as_json("prompt", **deep),
