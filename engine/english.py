@@ -28,6 +28,7 @@ ENGLISH: Final[Mapping[str, str]] = {
     "some_words": "a description of the picture",
     "followed_by": "followed by a value (for example {example})",
     "without_image": "left out without a start image",
+    "without_delta": "left out where noise is {noise}",
     "with_image": "used with a start image",
     "a_reason": "1 to {most} visible characters",
     "style_room_once": "text with {{prompt}} at most once",

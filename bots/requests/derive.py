@@ -51,13 +51,16 @@ class NotInJob(UserError):
 def change(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
     """Return the recipe with some values changed.
 
-    A new seed or count leaves its grid behind, and a new seed what varied the old one.
+    A new seed or count leaves its grid behind, and a new seed what varied the old one. Noise that
+    is asked for is not A1111's, which an `ensd` makes it.
     """
     changed = {name: value for name, value in values.items() if getattr(recipe, name) != value}
     if recipe.picture is not None and any(name in changed for name in GRID_FIELDS):
         changed = {"count": 1, "picture": None, **changed}
     if "seed" in changed:
         changed = {"variations": (), **changed}
+    if "noise" in values:
+        changed = {"ensd": None, **changed}
     if "image" in changed:  # a mask or margins belong to the picture that they were made for
         changed = {"mask": None, "margins": None, **changed}
     if changed.get("image") and recipe.strength is None:

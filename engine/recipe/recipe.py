@@ -206,7 +206,7 @@ def _check_together(recipe: Recipe) -> None:
         if getattr(recipe, name) is not None and recipe.image is None:
             raise OptionError(name, getattr(recipe, name), Sentence("with_image"))
     if recipe.noise == INDEPENDENT and recipe.ensd is not None:
-        raise OptionError("ensd", recipe.ensd, f"left out where noise is {INDEPENDENT}")
+        raise OptionError("ensd", recipe.ensd, Sentence("without_delta", noise=INDEPENDENT))
     if recipe.mask and recipe.margins:
         raise OptionError("mask", recipe.mask, "left out where margins are painted")
     if recipe.margins:

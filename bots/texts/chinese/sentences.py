@@ -28,6 +28,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "some_words": "对画面的描述",
     "followed_by": "后面带一个值（例如 {example}）",
     "without_image": "空（没有起始图时不能填写）",
+    "without_delta": "空（噪声为 {noise} 时不能填写）",
     "with_image": "与起始图一起使用",
     "a_reason": " 1 到 {most} 个可见字符",
     "style_room_once": "最多含一个 {{prompt}} 的文字",

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 from engine.errors import GraphError, MetadataError, OptionError, UserError
@@ -20,7 +21,7 @@ from engine.formats.a1111.syntax import name_embeddings, name_syntax, take_netwo
 from engine.formats.graphs.flow_families import USUAL_VAES, is_usual
 from engine.formats.graphs.upscaling import factor_to
 from engine.formats.reading import Reading
-from engine.recipe.limits import ANCESTRAL, BROWNIAN, CPU, GPU, is_int
+from engine.recipe.limits import ANCESTRAL, BROWNIAN, CPU, GPU, INDEPENDENT, is_int
 from engine.recipe.parts import LATENT, Control, Lora, Upscale, Variation
 from engine.recipe.recipe import noise_of_version_2
 from engine.sentences import Sentence
@@ -66,6 +67,8 @@ WRITERS: Final = (
 )  # fmt: skip
 PLAIN_UNTIL: Final = (1, 9)  # A1111's version from which a schedule is said apart
 SIDES: Final = ("width", "height")
+STRENGTH: Final = "Denoising strength"
+VARIED: Final = "Variation seed strength"
 ON_COMFYUI: Final = ("ComfyUI", "Fooocus", "Civitai", KRITA)  # which draw by its code
 GPUS: Final = ("GPU", "NV", "cuda")  # generators whose numbers are CUDA's
 MODULES: Final = 8  # of Forge, at most
@@ -264,6 +267,10 @@ def _noise(
     sampler = values["sampler"]
     rng, ensd = settings.pop("RNG", None), settings.number(int, "ENSD")
     if (own := settings.pop("Marble noise", None)) is not None:
+        if own == INDEPENDENT and ensd is not None:
+            allowed = Sentence("without_delta", noise=INDEPENDENT)
+            settings.note("ENSD", ensd, Sentence("reading_range", allowed=allowed))
+            ensd = None
         return {"noise": own, "ensd": ensd}
     if writer in ON_COMFYUI:
         return {"noise": CPU if rng == "CPU" else values["noise"]}
@@ -290,7 +297,7 @@ def _start_image(settings: Settings) -> dict[str, Any]:
             settings.note(name, value, Sentence("a1111_under_mask"))
     found = {**fit, "image": settings.pop("Marble image", None), "mask": mask}
     if "Hires upscaler" not in settings:
-        found["strength"] = settings.number(float, "Denoising strength")
+        found["strength"] = settings.number(float, STRENGTH)
     return found
 
 
@@ -311,7 +318,7 @@ def _upscale(settings: Settings, values: dict[str, Any]) -> dict[str, Any]:
         if factor not in settings and size not in settings:
             continue
         by = _upscaler(settings, f"{prefix} upscaler")
-        strength = settings.number(float, "Denoising strength") if prefix == "Hires" else None
+        strength = settings.number(float, STRENGTH) if prefix == "Hires" else None
         name = factor if factor in settings else size
         text = settings[name]
         if name == factor and settings.get(size) == NO_SIZE:
@@ -321,12 +328,14 @@ def _upscale(settings: Settings, values: dict[str, Any]) -> dict[str, Any]:
             times = _factor(settings, size, values)
         if times is None:
             return {}
-        found = _made(settings, name, text, Upscale, factor=times, by=by, strength=strength)
+        others = {"strength": (STRENGTH, strength), "upscaler": (f"{prefix} upscaler", by)}
+        parts = {"factor": times, "by": by, "strength": strength}
+        found = _made(settings, name, text, Upscale, others, **parts)
         if found and strength is not None:
             _note_steps(settings, values["steps"], strength)
         return {"upscale": found}
-    if (value := settings.pop("Denoising strength", None)) is not None:
-        settings.note("Denoising strength", value, Sentence("a1111_no_image"))
+    if (value := settings.pop(STRENGTH, None)) is not None:
+        settings.note(STRENGTH, value, Sentence("a1111_no_image"))
     return {}
 
 
@@ -347,10 +356,11 @@ def _first_pass(settings: Settings, values: dict[str, Any]) -> dict[str, Any]:
     size = f"{width}x{height}"
     settings["Size"] = size
     times = _factor(settings, "Size", small)
-    strength = settings.number(float, "Denoising strength")
+    strength = settings.number(float, STRENGTH)
     if times is None or strength is None:
         return {}
-    upscale = _made(settings, name, text, Upscale, factor=times, by=LATENT, strength=strength)
+    others, parts = {"strength": (STRENGTH, strength)}, {"factor": times, "strength": strength}
+    upscale = _made(settings, name, text, Upscale, others, by=LATENT, **parts)
     settings.note(name, text, Sentence("a1111_taken", taken=UPSCALER_NAMES[LATENT]))
     _note_steps(settings, values["steps"], strength)
     return {**small, "upscale": upscale} if upscale else {}
@@ -386,12 +396,22 @@ def _factor(settings: Settings, name: str, values: Mapping[str, Any]) -> float |
 
 
 def _made(
-    settings: Settings, name: str, value: str, make: Callable[..., T], /, **parts: Any
+    settings: Settings,
+    name: str,
+    value: str,
+    make: Callable[..., T],
+    others: Mapping[str, tuple[str, Any]] = MappingProxyType({}),
+    /,
+    **parts: Any,
 ) -> T | None:
-    """Make a part of a recipe, or note why there is none."""
+    """Make a part of a recipe, or note why there is none.
+
+    others: by options of the part, settings beside the named one that give them, and their values.
+    """
     try:
         return make(**parts)
     except OptionError as error:
+        name, value = others.get(error.option, (name, value))
         settings.note(name, value, Sentence("reading_range", allowed=error.allowed))
     except UserError as error:
         settings.note(name, value, Sentence("reading_why", why=error.said))
@@ -407,11 +427,12 @@ def _note_steps(settings: Settings, steps: Any, strength: Any) -> None:
 
 
 def _variations(settings: Settings) -> tuple[Variation, ...]:
-    if "Variation seed strength" not in settings:
+    if VARIED not in settings:
         return ()
-    amount = settings.number(float, "Variation seed strength")
+    amount = settings.number(float, VARIED)
     seed = settings.pop("Variation seed", "")
-    made = _made(settings, "Variation seed", seed, Variation, seed=_seed(seed), amount=amount)
+    others, parts = {"variation": (VARIED, amount)}, {"seed": _seed(seed), "amount": amount}
+    made = _made(settings, "Variation seed", seed, Variation, others, **parts)
     if made:
         settings.note("Variation seed", seed, Sentence("a1111_turned"))
     return (made,) if made else ()

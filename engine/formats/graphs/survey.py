@@ -84,7 +84,8 @@ def _loras(nodes: Iterable[Node]) -> Iterator[tuple[Lora, str]]:
     """Yield the LoRAs that nodes name, the first ones, and these nodes' titles."""
     named = (node for node in nodes if isinstance(node.inputs.get("lora_name"), str))
     for node in islice(named, LORAS):
-        unet, text = (as_number(node.inputs.get(f"strength_{part}")) for part in ("model", "clip"))
+        parts = (f"strength_{part}" for part in ("model", "clip"))
+        unet, text = (as_number(_value(node, part)[0]) for part in parts)
         with suppress(OptionError):  # a weight that none has
             name, weight = node.file("lora_name"), 1.0 if unet is None else unet
             yield Lora(name=name, weight=weight, text_weight=text), node.title

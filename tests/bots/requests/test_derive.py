@@ -6,6 +6,7 @@ import pytest
 
 from bots.requests import derive
 from bots.requests.aspect import size_like
+from bots.requests.options import parse_values
 from engine.errors import OptionError, UserError
 from engine.recipe.parts import Margins, Upscale, Variation
 from engine.recipe.recipe import Recipe
@@ -153,6 +154,14 @@ def test_a_new_seed_leaves_variations_behind() -> None:
     recipe = make_recipe(variations=(Variation(seed=1, amount=0.2),))
     assert derive.change(recipe, {"seed": 8}).variations == ()
     assert derive.change(recipe, {"steps": 8}).variations == recipe.variations
+
+
+@pytest.mark.parametrize("noise", ["cpu", "gpu", "independent"])
+def test_noise_that_is_asked_for_is_not_a1111s(noise: str) -> None:
+    recipe = make_recipe(sampler="dpmpp_2m_sde", noise="gpu", ensd=0)
+    changed = derive.change(recipe, parse_values([("noise", noise)]))
+    assert (changed.noise, changed.ensd) == (noise, None)
+    assert derive.change(recipe, {"steps": 8}).ensd == 0
 
 
 @pytest.mark.parametrize(

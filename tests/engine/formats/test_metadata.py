@@ -200,6 +200,13 @@ def test_older_lines_of_marble_keep_their_noise() -> None:
     assert read_line(f"{line}RNG: CPU, Version: v1.10.1")[0].noise == "cpu"
 
 
+def test_a_delta_beside_independent_noise_is_named() -> None:
+    line = "a cat\nSteps: 9, Sampler: DPM++ SDE, CFG scale: 5, Seed: 1, Size: 64x64, Model: x, "
+    recipe, ignored = read_line(f"{line}Marble noise: independent, ENSD: 3")
+    assert (recipe.noise, recipe.ensd) == ("independent", None)
+    assert ignored == ("ENSD: 3 (it must be left out where noise is independent)",)
+
+
 def test_a_generator_that_marble_lacks_is_named() -> None:
     recipe, ignored = read_line(A1111.replace("RNG: CPU", "RNG: std_default"))
     assert (recipe.noise, ignored) == ("cpu", ("RNG: std_default (noise is drawn on the CPU)",))

@@ -13,7 +13,7 @@ import pytest
 from engine.errors import MetadataError, OptionError, UserError
 from engine.formats.metadata import read_object, read_recipe
 from engine.formats.reading import NECESSARY, Reading
-from engine.recipe.limits import SAMPLERS
+from engine.recipe.limits import SAMPLERS, SEEDS
 from engine.recipe.parts import Lora, Upscale
 from tests.conftest import ROOT
 from tests.engine.formats import others
@@ -505,6 +505,35 @@ def test_a_second_pass_that_makes_smaller_is_named_and_the_rest_is_read(
     reading = read(f"a\n{line}, Denoising strength: 0.5, {more}")
     assert said in reading.ignored
     assert reading.values["steps"] == 24
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (
+            "Variation seed: 3, Variation seed strength: 1.5",
+            "Variation seed strength: 1.5 (it must be between 0 and 1)",
+        ),
+        (
+            "Variation seed: x, Variation seed strength: 0.5",
+            f"Variation seed: x (it must be {SEEDS})",
+        ),
+        (
+            "Denoising strength: 1.5, Hires upscale: 2",
+            "Denoising strength: 1.5 (it must be between 0.01 and 1)",
+        ),
+        (
+            "Denoising strength: 1.5, First pass size: 256x384",
+            "Denoising strength: 1.5 (it must be between 0.01 and 1)",
+        ),
+        (
+            "Denoising strength: 0.5, Hires upscale: 9",
+            "Hires upscale: 9 (it must be between 1 and 8)",
+        ),
+    ],
+)
+def test_the_setting_that_is_at_fault_is_named(more: str, said: str) -> None:
+    assert said in read(f"a\n{SETTINGS}, {more}").ignored
 
 
 def test_lines_behind_the_settings_are_what_the_prompt_was_made_from() -> None:

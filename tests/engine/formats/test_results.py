@@ -274,6 +274,19 @@ def test_a_graph_that_cannot_be_drawn_says_what_stands_in_it() -> None:
         reading.completed({})
 
 
+def test_a_loras_weight_that_another_node_gives_is_told() -> None:
+    graph = default_graph()
+    graph["3"]["class_type"] = "KSampler (Efficient)"  # of a kind that is not known
+    weights = {"strength_model": ["31", 0], "strength_clip": ["32", 0]}
+    named = {"model": ["4", 0], "clip": ["4", 1], "lora_name": "ink.safetensors"}
+    graph["30"] = {"class_type": "LoraLoader", "inputs": {**named, **weights}}
+    graph["3"]["inputs"]["model"] = ["30", 0]
+    graph["31"] = {"class_type": "PrimitiveFloat", "inputs": {"value": 0.6}}
+    graph["32"] = {"class_type": "Any", "inputs": {"strength_clip": "0.2"}}
+    lora = Lora(name="ink", weight=0.6, text_weight=0.2)
+    assert from_graph(graph).values["loras"] == (lora,)
+
+
 def test_a_value_that_is_none_names_the_node_that_it_comes_from() -> None:
     graph = default_graph()
     graph["6"]["inputs"]["text"] = ["5", 0]
