@@ -589,6 +589,10 @@ def test_what_is_left_over_of_a_programs_values_is_shown() -> None:
     said = others.NOVELAI | {"sm": True, "strength": 0.7}
     ignored = read_recipe(png({"Comment": json.dumps(said)})).ignored
     assert {"sm: True", "strength: 0.7"} <= set(ignored)
+    many = {f"key {at}": at + 1 for at in range(30)}
+    *shown, rest = read_recipe(png({"Comment": json.dumps(others.NOVELAI | many)})).ignored
+    assert shown == [f"key_{at}: {at + 1}" for at in range(24)]
+    assert rest == "…"
 
 
 def test_marbles_own_recipe_says_all_that_it_is() -> None:
