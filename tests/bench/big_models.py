@@ -161,7 +161,7 @@ def qwen3_shapes() -> Shapes:
     """Return the tensors of Qwen3-4B by transformers' names."""
     with torch.device("meta"):
         own = Qwen3Model(Qwen3Config(**QWEN3_4B)).state_dict()
-    return shapes_of({f"{qwen3.PREFIX}{name}": tensor for name, tensor in own.items()})
+    return shapes_of({f"model.{name}": tensor for name, tensor in own.items()})
 
 
 def shapes_of(tensors: Mapping[str, Tensor]) -> Shapes:
