@@ -19,7 +19,7 @@ _INVISIBLE: Final = re.compile(
     "\u202a-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]+"
 )
-SHA256: Final = "the sha256 of a stored picture (64 hexadecimal digits)"
+SHA256: Final = Sentence("stored_sha256")
 
 SAMPLERS: Final = (
     "euler",
@@ -113,11 +113,11 @@ LATENT_SIDE: Final = 8  # pixels that a latent spans
 LARGEST: Final = 4096 * 4096  # pixels of an enlarged picture
 # Texts that may not be empty, and what they must hold. Prompts may be: other programs draw them.
 WORDS: Final = {
-    "checkpoint": "the name of a model",
-    "control": "the name of a ControlNet",
-    "lora": "the name of a LoRA",
-    "vae": "the name of a VAE",
-    "upscaler": "lanczos, latent or the name of an upscale model",
+    "checkpoint": Sentence("name_of_model"),
+    "control": Sentence("name_of_control"),
+    "lora": Sentence("name_of_lora"),
+    "vae": Sentence("name_of_vae"),
+    "upscaler": Sentence("name_of_upscaler"),
 }
 FITS: Final = ("crop", "pad", "resize")
 PREPROCESSORS: Final = ("none", "canny")
@@ -142,7 +142,7 @@ def check(name: str, value: object) -> None:
             raise OptionError(name, value, SEEDS)
     elif name == "picture":
         if not is_int(value) or value < 0:
-            raise OptionError(name, value, "a whole number below the count")
+            raise OptionError(name, value, Sentence("below_any_count"))
     elif name in ("image", "mask", "references"):
         if not (isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value)):
             raise OptionError(name, value, SHA256)
@@ -204,7 +204,7 @@ def _check_number(name: str, value: object, allowed: Range) -> None:
 
 def _check_text(name: str, text: object) -> None:
     if not isinstance(text, str):
-        raise OptionError(name, text, "text")
+        raise OptionError(name, text, Sentence("some_text"))
     if len(text) > PROMPT_LIMIT:
         raise OptionError(name, characters(len(text)), at_most(PROMPT_LIMIT))
     if name in WORDS and not text.strip():

@@ -52,7 +52,7 @@ class Margins:
         for side in sides:
             check("margin", side)
         if not any(sides):
-            raise OptionError("margins", sides, "above 0 on one side at least")
+            raise OptionError("margins", sides, Sentence("one_margin"))
 
     def inner(self, width: int, height: int) -> tuple[int, int, int, int]:
         """Return the box of the start image in a picture of that size: left, top, right, bottom."""
@@ -81,7 +81,9 @@ class Control:
         check("share", self.end)
         check("preprocessor", self.preprocessor)
         if self.start >= self.end:
-            raise OptionError("control's end", self.end, f"above its start ({self.start:g})")
+            raise OptionError(
+                "control's end", self.end, Sentence("above_start", start=f"{self.start:g}")
+            )
         for name in ("strength", "start", "end"):
             object.__setattr__(self, name, float(getattr(self, name)))
 
@@ -132,7 +134,7 @@ class Upscale:
         if self.strength is not None:
             check("strength", self.strength)
         elif self.by == LATENT:
-            raise OptionError("upscaler", LATENT, "used with a second pass (a strength)")
+            raise OptionError("upscaler", LATENT, Sentence("with_second_pass"))
         if self.tile is not None:
             check("tile", self.tile)
         object.__setattr__(self, "factor", float(self.factor))

@@ -126,7 +126,7 @@ class Recipe:
                 raise UnknownOption(name, DEFAULTS)
         missing = {name for name, default in DEFAULTS.items() if default is MISSING}
         if missing := missing - values.keys():
-            raise OptionError(min(missing), None, "given")
+            raise OptionError(min(missing), None, Sentence("given"))
         if version < 3:
             values["noise"] = noise_of_version_2(values["sampler"])
         values["seed"] = parse_seed(values["seed"])
@@ -175,9 +175,9 @@ def _check_part(name: str, value: object) -> None:
     part = NESTED[name]
     parts = value if part.most else () if value is None else (value,)
     if not (isinstance(parts, tuple) and all(isinstance(each, part.kind) for each in parts)):
-        raise OptionError(name, value, "the parts of a recipe")
+        raise OptionError(name, value, Sentence("recipe_parts"))
     if part.most and len(parts) > part.most:
-        raise OptionError(name, f"{len(parts):,}", f"{part.most} at most")
+        raise OptionError(name, f"{len(parts):,}", Sentence("most_parts", most=part.most))
     if part.kind is str:
         for each in parts:
             check(name, each)
@@ -190,7 +190,7 @@ def _read_part(name: str, data: Any) -> Any:
             return tuple(part.read(each) for each in data)
         return None if data is None else part.read(data)
     except (TypeError, AttributeError):
-        raise OptionError(name, data, "the parts of a recipe") from None
+        raise OptionError(name, data, Sentence("recipe_parts")) from None
 
 
 def _check_together(recipe: Recipe) -> None:
@@ -201,18 +201,19 @@ def _check_together(recipe: Recipe) -> None:
     if recipe.image is None and recipe.strength is not None:
         raise OptionError("strength", recipe.strength, Sentence("without_image"))
     if recipe.image is not None and recipe.strength is None and not alone:
-        raise OptionError("strength", None, f"{RANGES['strength']} beside a start image")
+        allowed = Sentence("beside_image", allowed=RANGES["strength"].said())
+        raise OptionError("strength", None, allowed)
     for name in ("mask", "margins"):
         if getattr(recipe, name) is not None and recipe.image is None:
             raise OptionError(name, getattr(recipe, name), Sentence("with_image"))
     if recipe.noise == INDEPENDENT and recipe.ensd is not None:
         raise OptionError("ensd", recipe.ensd, Sentence("without_delta", noise=INDEPENDENT))
     if recipe.mask and recipe.margins:
-        raise OptionError("mask", recipe.mask, "left out where margins are painted")
+        raise OptionError("mask", recipe.mask, Sentence("without_margins"))
     if recipe.margins:
         left, top, right, bottom = recipe.margins.inner(recipe.width, recipe.height)
         if right - left < 8 or bottom - top < 8:
-            raise OptionError("margins", recipe.margins, "such that 8 pixels of the image remain")
+            raise OptionError("margins", recipe.margins, Sentence("inner_pixels"))
     recipe.size  # noqa: B018  # it says itself what is wrong
 
 

@@ -11,7 +11,8 @@ from string import Formatter
 import pytest
 
 from bots.admission.rulebook import UNLIMITED
-from bots.admission.rules import Refusal, check, check_rate
+from bots.admission.rules import Refusal, check_rate
+from bots.admission.rules import check as check_rules
 from bots.presentation.lines import ignored_text
 from bots.requests.options import parse_values
 from bots.texts import LANGUAGES, say, tell, words_of
@@ -21,6 +22,8 @@ from engine.errors import BrokenModel, GraphError, OptionError, UnknownModel, Us
 from engine.events import Ended, Key, Report
 from engine.executors.wire import pack, unpack
 from engine.formats.comfy.writer import to_graph
+from engine.recipe.limits import check
+from engine.recipe.recipe import DEFAULTS, check_field
 from engine.sentences import Sentence, fill
 from tests.bots.texts.test_texts import messages
 from tests.conftest import ROOT
@@ -28,6 +31,7 @@ from tests.engine.recipes import read_graph, read_line
 from tests.factories import make_recipe
 
 ZH = words_of("zh")
+MANY = "a" * 64
 TABLES = {tag: words.sentences for tag, words in LANGUAGES.items() if tag != "en"}
 UNREADABLE = ("MetadataError", "GraphError")
 
@@ -118,6 +122,28 @@ def test_why_no_recipe_can_be_read_is_a_sentence() -> None:
                 assert not isinstance(what, ast.Constant | ast.JoinedStr), f"{file}:{node.lineno}"
 
 
+def test_what_a_recipes_values_may_be_is_a_sentence() -> None:
+    for file in sorted((ROOT / "engine" / "recipe").glob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "OptionError":
+                what = node.args[2]
+                assert not isinstance(what, ast.Constant | ast.JoinedStr), f"{file}:{node.lineno}"
+
+
+@pytest.mark.parametrize("name", [*DEFAULTS, "control", "lora", "upscaler", "tile", "share"])
+def test_what_a_field_may_be_is_said_in_ones_own_language(name: str) -> None:
+    said: list[str] = []
+    for value in (object(), (), (5,), (MANY,) * 99, -9e9, "", "x" * 9_999):
+        try:
+            check_field(name, value) if name in DEFAULTS else check(name, value)
+        except OptionError as error:
+            said.append(error.allowed)
+    for allowed in said:
+        assert isinstance(allowed, Sentence)
+        assert say(allowed, ZH) != allowed
+    assert said
+
+
 def test_what_a_file_asks_for_in_vain_is_told_in_ones_own_language() -> None:
     graph = to_graph(make_recipe())
     [sampler] = [name for name, node in graph.items() if node["class_type"] == "KSampler"]
@@ -182,7 +208,7 @@ def test_an_option_called_otherwise_than_its_field_is_said_in_ones_own_language(
 
 def test_rules_speak_every_language() -> None:
     with pytest.raises(Refusal) as caught:
-        check({**UNLIMITED, "blocked": ["猫"]}, make_recipe(prompt="一只猫"))
+        check_rules({**UNLIMITED, "blocked": ["猫"]}, make_recipe(prompt="一只猫"))
     assert tell(caught.value, ZH) == "此处不允许使用“猫”一词；请换个说法。"
     with pytest.raises(Refusal) as caught:
         check_rate("per_minute", 1, 59.1)
