@@ -138,6 +138,7 @@ def test_what_a_field_may_be_is_said_in_ones_own_language(name: str) -> None:
             check_field(name, value) if name in DEFAULTS else check(name, value)
         except OptionError as error:
             said.append(error.allowed)
+    assert said
     for allowed in said:
         assert isinstance(allowed, Sentence)
         assert say(allowed, ZH) != allowed
