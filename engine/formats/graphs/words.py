@@ -10,7 +10,7 @@ from engine.formats.graphs.flow_families import LUMINA2
 from engine.formats.graphs.graph import Node, Rule
 from engine.formats.graphs.latents import encoded, masked
 from engine.formats.graphs.node_values import Draft, GraphModel, GraphPrompt, GraphVae
-from engine.formats.graphs.nodes import EDITED, NODE_KINDS
+from engine.formats.graphs.nodes import NODE_KINDS
 from engine.models.families import BY_KEY
 from engine.recipe.parts import CANNY, Control
 from engine.sentences import Sentence
@@ -82,7 +82,8 @@ def _instructed(node: Node) -> GraphPrompt:
 
 def _edited(node: Node) -> GraphPrompt:
     """Read Qwen-Image-Edit's nodes: a text, and the pictures that it is about."""
-    images = [name for name in ("image", *EDITED) if name in node.inputs]
+    links = NODE_KINDS[node.kind].links  # of which each of the two kinds has its own
+    images = [name for name in links if links[name] == "IMAGE" and name in node.inputs]
     found = tuple(_reference(node, node.input(name, Draft)) for name in images)
     node.given("vae", GraphVae)  # without one, they are only looked at
     return GraphPrompt(node.value("prompt"), node.input("clip", GraphModel), references=found)

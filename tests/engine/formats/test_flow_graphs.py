@@ -385,6 +385,16 @@ def test_a_picture_that_is_looked_at_and_given_as_latents_is_one_reference() -> 
     assert recipe_of(graph, PICTURES).references == (IMAGE,)
 
 
+def test_inputs_of_its_newer_kind_are_none_of_qwen_edits_older_node() -> None:
+    graph = changed(flow_graphs.qwen_edit, {"6": {"image": Link(78)}})
+    wanted = recipe_of(graph, PICTURES).references  # of image1 and image2
+    graph["6"]["inputs"].pop("image")
+    assert recipe_of(graph, PICTURES).references == wanted
+    graph["6"]["class_type"] = "TextEncodeQwenImageEdit"
+    graph["6"]["inputs"]["image"] = ["78", 0]
+    assert recipe_of(graph, PICTURES).references == wanted[:1]
+
+
 def test_references_beside_one_prompt_are_named() -> None:
     graph = changed(flow_graphs.qwen_edit, {"7": {"image2": Link(78)}})
     assert "pictures beside one prompt only: they stand beside both" in noted(graph)
