@@ -6,6 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from engine.device.call_costs import UNMEASURED, Buckets
@@ -15,6 +16,7 @@ from engine.events import Ended, Key, Picture, Progress, Stage
 from engine.files.stored import PictureFolder
 from engine.finish.upscale import Upscaler
 from engine.loading.model import Model
+from engine.models.families import Family
 from engine.models.folders import ModelKind
 from engine.models.model_files import ModelFiles
 from engine.pipeline.batching import Batching
@@ -74,6 +76,12 @@ def make_loaded_model(
         in_turns=bool(by_groups),
         by_groups=by_groups,
     )
+
+
+def load_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every model count as one that is loaded in a thread."""
+    monkeypatch.setattr("engine.pipeline.residency.LARGE", 0)
+    monkeypatch.setattr(Family, "loads_apart", True, raising=False)
 
 
 class OneModel(Residency):

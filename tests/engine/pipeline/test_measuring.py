@@ -18,7 +18,6 @@ from engine.families.registry import load
 from engine.families.stable_diffusion import StableDiffusion
 from engine.loading.model import Model
 from engine.models.catalogue import Catalogue, Checkpoint
-from engine.models.families import Family
 from engine.models.parts import NETWORK
 from engine.pipeline.costs import Measure, coarse
 from engine.pipeline.pipeline import Pipeline
@@ -28,7 +27,16 @@ from engine.recipe.recipe import Recipe
 from engine.spec import Spec
 from tests.conftest import PATIENCE
 from tests.engine.pipeline.test_residency import failing
-from tests.engine.ticks import News, check_order, drive, make_loaded_model, pipeline_on, pngs, steps
+from tests.engine.ticks import (
+    News,
+    check_order,
+    drive,
+    load_apart,
+    make_loaded_model,
+    pipeline_on,
+    pngs,
+    steps,
+)
 from tests.factories import make_recipe
 from tests.flow_models import make_klein, make_z_image
 
@@ -276,8 +284,7 @@ def test_a_fault_in_a_measurement_ends_its_job_alone(flow: Model) -> None:
 @pytest.fixture
 def catalogue(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Catalogue:
     """Return a catalogue in which every model is loaded in the thread."""
-    monkeypatch.setattr("engine.pipeline.residency.LARGE", 0)
-    monkeypatch.setattr(Family, "loads_apart", True, raising=False)
+    load_apart(monkeypatch)
     return Catalogue(tiny_folder.parent, starter=tiny_folder)
 
 

@@ -39,7 +39,6 @@ from engine.families import stable_diffusion
 from engine.families.stable_diffusion import StableDiffusion, load
 from engine.loading.lora import Loras
 from engine.models.catalogue import Catalogue, Checkpoint
-from engine.models.families import Family
 from engine.models.folders import ModelKind
 from engine.models.model_files import ModelFiles
 from engine.pipeline.costs import PATH
@@ -55,6 +54,7 @@ from tests.engine.ticks import (
     costing,
     draw,
     drive,
+    load_apart,
     make_loaded_model,
     make_pipeline,
     pipeline_on,
@@ -446,8 +446,7 @@ def residency(catalogue: Catalogue, models: float, load: Any = load_cpu) -> Resi
 @pytest.fixture
 def all_large(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every model count as one that is loaded in a thread."""
-    monkeypatch.setattr("engine.pipeline.residency.LARGE", 0)
-    monkeypatch.setattr(Family, "loads_apart", True, raising=False)
+    load_apart(monkeypatch)
 
 
 def test_a_model_whose_files_were_replaced_is_loaded_anew_once_no_job_uses_it(
@@ -611,8 +610,7 @@ def test_a_broken_model_is_read_once_for_all_that_wait_for_it(
     catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch, large: bool
 ) -> None:
     if large:
-        monkeypatch.setattr("engine.pipeline.residency.LARGE", 0)
-        monkeypatch.setattr(Family, "loads_apart", True, raising=False)
+        load_apart(monkeypatch)
     read: list[str] = []
 
     def broken(checkpoint: Checkpoint, offloaded: bool) -> StableDiffusion:
@@ -748,8 +746,7 @@ def test_a_model_that_fits_in_no_way_is_tried_once_for_all_that_wait_for_it(
     catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch, large: bool
 ) -> None:
     if large:
-        monkeypatch.setattr("engine.pipeline.residency.LARGE", 0)
-        monkeypatch.setattr(Family, "loads_apart", True, raising=False)
+        load_apart(monkeypatch)
     read: list[str] = []
 
     def short(checkpoint: Checkpoint, offloaded: bool) -> StableDiffusion:
