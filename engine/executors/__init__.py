@@ -1,6 +1,6 @@
 """Where a pipeline runs: in a process of its own (`child`) or a thread (`inprocess`).
 
-What happens when the engine's process dies is in `engine.executors.child`.
+What happens when the engine's process dies is in `engine.executors.restarting`.
 """
 
 from collections.abc import AsyncGenerator, Mapping

@@ -16,9 +16,10 @@ import pytest
 from engine.errors import Cancelled, EngineError, Lost, SettingError, UserError
 from engine.events import Event, Picture, Progress, Stage
 from engine.executors import Executor, wire
-from engine.executors.child import ChildExecutor, wait_before
+from engine.executors.child import ChildExecutor
 from engine.executors.choose import EXECUTORS, make_executor
 from engine.executors.config import EngineConfig
+from engine.executors.restarting import wait_before
 from engine.spec import Spec
 from tests.conftest import PATIENCE, ROOT
 from tests.factories import make_recipe
@@ -231,10 +232,10 @@ async def test_who_waits_for_a_child_that_hangs_while_it_is_made_waits_for_the_n
 ) -> None:
     def let_the_next(failures: int) -> float:
         (tmp_path / "may").touch()
-        monkeypatch.setattr("engine.executors.child.SILENCE", PATIENCE)
+        monkeypatch.setattr("engine.executors.restarting.SILENCE", PATIENCE)
         return 0
 
-    monkeypatch.setattr("engine.executors.child.SILENCE", 0.1)
+    monkeypatch.setattr("engine.executors.restarting.SILENCE", 0.1)
     config = EngineConfig(factory="tests.engine.stub:open_or_hang", notes=tmp_path)
     async with (
         ChildExecutor(config, backoff=let_the_next, silence=0.1) as child,

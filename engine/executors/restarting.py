@@ -1,0 +1,200 @@
+"""An engine that may die: it is started again, after a growing wait, and its jobs end as `Lost`.
+
+The engine is elsewhere: in a child process (`engine.executors.child`) or on a machine of a cluster.
+A subclass starts it and passes its frames on until it ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final
+
+from engine.errors import EngineError, Lost
+from engine.events import Ended, Event, Key, Picture, Progress, Stage
+from engine.executors import Health, wire
+from engine.executors.base import CLOSED, QueueingExecutor
+from engine.executors.config import EngineConfig
+from engine.spec import Spec
+
+log = logging.getLogger(__name__)
+
+STARTS: Final = 3  # failed starts in a row after which waiting jobs end with an error
+SILENCE: Final = 900.0  # seconds without a message about its jobs after which an engine is killed
+COMPILING: Final = 4  # times `SILENCE`, where models are compiled at the first use of each size
+LONGEST: Final = 30.0  # seconds between two starts
+NOT_STARTING: Final = "the engine's process does not start; its messages tell why"
+
+
+def wait_before(failures: int) -> float:
+    """Return the seconds to wait before the next start, after so many deaths in a row."""
+    return min(LONGEST, 0.1 * 4.0**failures)
+
+
+class RestartingExecutor(QueueingExecutor):
+    """Keeps one engine running: a task starts it when jobs need it, and again when it died.
+
+    A subclass implements `_run_once` and `_send`. `_pid`: of the engine's process, if known.
+    """
+
+    def __init__(
+        self,
+        config: EngineConfig,
+        *,
+        backoff: Callable[[int], float] = wait_before,
+        silence: float = SILENCE,
+    ) -> None:
+        super().__init__()
+        self._config = config
+        self._backoff = backoff
+        self._silence = silence * (COMPILING if config.compile else 1)
+        self._counts: Mapping[str, int] = {}
+        self._last_message_at = 0.0  # or start of the engine, or of its first job
+        self._pid: int | None = None
+        self._running: asyncio.Task[None] | None = None
+        self._start_requested = asyncio.Event()
+        self._ready = asyncio.Event()
+        self._settled = asyncio.Event()  # it is ready, or cannot be started
+        self._ready_callers = 0  # that wait in `ready`
+        self._failures = 0  # deaths since an engine last drew anything
+        self._failed_starts = 0  # in a row
+        self._restarts = 0
+
+    async def ready(self) -> None:
+        """Start the engine; return when it takes jobs, failed to start too often or is closed."""
+        self._ready_callers += 1
+        try:
+            if not self._takes_jobs():
+                await self._settled.wait()
+        finally:
+            self._ready_callers -= 1
+
+    async def close(self) -> None:
+        """Kill the engine, which has no state to save."""
+        if self._running:
+            self._running.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._running
+            self._running = None
+        self._settled.set()  # ends `ready`
+        self._end_all(Lost(CLOSED))
+
+    def health(self) -> Health:
+        """Return whether the engine takes jobs, and how often it was restarted."""
+        return Health(
+            alive=self._ready.is_set(),
+            restarts=self._restarts,
+            failing=self._failed_starts >= STARTS,
+            pid=self._pid,
+            counts=self._counts,
+        )
+
+    @abstractmethod
+    async def _run_once(self) -> str:
+        """Start an engine, pass on its frames until it ends; return how. Raises `OSError`."""
+
+    @abstractmethod
+    def _send(self, header: dict[str, Any]) -> None:
+        """Send a frame to the engine; if it has just died, its jobs end as lost anyway."""
+
+    def _takes_jobs(self) -> bool:
+        if not self._ready.is_set():
+            self._start_requested.set()
+            if self._running is None:
+                self._running = asyncio.create_task(self._keep_running(), name="marble-engine")
+        return self._ready.is_set()
+
+    def _admit(self, spec: Spec) -> None:
+        if len(self._admitted) == 1:
+            self._last_message_at = time.monotonic()
+        self._send({"run": spec.to_dict()})
+
+    def _stop(self, key: Key) -> None:
+        self._send({"cancel": key})
+
+    async def _keep_running(self) -> None:
+        """Start an engine when jobs need one; when it dies, end its jobs as lost and wait."""
+        while True:
+            await self._start_requested.wait()
+            self._start_requested.clear()
+            try:
+                how = await self._run_once()
+            except OSError as error:  # no memory, too many processes or files: may pass
+                how = f"it cannot be started: {error}"
+            self._failures += 1
+            self._failed_starts += 1
+            self._restarts += 1
+            log.error(
+                "the engine's process ended (%s) with %d running jobs", how, len(self._admitted)
+            )
+            self._lose_all(f"The engine's process ended ({how}).")
+            if self._failed_starts >= STARTS:
+                self._settled.set()
+                self._end_all(EngineError(NOT_STARTING))
+            wait = self._backoff(self._failures)
+            log.info("the engine's process may start again in %.1f s", wait)
+            await asyncio.sleep(wait)
+            if self._waiting or self._ready_callers:
+                self._start_requested.set()
+
+    @asynccontextmanager
+    async def _watched(self, kill: Callable[[], object]) -> AsyncIterator[None]:
+        """Kill an engine that has jobs, or starts, and sends nothing for too long.
+
+        After the block it takes no jobs.
+        """
+        self._last_message_at = time.monotonic()
+        watchdog = asyncio.create_task(self._kill_silent(kill), name="marble-silence")
+        try:
+            yield
+        finally:
+            watchdog.cancel()
+            self._ready.clear()
+            self._settled.clear()
+            self._pid = None
+
+    async def _kill_silent(self, kill: Callable[[], object]) -> None:
+        while True:
+            await asyncio.sleep(self._silence / 10)
+            ready = self._ready.is_set()
+            silence = self._silence if ready else max(self._silence, SILENCE)
+            busy = self._admitted or not ready
+            if busy and time.monotonic() - self._last_message_at > silence:
+                log.error("the engine sent nothing for %.0f s and is killed", silence)
+                kill()
+                return
+
+    def _take(self, frame: wire.Frame) -> None:
+        """Take a frame of the engine: it is ready, a log record, its counts or a report."""
+        self._last_message_at = time.monotonic()
+        if "ready" in frame.header:
+            self._failed_starts = 0
+            log.info("the engine's process is ready")
+            self._ready.set()
+            self._settled.set()
+            self._admit_waiting()
+        elif "log" in frame.header:
+            name, level, text = frame.header["log"]
+            logging.getLogger(name).log(level, "%s", text)
+        elif "counts" in frame.header:
+            self._counts = frame.header["counts"]
+        else:
+            report = wire.unpack(frame)
+            if _has_drawn(report.news):
+                self._failures = 0
+            self._receive(report)
+
+
+def _has_drawn(news: Event | Ended) -> bool:
+    """Whether a report shows that the engine can draw.
+
+    The growing wait is for engines that cannot. A job that ends a working engine repeatedly is
+    stopped by its quarantine.
+    """
+    if isinstance(news, Progress):
+        return news.stage is Stage.DENOISE and news.step > 0
+    return isinstance(news, Picture) or news.error is None
