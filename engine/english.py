@@ -137,6 +137,8 @@ ENGLISH: Final[Mapping[str, str]] = {
     "its file again as the start image, or rerun the job that drew it.",
     "quarantined": "This job made its worker crash {attempts} {attempts:time|times} and will not "
     "be tried again; other settings may work.",
+    "no_device_of_kind": "torch {version} sees no {kind} device.",
+    "no_such_device": "There is no {device}; devices are counted from cuda:0.",
     "unexpected": "An unexpected error occurred; Marble's owner can find details in the log.",
     "unknown_style": "There is no style {name}{near} here; available styles: {known}.",
     "no_style": "There is no style {name} here; no styles have been added.",

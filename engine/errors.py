@@ -14,6 +14,7 @@ MarbleError
 │   ├── NotFinite              a network answered with values that are no numbers
 │   ├── MissingPicture         a start image, mask or ControlNet image is not in the picture store
 │   ├── SettingError           an environment variable's value cannot be used
+│   ├── DeviceFault            a device is not there, or does not work
 │   └── MetadataError          a picture holds no recipe that can be read
 │       └── GraphError         its ComfyUI graph does what Marble cannot
 ├── EngineError                the engine met an error that it did not expect
@@ -192,6 +193,10 @@ class SettingError(UserError):
 
     def __init__(self, key: str, value: object, allowed: str) -> None:
         super().__init__(f"{key} must be {allowed}, not {shorten(value, LONGEST_PATH)}.")
+
+
+class DeviceFault(UserError):
+    """A device cannot be used; the text says why."""
 
 
 class MetadataError(UserError):

@@ -83,6 +83,16 @@ class Ended:
     error: MarbleError | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """An engine's device ("cuda:0"), its kind ("NVIDIA H200"), and the devices beside it that an
+    engine told `auto` left to others."""
+
+    device: str = ""
+    kind: str = ""
+    beside: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """What happened to which job."""

@@ -11,13 +11,15 @@ from engine.recipe.recipe import Recipe
 class Spec:
     """A job's recipe, and the epoch of its claim.
 
-    alone: a process died while it drew this job, which therefore must not run beside other jobs.
+    alone: a process died while it drew this job, which therefore must not run beside other jobs;
+    engine: which engine of a pool draws it (`Health.engines`; empty: any).
     """
 
     job: int
     epoch: int
     recipe: Recipe
     alone: bool = False
+    engine: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values, for another process."""

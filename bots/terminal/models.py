@@ -16,7 +16,7 @@ from bots.requests.recipe_builder import lacking_options
 from bots.service.app import engine_config
 from bots.terminal.arguments import FAILED, OK
 from bots.terminal.console import Listing, open_console, styled
-from engine.errors import BrokenModel, MarbleError, UnknownModel, UserError, some
+from engine.errors import BrokenModel, DeviceFault, MarbleError, UnknownModel, UserError, some
 from engine.models.catalogue import Catalogue, Checkpoint
 from engine.models.downloads import find, offers
 from engine.models.folders import FOLDERS, ModelKind
@@ -34,7 +34,7 @@ FINE: Final = Text("good", style="green")
 
 async def models(arguments: argparse.Namespace, settings: Settings) -> None:
     """List the models with their defaults, and what lies beside them."""
-    from engine.check.device import DeviceFault, room_for_models  # with torch
+    from engine.check.device import room_for_models  # with torch
 
     table, catalogue = Listing(*OF_MODELS, "memory", "draws with"), Catalogue(settings.models_dir)
     room, fault = None, ""

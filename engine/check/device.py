@@ -6,14 +6,10 @@ from dataclasses import dataclass
 
 import torch
 
-from engine.device.backends import available_kinds, memory, name, pick_device
-from engine.errors import UserError, first_line
+from engine.device.backends import find_device, memory, name
+from engine.errors import DeviceFault, first_line
 from engine.models.memory_plan import Room
 from engine.pipeline.residency import budget, room
-
-
-class DeviceFault(UserError):
-    """A device cannot be used; the text says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +25,7 @@ class Device:
 
 def look(wanted: str) -> Device:
     """Describe the device of that name (`MARBLE_DEVICE`) after a try; raises `DeviceFault`."""
-    device = _find(wanted)
+    device = find_device(wanted)
     try:
         square = torch.ones((64, 64), device=device)
         worked = float((square @ square)[0, 0]) == 64
@@ -48,16 +44,4 @@ def look(wanted: str) -> Device:
 
 def room_for_models(wanted: str) -> Room:
     """Return what the device of that name has for models; raises `DeviceFault`."""
-    return room(_find(wanted))
-
-
-def _find(wanted: str) -> torch.device:
-    if wanted == "auto":
-        return pick_device()
-    there = available_kinds()
-    device = torch.device(wanted)
-    if not there.get(device.type, True):
-        raise DeviceFault(f"torch {torch.__version__} sees no {device.type} device.")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise DeviceFault(f"there is no {device}; devices are counted from cuda:0.")
-    return device
+    return room(find_device(wanted))

@@ -15,7 +15,8 @@ from typing import Any, Final
 
 import torch
 
-from engine.sentences import fill
+from engine.errors import DeviceFault
+from engine.sentences import Sentence, fill
 
 CUDA: Final = "cuda"
 MPS: Final = "mps"
@@ -28,10 +29,34 @@ OUT_OF_MEMORY: Final = ("can't allocate memory", "MPS backend out of memory", "I
 
 
 def pick_device(wanted: str = "auto") -> torch.device:
-    """Return the device by name; `auto` takes CUDA (or ROCm), then Apple's, then the CPU."""
+    """Return the device by name; `auto` takes CUDA (or ROCm), then Apple's, then the CPU.
+
+    `cpu:0`, `cpu:1` and so on are the one CPU, for several engines that divide its threads.
+    """
+    if wanted.startswith("cpu"):
+        return torch.device("cpu")
     if wanted != "auto":
         return torch.device(wanted)
     return torch.device(next((kind for kind, there in available_kinds().items() if there), "cpu"))
+
+
+def find_device(wanted: str = "auto") -> torch.device:
+    """Return the device by name, as `pick_device` does; raises `DeviceFault` if it is not there."""
+    device = pick_device(wanted)
+    if not available_kinds().get(device.type, True):
+        said = Sentence("no_device_of_kind", version=torch.__version__, kind=device.type)
+        raise DeviceFault(said)
+    if device.type == CUDA and (device.index or 0) >= torch.cuda.device_count():
+        raise DeviceFault(Sentence("no_such_device", device=str(device)))
+    return device
+
+
+def devices_beside(device: torch.device) -> tuple[str, ...]:
+    """Return the names of the other devices of the same kind."""
+    if device.type != CUDA:
+        return ()
+    others = range(torch.cuda.device_count())
+    return tuple(f"{CUDA}:{index}" for index in others if index != (device.index or 0))
 
 
 def available_kinds() -> dict[str, bool]:

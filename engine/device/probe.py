@@ -180,8 +180,12 @@ class Probe:
 
 def software(device: torch.device) -> str:
     """Name a device and the software that runs on it."""
-    what = f"cpu, {torch.get_num_threads()} threads" if device.type == "cpu" else name(device)
-    return f"{what} | torch {torch.__version__}"
+    return f"{kind_of(device)} | torch {torch.__version__}"
+
+
+def kind_of(device: torch.device) -> str:
+    """Name the kind of a device: those of one kind are equally fast."""
+    return f"cpu, {torch.get_num_threads()} threads" if device.type == "cpu" else name(device)
 
 
 def finished(measuring: Generator[None, None, T]) -> T:

@@ -13,10 +13,20 @@ from engine.spec import Spec
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """The state of an engine: whether it takes jobs, how often it was restarted.
+    """What an engine tells about itself: whether it takes jobs, where it is, and what it holds.
+
+    Where there are several, jobs are placed by it; every field but `alive` may be left out by an
+    engine that is alone. `Executor.slots` says how many jobs it takes.
 
     failing: its starts failed so often in a row that waiting jobs end with an error.
     pid: of its own process, if it has one. counts: since its last start (`Pipeline.counts`).
+    device: which one it uses, unique among the engines of a pool ("cuda:0", "NODE/cuda:0").
+    kind: of device ("NVIDIA H200"; empty until it has started): engines of one kind are expected
+    to be equally fast and to draw the same bytes. held: the models that are loaded, the least
+    recently used first. has: what it can use, as `engine.models.needs:needs_of` names it; None
+    where that is what the folder of this process holds. fault: why its pipeline cannot be made.
+    beside: further devices of its machine that could have an engine each, if it was told `auto`.
+    engines: the health of each engine of a pool, by the name that `Spec.engine` takes.
     """
 
     alive: bool
@@ -24,6 +34,13 @@ class Health:
     failing: bool = False
     pid: int | None = None
     counts: Mapping[str, int] = field(default_factory=dict)
+    device: str = ""
+    kind: str = ""
+    held: tuple[str, ...] = ()
+    has: frozenset[str] | None = None
+    fault: str = ""
+    beside: tuple[str, ...] = ()
+    engines: Mapping[str, "Health"] = field(default_factory=dict)
 
 
 class Executor(Protocol):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Final
 
 from engine.errors import Cancelled, Lost, MarbleError
@@ -29,6 +29,7 @@ class QueueingExecutor(Executor, ABC):
         self._inboxes: dict[Key, asyncio.Queue[Event | Ended]] = {}  # of the callers of `run`
         self._waiting: deque[Spec] = deque()  # not yet admitted
         self._admitted: dict[Key, Spec] = {}  # and not yet ended
+        self.on_change: Callable[[], None] = lambda: None  # called when `health` has changed
 
     async def __aexit__(self, *error: object) -> None:
         await self.close()

@@ -19,6 +19,7 @@ PATHS: Final = ("models_dir", "starter", "pictures", "notes")
 class EngineConfig:
     """Where models are, and how they run.
 
+    device: of this engine; threads: that torch uses on a CPU (0: as many as it has).
     pictures: the folder of the picture store, for start images (None: there are none); batching:
     `exact` or `throughput`; notes: the folder that keeps measurements of this device (None: measure
     at each start); safety_model: the classifier of finished pictures, a folder or a name of the hub
@@ -30,6 +31,7 @@ class EngineConfig:
     starter: Path = STARTER_FOLDER
     pictures: Path | None = None
     device: str = "auto"
+    threads: int = 0
     batching: str = "exact"
     compile: bool = False
     notes: Path | None = None

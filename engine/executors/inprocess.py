@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 
 from engine.errors import Lost
-from engine.events import Key, Report
+from engine.events import About, Key, Report
 from engine.executors import Health
 from engine.executors.base import CLOSED, QueueingExecutor
 from engine.executors.config import EngineConfig
@@ -21,12 +21,13 @@ class InProcessExecutor(QueueingExecutor):
 
     def __init__(self, config: EngineConfig) -> None:
         super().__init__()
+        self._device = config.device
         self._asyncio = asyncio.get_running_loop()
         self._ready = asyncio.Event()
         self._engine = Loop(
             config,
             report=partial(self._call_soon, self._receive),
-            opened=partial(self._call_soon, self._ready.set),
+            opened=partial(self._call_soon, self._opened),
         )
         self._thread = threading.Thread(target=self._engine.run, name="marble-engine", daemon=True)
 
@@ -44,8 +45,21 @@ class InProcessExecutor(QueueingExecutor):
         self._end_all(Lost(CLOSED))
 
     def health(self) -> Health:
-        """Return whether the thread is alive."""
-        return Health(alive=self._thread.is_alive(), counts=self._engine.counts)
+        """Return whether the thread is alive, and what its engine tells."""
+        about = self._engine.about or About(device=self._device)
+        return Health(
+            alive=self._thread.is_alive(),
+            counts=self._engine.counts,
+            device=about.device,
+            kind=about.kind,
+            held=tuple(self._engine.held),
+            fault=self._engine.fault,
+            beside=about.beside,
+        )
+
+    def _opened(self) -> None:
+        self._ready.set()
+        self.on_change()
 
     def _begin(self) -> None:
         if self._thread.ident is None:

@@ -6,13 +6,13 @@ torch is imported in that thread, so that no other thread waits for the import.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pkgutil import resolve_name
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final
 
-from engine.errors import EngineError, MarbleError
-from engine.events import Ended, Key, Report
+from engine.errors import EngineError, MarbleError, first_line
+from engine.events import About, Ended, Key, Report
 from engine.executors.config import EngineConfig
 from engine.spec import Spec
 
@@ -48,6 +48,9 @@ class Loop:
         self._running: set[Key] = set()  # admitted, and not yet ended
         self._pipeline: Pipeline | None = None
         self.counts: Mapping[str, int] = {}  # `Pipeline.counts` at the end of the latest job
+        self.held: Sequence[str] = ()  # `Pipeline.held` then
+        self.about: About | None = None  # None until a pipeline could be made
+        self.fault = ""  # why none can be made
 
     def admit(self, spec: Spec) -> None:
         """Start a job at the next tick."""
@@ -67,6 +70,7 @@ class Loop:
             self._pipeline = self._open()
         except Exception as error:
             log.exception("the engine could not be started")  # the next job tries again
+            self.fault = first_line(error)
             self._check_device(error)
         self._opened()
         while self._take_commands():
@@ -98,12 +102,13 @@ class Loop:
         for report in pipeline.tick():
             if isinstance(report.news, Ended):
                 self._running.discard(report.key)
-                self.counts = pipeline.counts
+                self.counts, self.held = pipeline.counts, pipeline.held
                 self._check_device(report.news.error)
             self._report(report)
 
     def _open(self) -> Pipeline:
         pipeline: Pipeline = resolve_name(self._config.factory)(self._config)
+        self.about, self.fault = pipeline.about, ""
         return pipeline
 
     def _end_all(self, error: Exception) -> None:

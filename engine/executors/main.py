@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from importlib import import_module
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
@@ -77,11 +78,12 @@ def main(descriptor: int) -> None:
 
     def report(report: Report) -> None:
         if isinstance(report.news, Ended):
-            parent.send(wire.Frame({"counts": loop.counts}))
+            parent.send(wire.Frame({"counts": loop.counts, "held": list(loop.held)}))
         parent.send(wire.pack(report))
 
     def opened() -> None:
-        parent.send(wire.Frame({"ready": os.getpid()}))
+        about = asdict(loop.about) if loop.about else {}
+        parent.send(wire.Frame({"ready": os.getpid(), "about": about, "fault": loop.fault}))
 
     loop = Loop(config, report, opened, lambda: os._exit(DEVICE_LOST))
     threading.Thread(

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Final
 
 import torch
 
-from engine.device.backends import CUDA, pick_device
+from engine.device.backends import CUDA, devices_beside, find_device
 from engine.device.out_of_memory import Ladder
-from engine.device.probe import Measurements, Probe
+from engine.device.probe import Measurements, Probe, kind_of
 from engine.device.tensor_bytes import Evictable
+from engine.events import About
 from engine.executors.config import EngineConfig
 from engine.families.registry import load
 from engine.files.stored import PictureFolder
@@ -26,12 +27,15 @@ from engine.pipeline.residency import Residency, budget, room
 if TYPE_CHECKING:
     from engine.finish.safety import SafetyChecker
 
+AUTO: Final = "auto"  # every device of this machine
 SIZES: Final = 64  # that one compiled block is made for; for more it runs as it was
 
 
 def open_pipeline(config: EngineConfig) -> Pipeline:
     """Return a pipeline that loads the models it is asked for."""
-    device = pick_device(config.device)
+    device = find_device(config.device)
+    if config.threads:
+        torch.set_num_threads(config.threads)
     if device.type == CUDA and config.batching == Batching.EXACT:
         # Of two kernels for one thing it takes the one that always adds in the same order.
         torch.backends.cudnn.deterministic = True
@@ -67,7 +71,16 @@ def open_pipeline(config: EngineConfig) -> Pipeline:
         ladder=ladder,
         static=config.compile,
         check_safety=checker.check if checker else unchecked,
+        about=About(
+            device=config.device if device.type == "cpu" and config.threads else _name(device),
+            kind=kind_of(device),
+            beside=devices_beside(device) if config.device == AUTO else (),
+        ),
     )
+
+
+def _name(device: torch.device) -> str:
+    return f"{device.type}:{device.index or 0}" if device.type == CUDA else device.type
 
 
 def open_safety_checker(config: EngineConfig) -> SafetyChecker | None:

@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 from engine.errors import EngineError, Lost
-from engine.events import Ended, Event, Key, Picture, Progress, Stage
+from engine.events import About, Ended, Event, Key, Picture, Progress, Stage
 from engine.executors import Health, wire
 from engine.executors.base import CLOSED, QueueingExecutor
 from engine.executors.config import EngineConfig
@@ -53,6 +53,9 @@ class RestartingExecutor(QueueingExecutor):
         self._backoff = backoff
         self._silence = silence * (COMPILING if config.compile else 1)
         self._counts: Mapping[str, int] = {}
+        self._held: tuple[str, ...] = ()
+        self._about = About(device=config.device)
+        self._fault = ""
         self._last_message_at = 0.0  # or start of the engine, or of its first job
         self._pid: int | None = None
         self._running: asyncio.Task[None] | None = None
@@ -84,13 +87,18 @@ class RestartingExecutor(QueueingExecutor):
         self._end_all(Lost(CLOSED))
 
     def health(self) -> Health:
-        """Return whether the engine takes jobs, and how often it was restarted."""
+        """Return whether the engine takes jobs, how often it was restarted, and what it tells."""
         return Health(
             alive=self._ready.is_set(),
             restarts=self._restarts,
             failing=self._failed_starts >= STARTS,
             pid=self._pid,
             counts=self._counts,
+            device=self._about.device,
+            kind=self._about.kind,
+            held=self._held,
+            fault=self._fault,
+            beside=self._about.beside,
         )
 
     @abstractmethod
@@ -128,6 +136,8 @@ class RestartingExecutor(QueueingExecutor):
             self._failures += 1
             self._failed_starts += 1
             self._restarts += 1
+            self._held = ()
+            self.on_change()
             log.error(
                 "the engine's process ended (%s) with %d running jobs", how, len(self._admitted)
             )
@@ -173,15 +183,20 @@ class RestartingExecutor(QueueingExecutor):
         self._last_message_at = time.monotonic()
         if "ready" in frame.header:
             self._failed_starts = 0
+            self._fault = frame.header["fault"]
+            if about := frame.header["about"]:
+                self._about = About(**{**about, "beside": tuple(about["beside"])})
             log.info("the engine's process is ready")
             self._ready.set()
             self._settled.set()
+            self.on_change()
             self._admit_waiting()
         elif "log" in frame.header:
             name, level, text = frame.header["log"]
             logging.getLogger(name).log(level, "%s", text)
         elif "counts" in frame.header:
-            self._counts = frame.header["counts"]
+            self._counts, self._held = frame.header["counts"], tuple(frame.header["held"])
+            self.on_change()
         else:
             report = wire.unpack(frame)
             if _has_drawn(report.news):

@@ -24,7 +24,7 @@ from torch import Tensor
 from engine.denoise.denoising import Denoising
 from engine.device.out_of_memory import Ladder
 from engine.errors import Cancelled, EngineError, MarbleError, OutOfMemory
-from engine.events import Ended, Key, Progress, Report, Stage
+from engine.events import About, Ended, Key, Progress, Report, Stage
 from engine.files.stored import PictureStore
 from engine.loading.modules import LIBRARIES
 from engine.pipeline.batching import Batch, Batcher, Batching
@@ -56,7 +56,9 @@ class Pipeline:
         check_safety: SafetyCheck,
         static: bool = False,
         clock: Callable[[], float] = time.monotonic,
+        about: About | None = None,
     ) -> None:
+        self.about = about or About()
         self._models = models
         self._store = store
         self._batcher: Batcher[Denoising] = Batcher(batching, static=static)
@@ -79,6 +81,11 @@ class Pipeline:
     def counts(self) -> dict[str, int]:
         """Return how many ticks there were, their rows and padding, and what memory ran out for."""
         return {**self._counts, **{str(rung): n for rung, n in self._ladder.counts.items()}}
+
+    @property
+    def held(self) -> list[str]:
+        """Return the models that are loaded, the least recently used first."""
+        return self._models.held
 
     def admit(self, spec: Spec) -> None:
         """Start a job at the next tick."""

@@ -242,6 +242,11 @@ class Residency:
         return self._main_used() + planned.whole <= planned.room.main
 
     @property
+    def held(self) -> list[str]:
+        """Return the models that are loaded, the least recently used first."""
+        return list(self._loaded_models)
+
+    @property
     def loading(self) -> bool:
         """Return whether the thread is loading a model."""
         return self._loading is not None

@@ -17,7 +17,7 @@ import threading
 from collections.abc import Iterator
 
 from engine.errors import Cancelled, EngineError, UserError
-from engine.events import Ended, Event, Key, Picture, Progress, Report, Stage
+from engine.events import About, Ended, Event, Key, Picture, Progress, Report, Stage
 from engine.executors.config import EngineConfig
 from engine.spec import Spec
 
@@ -30,10 +30,15 @@ class StubPipeline:
         self.company: dict[Key, set[int]] = {}
         self.cancels: list[Key] = []
         self.ticks = 0
+        self.about = About(device="stub:0", kind="a stub", beside=("stub:1",))
 
     @property
     def busy(self) -> bool:
         return bool(self.jobs)
+
+    @property
+    def held(self) -> list[str]:
+        return ["stub"] if self.ticks else []
 
     @property
     def counts(self) -> dict[str, int]:

@@ -117,6 +117,8 @@ SENTENCES: Final[Mapping[str, str]] = {
     "missing_picture": "配方所需的起始图 {picture}… 不在这里；请重新提供这张图，或重画生成它的任"
     "务。",
     "quarantined": "这个任务已使绘图进程崩溃 {attempts} 次，不再重试；换些设置也许可以。",
+    "no_device_of_kind": "torch {version} 找不到 {kind} 设备。",
+    "no_such_device": "没有 {device}；设备从 cuda:0 开始编号。",
     "unexpected": "发生意外错误；Marble 所有者可在日志中查看详情。",
     "unknown_style": "此处没有风格 {name}{near}；可用风格：{known}。",
     "no_style": "此处没有风格 {name}；尚未添加任何风格。",

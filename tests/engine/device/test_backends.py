@@ -250,4 +250,4 @@ def test_only_one_module_asks_torch_about_a_kind_of_device() -> None:
         if "starter" not in path.parts
         and any(mark in path.read_text("utf-8") for mark in ("torch.cuda.", "torch.mps.", '"mps"'))
     }
-    assert asking == {"engine/device/backends.py", "engine/check/device.py"}
+    assert asking == {"engine/device/backends.py"}

@@ -85,6 +85,23 @@ async def test_an_engine_that_is_ready_begins_at_once(executor: Executor) -> Non
     assert isinstance((await collect(executor, make_spec()))[-1], Picture)
 
 
+async def test_an_engine_tells_its_device_its_models_and_the_devices_beside_it(
+    executor: Executor,
+) -> None:
+    await collect(executor, make_spec())
+    told = executor.health()
+    assert (told.device, told.kind, told.held) == ("stub:0", "a stub", ("stub",))
+    assert (told.beside, told.fault, told.has) == (("stub:1",), "", None)
+
+
+async def test_an_engine_that_cannot_be_made_tells_why() -> None:
+    config = EngineConfig(factory="tests.engine.stub:open_nothing")
+    for kind in EXECUTORS:
+        async with make_executor(kind, config) as executor:
+            await executor.ready()
+            assert executor.health().fault == "no such device"
+
+
 async def test_who_is_at_work_when_it_is_closed_is_lost_and_nobody_blamed(
     executor: Executor,
 ) -> None:
