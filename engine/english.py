@@ -16,6 +16,8 @@ ENGLISH: Final[Mapping[str, str]] = {
     "a_style_name": "1 to 32 letters, digits, - or _",
     "a_seed": "a whole number from 0 to {most}",
     "one_of": "one of {names}",
+    "one_of_for_model": "one of {names} for this model",
+    "whole_above_zero": "a whole number above 0",
     "below_largest": "small enough to keep {size} within 16 megapixels",
     "below_count": "a whole number below the count ({count})",
     "newer": "{version} (written by a newer Marble?)",

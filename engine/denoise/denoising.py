@@ -230,7 +230,7 @@ def _sampling(
     noise = job_noise.start(picture, shape).to(model.device)
     x = schedule.start(noise, float(sigmas[0]), inputs.latents)
     source = job_noise.between_steps(picture, shape, sampler, sigmas, flow)
-    sampling = sampler(x, sigmas, source, flow)
+    sampling = sampler(x, sigmas, source, schedule)
     if inputs.mask is not None and inputs.latents is not None:
         sampling = keep_unmasked(sampling, inputs.latents, noise, inputs.mask, schedule.add_noise)
     if inputs.tile is not None and max(shape[1:]) > inputs.tile:

@@ -47,6 +47,11 @@ class FlowSchedule(SigmaTable):
         t = torch.as_tensor(timestep, dtype=torch.float64)
         return (self.shift * t / (1 + (self.shift - 1) * t)).float()
 
+    def sigma_after(self, share: float) -> float:
+        """Return σ after a share of the time, 0 … 1, not rounded."""
+        t = 1 - share
+        return self.shift * t / (1 + (self.shift - 1) * t)
+
     @property
     def sigma_finite(self) -> float:
         """Return the σ just below 1 from which samplers start that need a signal-to-noise ratio

@@ -18,7 +18,8 @@ from torch import Tensor
 from engine.denoise.samplers import SAMPLERS
 from engine.errors import OptionError
 from engine.loading.noise_schedule import SigmaTable
-from engine.recipe.limits import Range
+from engine.recipe.limits import Range, one_of
+from engine.sentences import Sentence
 
 STRENGTHS: Final = Range(0.01, 1)
 
@@ -128,14 +129,14 @@ def sigmas_for(
     """
     for option, name, known in (("sampler", sampler, SAMPLERS), ("schedule", schedule, SCHEDULES)):
         if name not in known:
-            raise OptionError(option, name, f"one of {', '.join(known)}")
+            raise OptionError(option, name, one_of(known))
     if noise_schedule.is_flow and not SAMPLERS[sampler].flows:
         fitting = ", ".join(name for name, each in SAMPLERS.items() if each.flows)
-        raise OptionError("sampler", sampler, f"one of {fitting} for this model")
+        raise OptionError("sampler", sampler, Sentence("one_of_for_model", names=fitting))
     if steps < 1:
-        raise OptionError("steps", steps, "a whole number above 0")
+        raise OptionError("steps", steps, Sentence("whole_above_zero"))
     if strength not in STRENGTHS:
-        raise OptionError("strength", strength, str(STRENGTHS))
+        raise OptionError("strength", strength, STRENGTHS.said())
     drop = SAMPLERS[sampler].drops_penultimate
     sigmas = SCHEDULES[schedule](noise_schedule, int(steps / strength) + drop)
     if drop:

@@ -39,6 +39,10 @@ class SigmaTable(ABC):
         """Return σ, fp32, at timesteps of any shape."""
 
     @abstractmethod
+    def sigma_after(self, share: float) -> float:
+        """Return σ after a share of the model's time, 0 … 1, as ComfyUI's `percent_to_sigma`."""
+
+    @abstractmethod
     def add_noise(self, latents: Tensor, noise: Tensor, sigma: float) -> Tensor:
         """Return latents with noise at σ, all [B, C, h, w]."""
 
@@ -105,6 +109,10 @@ class NoiseSchedule(SigmaTable):
         t = torch.as_tensor(timestep, dtype=torch.float32).clamp(0, len(self.sigmas) - 1)
         low, high, weight = t.floor().long(), t.ceil().long(), t.frac()
         return torch.exp((1 - weight) * self.log_sigmas[low] + weight * self.log_sigmas[high])
+
+    def sigma_after(self, share: float) -> float:
+        """Return σ after a share of the timesteps, 0 … 1."""
+        return self.sigma((1 - share) * self.timesteps[0]).item()
 
     def timestep(self, sigma: Tensor | Sequence[float] | float) -> Tensor:
         """Return the table index (int64) whose log σ is nearest, for σ of any shape."""

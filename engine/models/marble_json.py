@@ -12,7 +12,7 @@ from engine.errors import OptionError, nearest, shorten
 from engine.files.safetensors import BadFile
 from engine.models.families import Defaults, Family
 from engine.models.supported import PREDICTIONS
-from engine.recipe.limits import check, is_int
+from engine.recipe.limits import check, is_int, one_of
 
 # The keys that there are: of every model, of those with a U-Net, and of flow models.
 KEYS: Final = ("defaults", "detail", "notes", "preview")
@@ -79,7 +79,7 @@ def _own_defaults(given: Any, usual: Defaults) -> Defaults:
     try:
         for key, value in given.items():
             if key not in known:
-                raise OptionError(key, value, f"one of {', '.join(sorted(known))}")
+                raise OptionError(key, value, one_of(sorted(known)))
             check(key, value)
     except OptionError as error:
         raise BadFile(str(error).removesuffix(".")) from None

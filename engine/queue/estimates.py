@@ -16,8 +16,13 @@ from engine.pictures.tile_grid import drawn
 from engine.recipe.context_length import UNET, estimate
 from engine.recipe.recipe import Recipe
 
-# Samplers that call the network twice a step; a test holds them to `engine.denoise.samplers`.
-TWICE: Final = frozenset({"heun", "dpm_2", "dpm_2_ancestral", "dpmpp_2s_ancestral", "dpmpp_sde"})
+# How often samplers call the network in a step, where it is more than once; a test holds them to
+# `engine.denoise.samplers`.
+CALLS: Final = {
+    **dict.fromkeys(("heun", "dpm_2", "dpm_2_ancestral", "dpmpp_2s_ancestral", "dpmpp_sde"), 2),
+    **dict.fromkeys(("sa_solver_pece", "seeds_2", "exp_heun_2_x0", "exp_heun_2_x0_sde"), 2),
+    **dict.fromkeys(("seeds_3", "heunpp2"), 3),
+}
 MILLION: Final = 10**6
 REFERENCE: Final = 1024 * 1024  # pixels of a reference picture, as models take large ones
 CONTROL: Final = 0.5  # work of a ControlNet while it is used, as a fraction of the U-Net's
@@ -85,7 +90,7 @@ def work_of(recipe: Recipe) -> Work:
 
     Calls of a second pass are counted in units of the first pass's width.
     """
-    each = 2 if recipe.sampler in TWICE else 1
+    each = CALLS.get(recipe.sampler, 1)
     guided = not math.isclose(recipe.guidance_scale, 1.0)
     texts = (recipe.negative_prompt, recipe.prompt) if guided else (recipe.prompt,)
     rows = len(texts) * UNET.mean_weight([estimate(text) for text in texts])

@@ -41,6 +41,18 @@ SAMPLERS: Final = (
     "ipndm",
     "deis",
     "res_multistep",
+    "er_sde",
+    "dpmpp_2m_sde_heun",
+    "gradient_estimation",
+    "res_multistep_ancestral",
+    "sa_solver",
+    "sa_solver_pece",
+    "seeds_2",
+    "seeds_3",
+    "exp_heun_2_x0",
+    "exp_heun_2_x0_sde",
+    "heunpp2",
+    "ipndm_v",
 )
 SCHEDULES: Final = (
     "normal",
@@ -59,9 +71,23 @@ CPU: Final = "cpu"
 GPU: Final = "gpu"
 INDEPENDENT: Final = "independent"
 NOISES: Final = (CPU, GPU, INDEPENDENT)
-BROWNIAN: Final = ("dpmpp_2m_sde", "dpmpp_sde", "dpmpp_3m_sde")  # samplers that solve an SDE
+# Samplers that solve an SDE along a path.
+BROWNIAN: Final = ("dpmpp_2m_sde", "dpmpp_sde", "dpmpp_3m_sde", "dpmpp_2m_sde_heun")
 # All others that add noise between steps.
-ANCESTRAL: Final = ("euler_ancestral", "dpm_2_ancestral", "dpmpp_2s_ancestral", "ddpm", "lcm")
+ANCESTRAL: Final = (
+    "euler_ancestral",
+    "dpm_2_ancestral",
+    "dpmpp_2s_ancestral",
+    "ddpm",
+    "lcm",
+    "er_sde",
+    "res_multistep_ancestral",
+    "sa_solver",
+    "sa_solver_pece",
+    "seeds_2",
+    "seeds_3",
+    "exp_heun_2_x0_sde",
+)
 
 
 @dataclass(frozen=True, slots=True)

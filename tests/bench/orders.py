@@ -22,12 +22,15 @@ from torch import Tensor
 from engine.denoise.samplers import SAMPLERS, drive
 from engine.denoise.samplers.ancestral import dpm_2_ancestral, dpmpp_2s_ancestral, euler_ancestral
 from engine.denoise.samplers.base import Sampling
-from engine.denoise.samplers.sde import dpmpp_2m_sde, dpmpp_3m_sde, dpmpp_sde
+from engine.denoise.samplers.sa_solver import sa_solver
+from engine.denoise.samplers.sde import HEUN, dpmpp_2m_sde, dpmpp_3m_sde, dpmpp_sde
+from engine.denoise.samplers.seeds import seeds_2, seeds_3
 
 Run = Callable[..., Sampling]
 Grid = Callable[[int], list[float]]
 
 START = 10.0
+QUIET = [False] * 10_000  # for each step whether noise is added
 
 
 def denoise(x: Tensor, sigma: float) -> Tensor:
@@ -73,6 +76,10 @@ CASES: dict[str, Case] = {
     "ipndm": Case(SAMPLERS["ipndm"].run, 4, even, 1280),  # four slopes
     "uni_pc": Case(SAMPLERS["uni_pc"].run, 4),  # its corrector adds one to its predictor's 3
     "uni_pc_bh2": Case(SAMPLERS["uni_pc_bh2"].run, 4),
+    "heunpp2": Case(SAMPLERS["heunpp2"].run, 1),  # see its description
+    "gradient_estimation": Case(SAMPLERS["gradient_estimation"].run, 1),
+    "ipndm_v": Case(SAMPLERS["ipndm_v"].run, 2),  # see its description
+    "exp_heun_2_x0": Case(SAMPLERS["exp_heun_2_x0"].run, 2),
     # Samplers with noise, without it:
     "euler_ancestral, η 0": Case(partial(euler_ancestral, eta=0.0), 1),
     "dpm_2_ancestral, η 0": Case(partial(dpm_2_ancestral, eta=0.0), 2),
@@ -80,6 +87,11 @@ CASES: dict[str, Case] = {
     "dpmpp_2m_sde, η 0": Case(partial(dpmpp_2m_sde, eta=0.0), 2),
     "dpmpp_sde, η 0": Case(partial(dpmpp_sde, eta=0.0), 2),
     "dpmpp_3m_sde, η 0": Case(partial(dpmpp_3m_sde, eta=0.0), 2),  # see its description
+    "dpmpp_2m_sde_heun, η 0": Case(partial(dpmpp_2m_sde, form=HEUN, eta=0.0), 2),
+    "seeds_2, η 0": Case(partial(seeds_2, eta=0.0), 2),
+    "seeds_3, η 0": Case(partial(seeds_3, eta=0.0), 3),
+    "sa_solver, τ 0": Case(partial(sa_solver, noisy=QUIET), 4),  # its corrector's four predictions
+    "sa_solver_pece, τ 0": Case(partial(sa_solver, noisy=QUIET, again=True), 4),
 }
 
 

@@ -57,7 +57,9 @@ def define(
     for option in options:
         if option.name in COMPLETIONS:
             command.autocomplete(option.name)(_completing(COMPLETIONS[option.name], handler))
-        if 0 < len(option.choices) <= CHOICES:
+        elif len(option.choices) > CHOICES:
+            command.autocomplete(option.name)(_completing(_one_of(option.choices), handler))
+        elif option.choices:
             choices = [app_commands.Choice(name=each, value=each) for each in option.choices]
             app_commands.choices(**{option.name: choices})(command)
     for name, offer in offers.items():
@@ -96,6 +98,15 @@ def _completing(offer: Offer, handler: Handler) -> Complete:
         return [each for each in found if len(str(each.value)) <= LONGEST][:CHOICES]
 
     return complete
+
+
+def _one_of(names: Iterable[str]) -> Offer:
+    """Return what offers names that are more than Discord shows."""
+
+    async def offer(handler: Handler, interaction: discord.Interaction[Any], text: str) -> Offers:
+        return offered(text, names)
+
+    return offer
 
 
 async def _models(handler: Handler, interaction: discord.Interaction[Any], text: str) -> Offers:

@@ -16,6 +16,8 @@ SENTENCES: Final[Mapping[str, str]] = {
     "a_style_name": " 1 到 32 个字母、数字、- 或 _",
     "a_seed": " 0 到 {most} 之间的整数",
     "one_of": "以下之一：{names}",
+    "one_of_for_model": "对此模型而言以下之一：{names}",
+    "whole_above_zero": "大于 0 的整数",
     "below_largest": "能使 {size} 不超过 1600 万像素的倍数",
     "below_count": "小于张数（{count}）的整数",
     "newer": " {version}（是由更新的 Marble 写的吗？）",

@@ -24,12 +24,25 @@ from engine.denoise.samplers.base import (
     by_noise_ratio,
     drive,
 )
-from engine.denoise.samplers.multistep import deis, dpmpp_2m, ipndm, lms, res_multistep
-from engine.denoise.samplers.onestep import dpm_2, euler, heun
-from engine.denoise.samplers.sde import dpmpp_2m_sde, dpmpp_3m_sde, dpmpp_sde
+from engine.denoise.samplers.er_sde import er_sde
+from engine.denoise.samplers.multistep import (
+    deis,
+    dpmpp_2m,
+    gradient_estimation,
+    ipndm,
+    ipndm_v,
+    lms,
+    res_multistep,
+)
+from engine.denoise.samplers.onestep import dpm_2, euler, heun, heunpp2
+from engine.denoise.samplers.sa_solver import sa_solver
+from engine.denoise.samplers.sde import HEUN, dpmpp_2m_sde, dpmpp_3m_sde, dpmpp_sde
+from engine.denoise.samplers.seeds import exp_heun_2_x0, seeds_2, seeds_3
 from engine.denoise.samplers.unipc import uni_pc
 
 __all__ = ["SAMPLERS", "DrawNoise", "Request", "Sampler", "Sampling", "advance", "drive"]
+
+MIDDLE: Final = (0.2, 0.8)  # of the model's time, in which ComfyUI's SA-Solver adds noise
 
 
 def _both(run: Callable[..., Sampling], **properties: Any) -> Sampler:
@@ -37,10 +50,14 @@ def _both(run: Callable[..., Sampling], **properties: Any) -> Sampler:
     return Sampler(run, partial(run, flow=True), **properties)
 
 
+def _by_ratio(run: Run, **properties: Any) -> Sampler:
+    """Return a sampler that works on the ratio of noise to latents."""
+    return Sampler(run, by_noise_ratio(run), finite=True, **properties)
+
+
 def _of_sde(run: Run, **properties: Any) -> Sampler:
-    """Return a solver of the reverse SDE."""
-    on_flow = by_noise_ratio(run)
-    return Sampler(run, on_flow, uses_noise=True, brownian=True, finite=True, **properties)
+    """Return a solver of the reverse SDE with the noise of a path in σ."""
+    return _by_ratio(run, uses_noise=True, brownian=True, **properties)
 
 
 SAMPLERS: Final[Mapping[str, Sampler]] = {
@@ -65,4 +82,18 @@ SAMPLERS: Final[Mapping[str, Sampler]] = {
     "ipndm": Sampler(ipndm),
     "deis": Sampler(deis),
     "res_multistep": Sampler(res_multistep),
+    "er_sde": _by_ratio(er_sde, uses_noise=True),
+    "dpmpp_2m_sde_heun": _of_sde(partial(dpmpp_2m_sde, form=HEUN)),
+    "gradient_estimation": Sampler(gradient_estimation),
+    "res_multistep_ancestral": Sampler(partial(res_multistep, eta=1.0), uses_noise=True),
+    "sa_solver": _by_ratio(sa_solver, uses_noise=True, noisy_between=MIDDLE),
+    "sa_solver_pece": _by_ratio(
+        partial(sa_solver, again=True), evaluations=2, uses_noise=True, noisy_between=MIDDLE
+    ),
+    "seeds_2": _by_ratio(seeds_2, evaluations=2, uses_noise=True),
+    "seeds_3": _by_ratio(seeds_3, evaluations=3, uses_noise=True),
+    "exp_heun_2_x0": _by_ratio(exp_heun_2_x0, evaluations=2),
+    "exp_heun_2_x0_sde": _by_ratio(partial(exp_heun_2_x0, eta=1.0), evaluations=2, uses_noise=True),
+    "heunpp2": Sampler(heunpp2, evaluations=3),
+    "ipndm_v": Sampler(ipndm_v),
 }

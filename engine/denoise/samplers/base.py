@@ -7,14 +7,17 @@ answer the requests of many jobs in one call of the network.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from engine.denoise.flow import FlowSchedule
+from engine.loading.noise_schedule import NoiseSchedule, SigmaTable
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,7 +33,8 @@ Sampling = Generator[Request, Tensor, Tensor]
 DrawNoise = Callable[[Tensor], Tensor]  # unit noise in the shape and on the device of a tensor
 
 
-Run = Callable[[Tensor, Sequence[float], DrawNoise], Sampling]
+# Of x, [pictures, C, h, w], sigmas and a source of noise; some take more by name.
+Run = Callable[..., Sampling]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +42,12 @@ class Sampler:
     """A sampler, and what schedules and estimates depend on.
 
     on_flow: what runs instead on a flow model's noise; evaluations: model calls a step (a step to
-    σ = 0 takes one); uses_noise: adds noise between steps; brownian: that of a path in σ, and with
-    two evaluations first as far as to a step's middle, then to its end; drops_penultimate: the
-    schedule leaves out its last σ above 0; flows: it makes sense for flow models; finite: on these
-    it needs a first σ below 1.
+    σ = 0 takes one, and with fewer steps ahead there may be fewer); uses_noise: adds noise between
+    steps; brownian: that of a path in σ, and with two evaluations first as far as to a step's
+    middle, then to its end; drops_penultimate: the schedule leaves out its last σ above 0; flows:
+    it makes sense for flow models; finite: on these it needs a first σ below 1; noisy_between:
+    shares of the model's time, 0 at its first σ to 1 at σ = 0; it adds noise in steps that end
+    between these, and takes for each step whether it does so (`noisy`).
     """
 
     run: Run
@@ -52,17 +58,24 @@ class Sampler:
     drops_penultimate: bool = False
     flows: bool = True
     finite: bool = False
+    noisy_between: tuple[float, float] | None = None
 
     def __call__(
-        self, x: Tensor, sigmas: Tensor, noise: DrawNoise, flow: FlowSchedule | None = None
+        self, x: Tensor, sigmas: Tensor, noise: DrawNoise, table: SigmaTable | None = None
     ) -> Sampling:
         """Start sampling from x, [pictures, C, h, w] fp32, over sigmas, descending to 0.
 
-        flow: the schedule of a flow model. Sigmas are passed on as Python floats, so that the loop
-        does not wait for a device.
+        table: of the model's noise, by default Stable Diffusion's. Sigmas are passed on as Python
+        floats, so that the loop does not wait for a device.
         """
+        table = table or NoiseSchedule()
+        flow = table if isinstance(table, FlowSchedule) else None
         run = self.run if flow is None else self.on_flow or self.run
-        return run(x, self.levels(sigmas, flow), noise)
+        levels = self.levels(sigmas, flow)
+        if self.noisy_between:
+            high, low = map(table.sigma_after, self.noisy_between)
+            run = partial(run, noisy=[high >= sigma >= low for sigma in levels[1:]])
+        return run(x, levels, noise)
 
     def levels(self, sigmas: Tensor, flow: FlowSchedule | None = None) -> list[float]:
         """Return the σ that it visits: on a flow its first one may have to be below 1."""
@@ -108,6 +121,15 @@ def approach(x: Tensor, target: Tensor, ratio: float) -> Tensor:
     return x * ratio + target * (1 - ratio)
 
 
+def mean_place(length: float) -> float:
+    """Return where on a step, 0 at its start to 1 at its end, a target that moves evenly counts
+    as if it stayed there: φ₂(−length)/φ₁(−length). `length` of the target's weight e^length.
+
+    Hochbruck & Ostermann (2010), "Exponential integrators", section 2.
+    """
+    return (math.expm1(-length) + length) / (length * -math.expm1(-length))
+
+
 def combine(weights: Iterable[float], terms: Iterable[Tensor]) -> Tensor:
     """Return the weighted sum of tensors of one shape."""
     first, *rest = (term * weight for weight, term in zip(weights, terms, strict=True))
@@ -149,8 +171,9 @@ def by_noise_ratio(run: Run) -> Run:
     has the deviation σ/(1 − σ). The first σ must be below 1.
     """
 
-    def sampling(x: Tensor, sigmas: Sequence[float], noise: DrawNoise) -> Sampling:
-        inner = run(x / (1 - sigmas[0]), [sigma / (1 - sigma) for sigma in sigmas], noise)
+    def sampling(x: Tensor, sigmas: Sequence[float], noise: DrawNoise, **more: Any) -> Sampling:
+        ratios = [sigma / (1 - sigma) for sigma in sigmas]
+        inner = run(x / (1 - sigmas[0]), ratios, noise, **more)
         state = advance(inner)
         while isinstance(state, Request):
             sigma = state.sigma / (1 + state.sigma)

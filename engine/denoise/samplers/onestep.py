@@ -49,3 +49,24 @@ def dpm_2(x: Tensor, sigmas: Sequence[float], noise: DrawNoise) -> Sampling:
             d = slope(halfway, middle, denoised)
         x = x + d * (sigma_next - sigma)
     return x
+
+
+def heunpp2(x: Tensor, sigmas: Sequence[float], noise: DrawNoise) -> Sampling:
+    """Average the slopes at a step's start, its end and the next step's end, weighed by their σ:
+    Heun++ of Cheng Liao's sd-webui-samplers-scheduler, as ComfyUI has it. Near the end, where
+    there is no next step, two slopes count, and last one.
+
+    As there, the shares are of the first σ, which makes a step of first order.
+    """
+    for i, sigma, sigma_next in steps(sigmas):
+        denoised = yield Request(x, sigma, i)
+        d = slope(x, sigma, denoised)
+        mean, place, at = d, x, sigma
+        ahead = [level for level in sigmas[i + 1 : i + 3] if level > sigmas[-1]]
+        for level in ahead:
+            place = place + slope(place, at, denoised) * (level - at)
+            denoised = yield Request(place, level, i)
+            share = level / ((len(ahead) + 1) * sigmas[0])
+            mean, at = mean + (slope(place, level, denoised) - d) * share, level
+        x = x + mean * (sigma_next - sigma)
+    return x

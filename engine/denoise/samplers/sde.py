@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Final
 
 from torch import Tensor
 
@@ -18,8 +19,12 @@ from engine.denoise.samplers.base import (
     Sampling,
     ancestral_step,
     approach,
+    mean_place,
     steps,
 )
+
+MIDPOINT: Final = "midpoint"
+HEUN: Final = "heun"
 
 
 def dpmpp_sde(x: Tensor, sigmas: Sequence[float], noise: DrawNoise, eta: float = 1.0) -> Sampling:
@@ -41,10 +46,11 @@ def dpmpp_sde(x: Tensor, sigmas: Sequence[float], noise: DrawNoise, eta: float =
 
 
 def dpmpp_2m_sde(
-    x: Tensor, sigmas: Sequence[float], noise: DrawNoise, eta: float = 1.0
+    x: Tensor, sigmas: Sequence[float], noise: DrawNoise, eta: float = 1.0, *, form: str = MIDPOINT
 ) -> Sampling:
-    """Extrapolate `denoised` linearly in log σ to the step's middle, with the SDE's noise: the
-    multistep solver of second order, midpoint form. With η = 0 it is `dpmpp_2m`.
+    """Extrapolate `denoised` linearly in log σ, with the SDE's noise: the multistep solver of
+    second order. Its midpoint form takes it in the step's middle; with η = 0 it is `dpmpp_2m`. Its
+    Heun form integrates it along the step.
     """
     old_denoised, old_h = x, math.inf
     for i, sigma, sigma_next in steps(sigmas):
@@ -54,7 +60,10 @@ def dpmpp_2m_sde(
         h = math.log(sigma / sigma_next)
         target = denoised
         if i > 0:
-            target = denoised + (denoised - old_denoised) * (h / (2 * old_h))
+            reach = h / (2 * old_h)
+            if form == HEUN:
+                reach = h / old_h * mean_place(h * (1 + eta))
+            target = denoised + (denoised - old_denoised) * reach
         x = approach(x, target, math.exp(-h * (1 + eta))) + _noise(noise, x, sigma_next, h, eta)
         old_denoised, old_h = denoised, h
     return x

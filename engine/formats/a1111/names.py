@@ -7,14 +7,17 @@ from engine.formats.graphs.sampling import ON_GPU, usual_noise
 from engine.recipe.limits import BROWNIAN, SAMPLERS, SCHEDULES
 from engine.recipe.parts import LANCZOS, LATENT
 
-# A1111's names (and Forge's, for the last three) for our samplers and schedules. Those without a
-# name there are written as they are.
+# A1111's names (and Forge's or its heirs', from DDPM on) for our samplers and schedules. Those
+# without a name there are written as they are.
 SAMPLER_NAMES: Final = {
     "euler": "Euler", "euler_ancestral": "Euler a", "heun": "Heun", "lms": "LMS", "lcm": "LCM",
     "dpm_2": "DPM2", "dpm_2_ancestral": "DPM2 a", "dpmpp_2s_ancestral": "DPM++ 2S a",
     "dpmpp_2m": "DPM++ 2M", "dpmpp_2m_sde": "DPM++ 2M SDE", "dpmpp_3m_sde": "DPM++ 3M SDE",
     "dpmpp_sde": "DPM++ SDE", "ddim": "DDIM", "uni_pc": "UniPC",
-    "ddpm": "DDPM", "ipndm": "IPNDM", "deis": "DEIS",
+    "ddpm": "DDPM", "ipndm": "IPNDM", "deis": "DEIS", "dpmpp_2m_sde_heun": "DPM++ 2M SDE Heun",
+    "ipndm_v": "IPNDM_V", "heunpp2": "HeunPP2", "er_sde": "ER SDE", "seeds_2": "SEEDS-2",
+    "seeds_3": "SEEDS-3", "sa_solver": "SA Solver", "res_multistep": "Res Multistep",
+    "gradient_estimation": "Gradient Estimation",
 }  # fmt: skip
 SCHEDULE_NAMES: Final = {
     "normal": "Normal", "karras": "Karras", "exponential": "Exponential", "simple": "Simple",
@@ -24,7 +27,7 @@ SCHEDULE_NAMES: Final = {
 KARRAS: Final = ("dpmpp_2m", "dpmpp_sde", "dpmpp_2s_ancestral", "dpm_2", "dpm_2_ancestral")
 AUTOMATIC: Final = {
     **dict.fromkeys(KARRAS, "karras"),
-    **dict.fromkeys(("dpmpp_2m_sde", "dpmpp_3m_sde"), "exponential"),
+    **dict.fromkeys(("dpmpp_2m_sde", "dpmpp_2m_sde_heun", "dpmpp_3m_sde"), "exponential"),
     "ddim": "ddim_uniform",
 }
 
@@ -59,6 +62,9 @@ SAMPLERS_READ: Final = {
     "lmsd": "lms",
     "ddimv3": "ddim",
     "eulerflowmatch": "euler",
+    "resmultistepa": "res_multistep_ancestral",
+    "seeds2dp": "seeds_2",
+    "seeds3dp": "seeds_3",
 }
 SCHEDULES_READ: Final = {
     **{_bare(name): name for name in SCHEDULES},

@@ -142,10 +142,15 @@ async def test_options_offer_their_ranges_choices_and_completions(
     assert options["prompt"]["required"]
     assert (options["steps"]["min_value"], options["steps"]["max_value"]) == (1, 150)
     assert (options["count"]["min_value"], options["count"]["max_value"]) == (1, 16)
-    assert {"name": "euler", "value": "euler"}.items() <= options["sampler"]["choices"][0].items()
+    assert {"name": "karras", "value": "karras"}.items() <= options["schedule"]["choices"][
+        1
+    ].items()
     assert options["seed"]["name_localizations"]["zh-CN"] == "种子"
     assert await ann.completes("imagine", "model", "sta", prompt="a cat") == ["starter"]
     assert await ann.completes("imagine", "size", "3:2", prompt="a cat") == ["160x104"]
+    seeds = await ann.completes("imagine", "sampler", "SEEDS", prompt="a cat")
+    assert seeds == ["seeds_2", "seeds_3"]
+    assert len(await ann.completes("imagine", "sampler", "", prompt="a cat")) == 25
 
 
 async def test_parts_of_models_are_offered_while_they_are_typed(

@@ -45,7 +45,9 @@ def test_every_option_of_the_table_is_an_option_in_discord() -> None:
                 option.range.low,
                 option.range.high,
             )
-        assert [choice.value for choice in parameter.choices] == list(option.choices)[:25]
+        few = len(option.choices) <= 25
+        assert [choice.value for choice in parameter.choices] == (list(option.choices) * few)
+        assert few or parameter.autocomplete
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

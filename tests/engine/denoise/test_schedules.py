@@ -15,6 +15,7 @@ from engine.denoise.schedules import SCHEDULES, sigmas_for
 from engine.errors import OptionError
 from engine.loading.noise_schedule import NoiseSchedule, model_input
 from engine.recipe import limits
+from engine.sentences import Sentence
 from tests.conftest import REFERENCE
 from tests.noises import initial_noise
 
@@ -117,6 +118,7 @@ def test_a_bad_value_is_named(values: dict[str, Any], option: str) -> None:
     with pytest.raises(OptionError, match=f"^{option} must be") as error:
         sigmas_for(**settings, noise_schedule=SD)
     assert error.value.option == option
+    assert isinstance(error.value.allowed, Sentence)
 
 
 @pytest.mark.parametrize("key", ["beta_schedule", "prediction_type"])

@@ -359,7 +359,11 @@ def test_the_version_tells_which_schedule_is_meant(
         ("UniPC", "uni_pc"), ("DEIS", "deis"), ("kdpm_2_a", "dpm_2_ancestral"), ("lms_k", "lms"),
         ("dpmpp_2m_sde_k", "dpmpp_2m_sde"), ("k_dpmpp_2s_ancestral", "dpmpp_2s_ancestral"),
         ("Euler Ancestral", "euler_ancestral"), ("DPM++ SDE Karras", "dpmpp_sde"),
-        ("Creative - UniPC", "uni_pc"), *((name, name) for name in SAMPLERS),
+        ("Creative - UniPC", "uni_pc"), ("DPM++ 2M SDE Heun Karras", "dpmpp_2m_sde_heun"),
+        ("ER SDE", "er_sde"), ("SEEDS-2", "seeds_2"), ("Seeds 3", "seeds_3"),
+        ("IPNDM V", "ipndm_v"), ("SA Solver", "sa_solver"), ("sa-solver pece", "sa_solver_pece"),
+        ("Res Multistep A", "res_multistep_ancestral"), ("HeunPP2", "heunpp2"),
+        ("EXP Heun 2 x0 SDE", "exp_heun_2_x0_sde"), *((name, name) for name in SAMPLERS),
     ],
 )  # fmt: skip
 def test_a_sampler_is_known_by_anybodys_name(name: str, ours: str) -> None:
@@ -372,6 +376,8 @@ def test_a_sampler_is_known_by_anybodys_name(name: str, ours: str) -> None:
         ("dpmpp_2m_sde_gpu", "dpmpp_2m_sde", "normal", "gpu"),
         ("dpmpp_3m_sde_gpu_karras", "dpmpp_3m_sde", "karras", "gpu"),
         ("dpmpp_sde_karras", "dpmpp_sde", "karras", "cpu"),
+        ("dpmpp_2m_sde_heun_gpu", "dpmpp_2m_sde_heun", "normal", "gpu"),
+        ("ER SDE", "er_sde", "normal", "gpu"),
         ("DPM++ 2M SDE Karras", "dpmpp_2m_sde", "karras", "cpu"),
         ("euler_ancestral", "euler_ancestral", "normal", "gpu"),
         ("euler", "euler", "normal", "cpu"),

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from engine.queue.estimates import MILLION, TWICE, Meter, Speeds, Work, pixel_steps, work_of
+from engine.queue.estimates import CALLS, MILLION, Meter, Speeds, Work, pixel_steps, work_of
 from engine.recipe.limits import SAMPLERS
 from engine.recipe.parts import Control, Upscale
 from tests.factories import make_recipe
@@ -61,7 +61,7 @@ def test_evaluations_are_those_of_the_samplers() -> None:
     from engine.denoise.samplers import SAMPLERS as RUN
 
     assert {name: RUN[name].evaluations for name in SAMPLERS} == {
-        name: 2 if name in TWICE else 1 for name in SAMPLERS
+        name: CALLS.get(name, 1) for name in SAMPLERS
     }
 
 
