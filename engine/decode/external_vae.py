@@ -19,8 +19,9 @@ from engine.device.finite import check_weights
 from engine.device.tensor_bytes import file_bytes, module_bytes
 from engine.errors import BrokenModel, MissingVae, UnknownPart, reading_a
 from engine.files.safetensors import as_broken_model
+from engine.loading.configured import read_folder, read_part
 from engine.loading.model import Model, NoVae
-from engine.loading.modules import read_folder, read_part, read_vae_tensors, reading
+from engine.loading.modules import read_vae_tensors, reading
 from engine.loading.unused_tensors import VAE_HARMLESS, check_unused, left_in_vae
 from engine.models.control_files import read_config
 from engine.models.families import TINY_VAES
@@ -152,14 +153,13 @@ def read_vae(name: str, path: Path, config: Path, prefix: str = "") -> Autoencod
     with reading(name):
         if path.is_dir():
             check_config(read_config(name, path))
-            vae, left = read_folder(AutoencoderKL, path, torch.float32)
+            vae, left = read_folder(AutoencoderKL, path)
             check_unused(left, VAE_HARMLESS)
         else:
             tensors = read_vae_tensors(name, path, prefix)
             with torch.device("meta"):
                 form = AutoencoderKL.from_config(AutoencoderKL.load_config(config / "vae"))
             check_unused(left_in_vae(tensors, form))
-            cpu = torch.device("cpu")
-            vae = read_part(AutoencoderKL, tensors, config, "vae", dtype=torch.float32, device=cpu)
+            vae = read_part(AutoencoderKL, tensors, config, "vae")
     check_weights(name, vae)
     return vae

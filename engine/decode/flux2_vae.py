@@ -14,8 +14,9 @@ from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from engine.device.finite import check_weights
 from engine.files.safetensors import BadFile
+from engine.loading.configured import read_folder
 from engine.loading.makers_names import count
-from engine.loading.modules import fill, read_folder, read_vae_tensors, reading
+from engine.loading.modules import fill, read_vae_tensors, reading
 from engine.loading.unused_tensors import VAE_HARMLESS, check_unused, unused
 
 GROUPS: Final = 32  # of channels, which are normed together
@@ -72,7 +73,7 @@ def read_vae(name: str, path: Path, prefix: str = "") -> AutoencoderKLFlux2:
     """
     with reading(name):
         if path.is_dir():
-            vae, left = read_folder(AutoencoderKLFlux2, path, torch.float32)
+            vae, left = read_folder(AutoencoderKLFlux2, path)
             check_unused(left, VAE_HARMLESS)
         else:
             vae = vae_of(read_vae_tensors(name, path, prefix)).float()

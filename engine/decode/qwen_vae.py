@@ -25,7 +25,8 @@ from torch import Tensor
 
 from engine.device.finite import check_weights
 from engine.files.safetensors import BadFile
-from engine.loading.modules import fill, read_folder, read_tensors, reading
+from engine.loading.configured import read_folder
+from engine.loading.modules import fill, read_tensors, reading
 from engine.loading.unused_tensors import check_unused
 
 # Modules' names in Wan's files, and diffusers'. Of its lists of layers each has a number.
@@ -100,7 +101,7 @@ def read_vae(name: str, path: Path, prefix: str = "") -> QwenVae:
     """
     with reading(name):
         if path.is_dir():
-            module, left = read_folder(QwenVae, path, torch.float32)
+            module, left = read_folder(QwenVae, path)
             check_unused(left)
             vae = _keep_first_frame(module)
         else:

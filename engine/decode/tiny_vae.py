@@ -24,7 +24,8 @@ from engine.device.finite import check_weights
 from engine.errors import reading_a
 from engine.files.atomic import read_object
 from engine.files.safetensors import BadFile, Header, read_header
-from engine.loading.modules import read_folder, reading
+from engine.loading.configured import read_folder
+from engine.loading.modules import reading
 from engine.loading.unused_tensors import check_unused
 from engine.models.folders import ModelKind
 
@@ -59,7 +60,7 @@ def read_tiny(name: str, path: Path) -> AutoencoderTiny:
     """Read a tiny VAE's decoder in fp32, or raise `BrokenModel` with the reason."""
     with reading(name):
         if path.is_dir():
-            vae, left = read_folder(AutoencoderTiny, path, torch.float32)
+            vae, left = read_folder(AutoencoderTiny, path)
             check_unused(left, HARMLESS)
         else:
             vae = _from_file(path)

@@ -26,8 +26,9 @@ from engine.denoise.control_union import Union, union_config
 from engine.device.finite import check_weights
 from engine.device.tensor_bytes import file_bytes
 from engine.errors import BrokenModel, reading_a
+from engine.loading.configured import read_folder
 from engine.loading.model import Model
-from engine.loading.modules import check_missing, read_folder, reading
+from engine.loading.modules import Target, check_missing, reading
 from engine.loading.unused_tensors import check_unused, unused
 from engine.models.control_files import CONTROL_TYPES, check_control_type, check_family, is_union
 from engine.models.folders import ModelKind
@@ -192,7 +193,7 @@ def load_control(name: str, path: Path, model: Model) -> Any:
 
 
 def _from_folder(path: Path, model: Model, kind: Any) -> Any:
-    network, left = read_folder(kind, path, model.dtype)
+    network, left = read_folder(kind, path, Target(model.dtype))
     check_unused(left)
     return network
 

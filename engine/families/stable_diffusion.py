@@ -17,10 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from diffusers.loaders.single_file_utils import (
-    DIFFUSERS_TO_LDM_MAPPING,
-    create_diffusers_clip_model_from_ldm,
-)
+from diffusers.loaders.single_file_utils import DIFFUSERS_TO_LDM_MAPPING
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor
@@ -29,8 +26,9 @@ from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
 from engine.decode.external_vae import read_vae
 from engine.device.backends import layout, precision
-from engine.device.finite import check_present, check_values
+from engine.device.finite import check_values
 from engine.errors import some
+from engine.loading.configured import map_folder, read_folder, read_part
 from engine.loading.layer_names import names_in_loras, original_name
 from engine.loading.model import (
     Conditioning,
@@ -40,7 +38,7 @@ from engine.loading.model import (
     NoVae,
     Prompts,
 )
-from engine.loading.modules import read_folder, read_part, read_tensors, reading, vae_tensors
+from engine.loading.modules import Target, read_tensors, reading, vae_tensors
 from engine.loading.noise_schedule import NoiseSchedule, model_input
 from engine.loading.tokenizer import check_tokenizer, make_tokenizer, reading_tokenizer
 from engine.loading.unused_tensors import left_in_text, left_in_vae, left_over
@@ -49,10 +47,9 @@ from engine.models.families import BY_KEY
 from engine.models.model_files import ModelFiles
 from engine.models.signatures import CONV_IN, GUIDANCE_IN, TEXT, VAE
 from engine.models.tensor_names import respelled
-from engine.models.weights import component_files, variant
 from engine.pictures.start_image import Pixels
 from engine.recipe.context_length import UNET, WINDOW, ContextRule
-from engine.text_encode.clip import ClipEncoder
+from engine.text_encode.clip import ClipEncoder, configured_encoder
 
 log = logging.getLogger(__name__)
 
@@ -321,9 +318,7 @@ class _Parts:
         name = self._checkpoint.name
         with reading(name, part):
             read = self._from_file if self._tensors else self._from_folder
-            module = read(part, kind, dtype)
-        check_present(name, module, part)
-        module = module.to(self._device).eval().requires_grad_(False)
+            module = read(part, kind, Target(dtype, self._device))
         check_values(name, module.state_dict().items(), part)
         return module
 
@@ -357,24 +352,20 @@ class _Parts:
         own = {f"{original_name(name, unet.config)}.{leaf}" for name, _, leaf in names}
         return tuple(left_over(self._tensors, own, self._left))
 
-    def _from_folder(self, part: str, kind: Any, dtype: torch.dtype) -> Any:
+    def _from_folder(self, part: str, kind: Any, target: Target) -> Any:
         folder = self._checkpoint.folder / part
-        which = next((variant(file.name) for file in component_files(folder)), None)
-        module, left = read_folder(kind, folder, dtype, which or None)
+        if part in ENCODERS:
+            module, left = configured_encoder(kind, folder, map_folder(folder), target)
+        else:
+            module, left = read_folder(kind, folder, target)
         self._left += left
         return module
 
-    def _from_file(self, part: str, kind: Any, dtype: torch.dtype) -> Any:
+    def _from_file(self, part: str, kind: Any, target: Target) -> Any:
+        folder = self._checkpoint.folder
         if part in ENCODERS:
-            encoder = create_diffusers_clip_model_from_ldm(
-                kind,
-                self._tensors,
-                part,
-                str(self._checkpoint.folder),
-                dtype,
-                local_files_only=True,
-            )
             start = TEXT[self._checkpoint.family.key][ENCODERS.index(part)]
+            encoder, _ = configured_encoder(kind, folder / part, self._tensors, target, start)
             own = (name.removeprefix(start) for name in self._tensors if name.startswith(start))
             self._left += [f"{start}{name}" for name in left_in_text(own, encoder)]
             return encoder
@@ -385,8 +376,7 @@ class _Parts:
             if GUIDANCE_IN in self._tensors:
                 seen["time_cond_proj_dim"] = self._tensors[GUIDANCE_IN].shape[1]
         tensors = vae_tensors(self._tensors) if part == "vae" else self._tensors
-        folder, device = self._checkpoint.folder, self._device
-        module = read_part(kind, tensors, folder, part, dtype=dtype, device=device, **seen)
+        module = read_part(kind, tensors, folder, part, target, **seen)
         if part == "vae":
             self._left += [f"{VAE}{name}" for name in left_in_vae(tensors, module)]
         return module

@@ -1,12 +1,10 @@
 """Read modules and tensors from files with the libraries; broken files raise `BrokenModel`."""
 
 import logging
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from threading import RLock
 from typing import Any, Final, TypeVar
 
 import torch
@@ -24,26 +22,9 @@ from engine.models.tensor_names import respelled
 
 log = logging.getLogger(__name__)
 
-# What diffusers says of files that do not fit, and what Marble says.
-LIBRARY: Final = (
-    (
-        re.compile(
-            r"Cannot load .*because (\S+) expected shape torch\.Size\((\[.*?\])\), but got "
-            r"torch\.Size\((\[.*?\])\)"
-        ),
-        r"its tensor '\1' has the shape \3, where \2 is due",
-    ),
-    (
-        re.compile("does not seem to contain a valid CLIP model"),
-        "it is none of CLIP's text encoders, or of another size than its family's",
-    ),
-)
 CAST_AT_USE: Final = (torch.nn.Linear, torch.nn.Embedding)  # layers whose weights may stay stored
 
 M = TypeVar("M", bound=torch.nn.Module)
-# Held while a library makes a module of weights: diffusers, transformers and accelerate change
-# torch's defaults for all threads meanwhile. Whoever computes in another thread holds it, too.
-LIBRARIES: Final = RLock()
 
 
 @contextmanager
@@ -62,40 +43,7 @@ def reading(name: str, part: str = "") -> Iterator[None]:
             raise
         log.debug("reading %s %s failed", name, part, exc_info=True)
         where = f"{part}: " if part else ""
-        raise BrokenModel(name, f"{where}{_said(error)}.") from error
-
-
-def _said(error: Exception) -> str:
-    """Return what an error says of a file, in Marble's words where they are known."""
-    for pattern, plain in LIBRARY:
-        if found := pattern.search(str(error)):
-            return found.expand(plain)
-    return first_line(error)
-
-
-def read_folder(
-    kind: Any, folder: Path, dtype: torch.dtype, variant: str | None = None
-) -> tuple[Any, list[str]]:
-    """Return the module of a diffusers folder, and the tensors of its files that it does not use.
-
-    Raises `BadFile` for missing weights, where the library goes on with random numbers, and for
-    those of another shape, which transformers names nowhere but in its log.
-    """
-    named = {"ignore_mismatched_sizes": True} if kind.__module__.startswith("transformers") else {}
-    with LIBRARIES:
-        module, info = kind.from_pretrained(
-            str(folder),
-            dtype=dtype,
-            variant=variant,
-            local_files_only=True,
-            use_safetensors=True,
-            output_loading_info=True,
-            **named,
-        )
-    for name, shape, due in sorted(info["mismatched_keys"]) if named else ():
-        raise BadFile(f"its tensor {name!r} has the shape {[*shape]}, where {[*due]} is due")
-    check_missing(info["missing_keys"])
-    return module, sorted(info["unexpected_keys"])
+        raise BrokenModel(name, f"{where}{first_line(error)}.") from error
 
 
 def check_missing(names: Iterable[str]) -> None:
@@ -151,12 +99,7 @@ def fill(module: M, tensors: Mapping[str, Tensor], target: Target = IN_PLACE) ->
         raise BadFile(f"its tensor {unknown[0]!r} and {len(unknown) - 1} more are not known")
     # GGUF leaves out sides of 1 before the others.
     shaped = {name: _with_ones(tensor, own[name].ndim) for name, tensor in tensors.items()}
-    for name, tensor in shaped.items():
-        if tensor.shape != own[name].shape:
-            shapes = [*tensor.shape], [*own[name].shape]
-            raise BadFile(
-                f"its tensor {name!r} has the shape {shapes[0]}, where {shapes[1]} is due"
-            )
+    check_shapes(shaped, own)
     tight = sum(_bytes(tensor, target.dtype) for tensor in shaped.values()) > target.room
     placed: dict[str, Tensor] = {}
     once: dict[int, Tensor] = {}  # a tensor that two layers share is one parameter
@@ -172,6 +115,16 @@ def fill(module: M, tensors: Mapping[str, Tensor], target: Target = IN_PLACE) ->
         placed[name] = once[id(tensor)]
     module.load_state_dict(placed, assign=True)
     return module.eval().requires_grad_(False)
+
+
+def check_shapes(tensors: Mapping[str, Tensor], due: Mapping[str, Tensor]) -> None:
+    """Raise `BadFile` for the first of some tensors that has another shape than is due."""
+    for name, tensor in tensors.items():
+        if tensor.shape != due[name].shape:
+            raise BadFile(
+                f"its tensor {name!r} has the shape {[*tensor.shape]}, where {[*due[name].shape]} "
+                "is due"
+            )
 
 
 def _with_ones(tensor: Tensor, sides: int) -> Tensor:
@@ -201,49 +154,22 @@ def _place(tensor: Tensor, target: Target, *, may_stay: bool, tight: bool) -> Te
     return real_values(tensor.to(target.dtype)).to(device=target.device)
 
 
-def read_part(
-    kind: Any,
-    tensors: Mapping[str, Tensor],
-    configs: Path,
-    part: str,
-    *,
-    dtype: torch.dtype,
-    device: torch.device,
-    **options: Any,
-) -> Any:
-    """Return the module of a part of a single file, or raise `BadFile` where weights are missing.
-
-    configs: folder of its family's configurations; options: values in place of theirs.
-    """
+def map_tensors(file: Path, *, fp8: bool = False) -> dict[str, Tensor]:
+    """Map a file's tensors into memory, or raise `BadFile`; fp8: whether they may be fp8."""
     try:
-        with LIBRARIES:
-            return kind.from_single_file(
-                tensors,
-                **options,
-                config=str(configs),
-                subfolder=part,
-                dtype=dtype,
-                device=device,
-                local_files_only=True,
-            )
-    except (NotImplementedError, TypeError) as error:
-        # The library converts or moves a weight for which it found no values.
-        if isinstance(error, NotImplementedError) or "NoneType" in str(error):
-            raise BadFile("its weights lack some that its form has") from error
-        raise
+        read_header(file, fp8=fp8)
+        return dict(load_file(file))
+    except OSError as error:  # its text may hold the file's path
+        reason = "it is gone" if isinstance(error, FileNotFoundError) else error.strerror
+        raise BadFile(f"it cannot be read ({reason or type(error).__name__})") from None
+    except SafetensorError as error:
+        raise BadFile(f"it cannot be read ({error})") from None
 
 
 def read_tensors(name: str, file: Path, *, fp8: bool = False) -> dict[str, Tensor]:
     """Map a file's tensors into memory, or raise `BrokenModel`; fp8: whether they may be fp8."""
-    try:
-        with as_broken_model(name):
-            read_header(file, fp8=fp8)
-        return dict(load_file(file))
-    except OSError as error:  # its text may hold the file's path
-        reason = "it is gone" if isinstance(error, FileNotFoundError) else error.strerror
-        raise BrokenModel(name, f"it cannot be read ({reason or type(error).__name__}).") from None
-    except SafetensorError as error:
-        raise BrokenModel(name, f"it cannot be read ({error}).") from None
+    with as_broken_model(name):
+        return map_tensors(file, fp8=fp8)
 
 
 def read_vae_tensors(name: str, path: Path, prefix: str = "") -> dict[str, Tensor]:

@@ -42,11 +42,10 @@ class Family:
     `tiny_vae` is what the tiny VAE for its latents is called, as ComfyUI does. `lacks` are the
     fields of a recipe that they do not have; `multiple` is what both sides of a picture must be a
     multiple of, in pixels; `longest` is how many pixels of a side their network sees at once (None:
-    any); `module` loads them, of `engine.families`, and where it `loads_apart` in a thread beside
-    others' calls; `channels` are those of their latents; `parts` are what a network alone needs
-    beside it: its part in a diffusers folder, and its kind (`engine.models.part_kinds`). A family
-    without them has a U-Net. `system_prompt` is what its makers put before prompts, but not before
-    negative ones.
+    any); `module` loads them, of `engine.families`; `channels` are those of their latents; `parts`
+    are what a network alone needs beside it: its part in a diffusers folder, and its kind
+    (`engine.models.part_kinds`). A family without them has a U-Net. `system_prompt` is what its
+    makers put before prompts, but not before negative ones.
     """
 
     key: str
@@ -62,7 +61,6 @@ class Family:
     multiple: int = 8
     longest: int | None = None
     module: str = "stable_diffusion"
-    loads_apart: bool = False
     channels: int = 4
     parts: tuple[tuple[str, str], ...] = ()
     system_prompt: str = ""
@@ -122,7 +120,6 @@ def _flow(
         lacks=frozenset(("clip_skip", "controls")),
         multiple=16,
         longest=longest,
-        loads_apart=True,
         parts=tuple(parts.items()),
         system_prompt=system_prompt,
     )

@@ -18,11 +18,13 @@ from engine.device.call_costs import UNMEASURED, Buckets
 from engine.device.out_of_memory import Ladder
 from engine.device.probe import Call, Measuring
 from engine.device.stored_weights import StoredWeight
+from engine.device.tensor_bytes import module_bytes
 from engine.errors import OutOfMemory
 from engine.events import Stage
 from engine.loading.model import Model
 
 Measure = Callable[[torch.device, str, Call, str, float | None], Measuring]
+LARGE: Final = 2**29  # bytes of a network, or of a file: smaller ones take a moment
 SPEED: Final = 5e10  # operations a second, about, of a processor's thread in fp32
 PATH: Final = "_name_or_path"  # in configurations by diffusers: where a network was read from
 # Calls of equal cost have latents of one shape, and ControlNets of equal configuration.
@@ -51,14 +53,15 @@ class Costs:
         self._ladder = ladder
         self._prepare = prepare
         self._by_groups = by_groups
-        self._by_calls = bool(model.checkpoint.family.parts)
+        self._of_flow = bool(model.checkpoint.family.parts)
+        self._by_calls = self._of_flow or module_bytes([model.network]) >= LARGE
         self.measured: dict[Form, Buckets] = {}
         self._measuring: dict[Form, Measuring] = {}
         self._limited: WeakSet[Denoising] = WeakSet()
         self._forms: WeakKeyDictionary[Denoising, Form] = WeakKeyDictionary()
 
     def measure(self, picture: Denoising, *, calls: bool = True) -> bool:
-        """Measure what calls for a picture cost: of flow models one call, of others all of them.
+        """Measure what calls for a picture cost: of large networks one call, of others all of them.
 
         calls: whether any may be made now. Returns whether it is known by then. Where larger calls
         have no room it is.
@@ -100,7 +103,7 @@ class Costs:
         if picture not in self._forms:
             controls = sorted(_digest(control.config) for control in picture.controls)
             shape = picture.shape
-            if self._by_calls:
+            if self._of_flow:
                 shape = coarse([shape, *picture.reference_shapes])
             self._forms[picture] = shape, tuple(controls)
         return self._forms[picture]
@@ -137,7 +140,7 @@ class Costs:
         def call(rows: int) -> None:
             call_on_noise(self._model, shape, controls, rows)
 
-        estimate = self._estimate(form) if self._by_calls else None
+        estimate = self._estimate(form) if self._of_flow else None
         return self._measure(self._model.device, what, call, earlier, estimate)
 
     def _estimate(self, form: Form) -> float:

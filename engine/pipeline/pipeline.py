@@ -26,7 +26,6 @@ from engine.device.out_of_memory import Ladder
 from engine.errors import Cancelled, EngineError, MarbleError, OutOfMemory
 from engine.events import About, Ended, Key, Progress, Report, Stage
 from engine.files.stored import PictureStore
-from engine.loading.modules import LIBRARIES
 from engine.pipeline.batching import Batch, Batcher, Batching
 from engine.pipeline.finishing import Finisher, SafetyCheck
 from engine.pipeline.job import RunningJob, Upscale, key_of, start
@@ -108,13 +107,12 @@ class Pipeline:
         """
         if self._models.at_work:
             time.sleep(PAUSE)  # else the loading thread would hardly ever get the lock
-        with LIBRARIES:
-            yield from self._drop_cancelled()
-            yield from self._start_waiting()  # stage 1: load models, encode prompts
-            yield from self._measure()  # what calls cost, for pictures of new forms
-            yield from self._denoise()  # stage 2: one call of the network, for one batch
-            yield from self._decode()  # stage 3: one picture
-            yield from self._deliver_pictures()
+        yield from self._drop_cancelled()
+        yield from self._start_waiting()  # stage 1: load models, encode prompts
+        yield from self._measure()  # what calls cost, for pictures of new forms
+        yield from self._denoise()  # stage 2: one call of the network, for one batch
+        yield from self._decode()  # stage 3: one picture
+        yield from self._deliver_pictures()
 
     def _drop_cancelled(self) -> Iterator[Report]:
         while self._cancels:

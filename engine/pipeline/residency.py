@@ -28,14 +28,13 @@ from engine.events import Stage
 from engine.loading.model import Model
 from engine.models.catalogue import Catalogue, Checkpoint
 from engine.models.memory_plan import Fit, Plan, Room, plan
-from engine.pipeline.costs import Measure
+from engine.pipeline.costs import LARGE, Measure
 from engine.pipeline.loaded_model import LoadedModel
 from engine.sentences import Sentence
 
 log = logging.getLogger(__name__)
 
 SHARE: Final = 0.8  # of the device's memory for models; the rest is for activations
-LARGE: Final = 2**29  # bytes; smaller models are loaded within a second
 MOMENT: Final = 0.02  # seconds
 REFUSED: Final = "refused"  # with a model's name: what is not loaded again for a while
 
@@ -98,10 +97,10 @@ class _Refused(NamedTuple):
 class Residency:
     """The loaded models; the least recently used are evicted when a new one needs room.
 
-    Large models are loaded in a thread of their own, so that the jobs of others go on meanwhile;
-    not those whose libraries change torch's defaults for all threads while they load.
-    beside: what else counts in the budget, dropped after idle models; room: what there is on the
-    device and beside it, to which plans of flow models are made (None: without plans).
+    Large models are loaded in a thread of their own, so that the jobs of others go on meanwhile:
+    nothing that loads may change torch's defaults, which are those of all threads. beside: what
+    else counts in the budget, dropped after idle models; room: what there is on the device and
+    beside it, to which plans of flow models are made (None: without plans).
     """
 
     def __init__(
@@ -176,7 +175,7 @@ class Residency:
         if self._left and self._left.wanted == wanted:
             ways = [*self._left.ways]
         self._left = None
-        if wanted.checkpoint.size >= LARGE and wanted.checkpoint.family.loads_apart:
+        if wanted.checkpoint.size >= LARGE:
             self._submit(wanted, ways)
             return None
         loads = [(rung, partial(self._load_now, wanted, offloaded)) for rung, offloaded in ways]

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import torch
+from diffusers.loaders.single_file_utils import convert_open_clip_checkpoint
 from torch import Tensor
 from transformers.models.clip.configuration_clip import CLIPTextConfig
 from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelWithProjection
 
 from engine.errors import PromptError
 from engine.files.safetensors import BadFile
+from engine.loading.configured import fill_known
 from engine.loading.modules import IN_PLACE, Target, fill
 from engine.models.model_files import ModelFiles
 from engine.sentences import Sentence
@@ -24,6 +27,7 @@ from engine.text_encode.prompts import Token, tokenize
 
 MOST_WINDOWS: Final = 256  # more than words can fill; embeddings may have any number of vectors
 PREFIX: Final = "text_model."
+OPEN_CLIP: Final = "token_embedding.weight"  # which stands at the top by OpenCLIP's names alone
 PROJECTION: Final = "text_projection.weight"  # of the pooled embedding
 HEAD: Final = 64  # the width of a head, which no shape tells
 # What compares texts with pictures, and a table that follows from the configuration.
@@ -134,6 +138,39 @@ class ClipEncoder:
         if self._normed:  # which is read without the final norm
             found = self._encoder.final_layer_norm(found)
         return found
+
+
+def configured_encoder(
+    kind: Any,
+    folder: Path,
+    tensors: Mapping[str, Tensor],
+    target: Target = IN_PLACE,
+    prefix: str = "",
+) -> tuple[Any, list[str]]:
+    """Return an encoder in the form of a folder's configuration, and the tensors it does not use.
+
+    kind: a class of transformers'; prefix: what the names of its tensors begin with in a file that
+    holds more, by transformers' or OpenCLIP's names. Raises `BadFile` for weights that are missing
+    or have another shape.
+    """
+    config = kind.config_class.from_pretrained(str(folder), local_files_only=True)
+    config.dtype = None  # to which transformers would change torch's default dtype
+    with torch.device("meta"):
+        encoder = kind(config)
+    if f"{prefix}{OPEN_CLIP}" in tensors:
+        names = convert_open_clip_checkpoint(encoder, dict(tensors), prefix=prefix)
+    else:
+        its = (name for name in tensors if name.startswith(prefix))
+        names = {name.removeprefix(prefix): tensors[name] for name in its}
+    inner = getattr(encoder, "text_model", encoder)
+    start = "" if inner is encoder else PREFIX
+    named = {
+        name if name == PROJECTION else f"{start}{name.removeprefix(PREFIX)}": tensor
+        for name, tensor in names.items()
+    }
+    encoder, left = fill_known(encoder, named, target)
+    _number_places(inner, target)
+    return encoder, left
 
 
 def encoder_of(tensors: Mapping[str, Tensor], target: Target = IN_PLACE) -> CLIPTextModel:

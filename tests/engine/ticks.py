@@ -16,7 +16,6 @@ from engine.events import Ended, Key, Picture, Progress, Stage
 from engine.files.stored import PictureFolder
 from engine.finish.upscale import Upscaler
 from engine.loading.model import Model
-from engine.models.families import Family
 from engine.models.folders import ModelKind
 from engine.models.model_files import ModelFiles
 from engine.pipeline.batching import Batching
@@ -81,7 +80,6 @@ def make_loaded_model(
 def load_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every model count as one that is loaded in a thread."""
     monkeypatch.setattr("engine.pipeline.residency.LARGE", 0)
-    monkeypatch.setattr(Family, "loads_apart", True, raising=False)
 
 
 class OneModel(Residency):

@@ -130,7 +130,40 @@ def test_a_large_network_is_measured_by_a_call_a_tick(flow: Model) -> None:
     assert found == alone(flow, known, new)
 
 
-def test_a_u_net_is_measured_at_once(model: StableDiffusion) -> None:
+def test_a_large_u_net_is_measured_by_a_call_a_tick_as_it_was_at_once(
+    model: StableDiffusion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, rows = [0.0], list[int]()
+    forward = model.network.forward
+
+    def call(x: Any, *arguments: Any, **options: Any) -> Any:
+        rows.append(len(x))
+        now[0] += (8 + len(x)) / 256
+        return forward(x, *arguments, **options)
+
+    monkeypatch.setattr(model.network, "forward", call)
+    found, made = [], []
+    for large in (2**29, 0):
+        monkeypatch.setattr("engine.pipeline.costs.LARGE", large)
+        measure = Probe(Measurements(None), clock=lambda: now[0]).buckets
+        loaded_model = make_loaded_model(model, measure=measure)
+        with torch.inference_mode():
+            (picture,) = loaded_model.begin(make_recipe())
+            known, each = False, []
+            while not known:
+                rows.clear()
+                known = loaded_model.costs.measure(picture)
+                each.append([*rows])
+        found.append(loaded_model.costs.of(picture))
+        made.append(each)
+    assert found[0] == found[1]
+    at_once, by_calls = made
+    assert len(at_once) == 1
+    assert at_once == [[row for call in by_calls for row in call]]
+    assert {len(call) for call in by_calls} == {1}
+
+
+def test_a_small_u_net_is_measured_at_once(model: StableDiffusion) -> None:
     slowly = Slowly()
     ticks = Ticks(pipeline_on(model, measure=slowly))
     for job, side in enumerate((64, 72)):

@@ -570,6 +570,50 @@ def test_jobs_go_on_while_a_large_model_is_loaded(catalogue: Catalogue) -> None:
 
 
 @pytest.mark.usefixtures("all_large")
+def test_a_half_loaded_u_net_changes_nothing_for_those_who_draw(
+    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    making, may, held = torch.nn.GroupNorm.__init__, Event(), Event()
+
+    def load_one(checkpoint: Checkpoint, offloaded: bool) -> StableDiffusion:
+        if checkpoint.name == "b":
+            return load_cpu(checkpoint, offloaded)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(torch.nn.GroupNorm, "__init__", hold)
+            return load(checkpoint, CPU, torch.bfloat16)
+
+    def hold(*arguments: Any, **options: Any) -> None:
+        held.set()
+        assert may.wait(PATIENCE)
+        making(*arguments, **options)
+
+    pipeline = pipeline_on(residency(catalogue, 3, load_one))
+    first, other, second = specs_of("b", "c", "b")
+    told: dict[int, list[News]] = defaultdict(list)
+
+    def tick() -> None:
+        for report in pipeline.tick():
+            told[report.key.job].append(report.news)
+
+    pipeline.admit(first)
+    while not pngs(told[0]):
+        tick()
+    pipeline.admit(other)
+    tick()
+    assert held.wait(PATIENCE)  # in the middle of its U-Net
+    pipeline.admit(second)
+    while not pngs(told[2]):
+        tick()
+    assert not pngs(told[1])
+    assert pngs(told[2]) == pngs(told[0])
+    may.set()
+    while pipeline.busy:
+        tick()
+    pipeline.close()
+    assert pngs(told[1])
+
+
+@pytest.mark.usefixtures("all_large")
 def test_a_large_model_whose_job_was_cancelled_stands_in_nobodys_way(catalogue: Catalogue) -> None:
     slowly = Slowly(RuntimeError("broken"))
     pipeline = pipeline_on(residency(catalogue, 3, slowly))
