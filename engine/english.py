@@ -145,6 +145,21 @@ ENGLISH: Final[Mapping[str, str]] = {
     "unknown_style": "There is no style {name}{near} here; available styles: {known}.",
     "no_style": "There is no style {name} here; no styles have been added.",
     "too_many_styles": "There are already {most} styles here, the most allowed; remove one first.",
+    # The owner's workflows
+    "unknown_workflow": "There is no workflow {name}{near}; available workflows: {known}.",
+    "no_workflow": "There is no workflow {name}; Marble's owner offers none.",
+    "workflow_unmarked": "In the workflow {name} nothing is marked as {given}; what may be set: "
+    "{inputs}.",
+    "workflow_wants": "The workflow {name} starts from a picture of yours: give it as {given}.",
+    "workflow_lacks_picture": "It loads {picture!r}, which is neither beside it nor in a folder "
+    "`input`.",
+    "workflow_bad_picture": "The picture {picture} of the workflow cannot be used: {why}",
+    "workflow_name": "Its name may have 1 to 100 letters, digits, blanks and -_.()+, and begins "
+    "with a letter, a digit or _.",
+    "workflow_twice": "Another file holds a workflow named {name}.",
+    "mark_unused": "The node {node} is marked {mark!r}, but the picture does not depend on it.",
+    "mark_empty": "The node {node} is marked {mark!r}, but has no such value of its own.",
+    "mark_mask_alone": "A mask is marked, but no image that it is for.",
     # Jobs and pictures that are named
     "unknown_job": "There is no job {job}.",
     "unknown_picture": "There is no picture {name}; pictures have names like 12 or 12.3.",
@@ -207,6 +222,8 @@ ENGLISH: Final[Mapping[str, str]] = {
     "missing.",
     "graph_note": "{node}: {what}",
     "graph_node": "In the ComfyUI graph, {node} {what}.",
+    "graph_too_large": "The ComfyUI workflow has {size} MiB; it may have {most} MiB at most.",
+    "graph_not_json": "The file holds no ComfyUI workflow: it is not valid JSON.",
     "graph_empty": "The ComfyUI graph has no nodes.",
     "graph_no_node": "{name} in the ComfyUI graph is not a node.",
     "graph_not_plain": "is not a plain value",

@@ -22,7 +22,7 @@ ARROWS = {
     "bots.service": "requests worker operations admission",
     "bots.presentation": "texts",
     "bots.texts": "requests",
-    "bots.requests": "worker admission",
+    "bots.requests": "worker operations admission",
     "bots.worker": "operations admission",
     "bots.operations": "admission",
     "bots.admission": "",

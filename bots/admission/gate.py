@@ -14,7 +14,16 @@ from bots.admission import rules
 from bots.admission.in_force import InForce, check_narrowing, nowhere, resolve
 from bots.admission.prompt_hook import Hook, ask
 from bots.admission.roles import Role, Roles
-from bots.admission.rulebook import MODERATED, OPEN, POLICY, PREFIX, Rules, Safety, read_rule
+from bots.admission.rulebook import (
+    MODERATED,
+    OPEN,
+    POLICY,
+    PREFIX,
+    WORKFLOWS,
+    Rules,
+    Safety,
+    read_rule,
+)
 from bots.admission.rules import DAY, Refusal, ban_refusal
 from bots.admission.visibility import View
 from engine.errors import OptionError
@@ -137,6 +146,11 @@ class Gate:
         if not held.is_open:
             raise Refusal(Sentence("closed"))
         return held
+
+    async def check_workflow(self, asker: Origin, name: str) -> None:
+        """Raise `Refusal` for a workflow of the owner's that somebody may not use in a place."""
+        if held := await self.admit(asker):
+            rules.check_name(held.rules, WORKFLOWS, name)
 
     async def in_force(self, place: str, adult: Callable[[str], bool] = nowhere) -> InForce:
         """Return what is in force in a place (`*`: everywhere).

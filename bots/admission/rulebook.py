@@ -29,6 +29,7 @@ PREFIX: Final = "rules."  # of the keys under which places store the owner's rul
 POLICY: Final = "policy."  # … and those of their moderators
 OPEN: Final = "open"  # a place's setting: False where no job is taken
 KEEP: Final = "keep_days"  # a rule: after which pictures of a place that nobody marked are removed
+WORKFLOWS: Final = "workflows"  # a rule: which of the owner's may be used
 MOST: Final = 10**9
 Rules = Mapping[str, Any]  # of one place, by name: their values as places store them
 # What phones and Chinese keyboards write between two numbers is no other than "-".
@@ -100,6 +101,8 @@ NAMED: Final[Mapping[str, Callable[[Recipe], Sequence[str]]]] = {
     "vae": lambda r: (r.vae,) if r.vae else (),
     "control": lambda r: [each.model for each in r.controls],
     "upscaler": lambda r: (r.upscale.by,) if r.upscale else (),
+    # The owner's workflows, by which recipes come about: checked where one is asked for.
+    WORKFLOWS: lambda r: (),
 }
 FILES: Final[Mapping[str, ModelKind]] = {
     "lora": ModelKind.LORA,

@@ -40,12 +40,17 @@ def check(rules: Rules, recipe: Recipe, lacks: Container[str] = ()) -> None:
                 raise Refusal(Sentence("out_of_bounds", option=name, **facts))
     for name in (each for each in NAMED if each in rules):
         for used in NAMED[name](recipe):
-            if not is_among(name, used, rules[name]):
-                facts = {"names": some(rules[name]) or "none", "value": shorten(used)}
-                raise Refusal(Sentence("not_among", option=name, **facts))
+            check_name(rules, name, used)
     # Guidance below 1 turns towards the negative prompt: then that is what is drawn.
     turned = recipe.negative_prompt if recipe.guidance_scale < 1 else ""
     check_words(rules, recipe.prompt, turned)
+
+
+def check_name(rules: Rules, name: str, used: str) -> None:
+    """Raise `Refusal` for a name that a rule of `NAMED` does not allow in a place."""
+    if name in rules and not is_among(name, used, rules[name]):
+        facts = {"names": some(rules[name]) or "none", "value": shorten(used)}
+        raise Refusal(Sentence("not_among", option=name, **facts))
 
 
 def check_words(rules: Rules, *texts: str) -> None:

@@ -7,7 +7,14 @@ from typing import Final
 
 from bots.chat.access import Requester, Viewer, check_personal
 from bots.chat.actions import find
-from bots.chat.listings import model_lines, queue_lines, settings_lines, stats_lines, style_lines
+from bots.chat.listings import (
+    model_lines,
+    queue_lines,
+    settings_lines,
+    stats_lines,
+    style_lines,
+    workflow_lines,
+)
 from bots.requests.default_options import forget_options, save_options, saved_options
 from bots.service.app import App
 from bots.texts import Words
@@ -24,8 +31,9 @@ async def queue(app: App, viewer: Viewer, words: Words) -> Iterable[str]:
 
 
 async def models(app: App, viewer: Viewer, words: Words) -> Iterable[str]:
-    """List the models."""
-    return model_lines(app.studio.catalogue, words)
+    """List the models, and the owner's workflows that may be used in this place."""
+    workflows = await app.workflows.offered(viewer.place)
+    return [*model_lines(app.studio.catalogue, words), *workflow_lines(workflows, words)]
 
 
 async def stats(app: App, viewer: Viewer, words: Words) -> Iterable[str]:

@@ -12,6 +12,7 @@ from bots.presentation.lines import duration
 from bots.presentation.text import cut, fit_list
 from bots.requests.options import TYPED_AS
 from bots.requests.recipe_builder import fixed_values, lacking_options
+from bots.requests.workflow_file import Workflow
 from bots.texts import Words, tell
 from bots.worker.queue_view import QueueEntry
 from engine.errors import UserError
@@ -90,6 +91,14 @@ def model_lines(catalogue: Catalogue, words: Words) -> Iterator[str]:
         if lacking := lacking_options(model):
             line = words.model_lacks.format(line=line, options=", ".join(lacking))
         yield line
+
+
+def workflow_lines(workflows: Sequence[Workflow], words: Words) -> Iterator[str]:
+    """List workflows with what may be set in them, if there are any."""
+    if workflows:
+        yield words.workflows_title
+    for each in workflows:
+        yield words.workflow_line.format(name=each.name, inputs=", ".join(each.inputs))
 
 
 def stats_lines(own: Stats | None, here: Stats, words: Words) -> Iterator[str]:

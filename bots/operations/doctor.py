@@ -68,6 +68,8 @@ OWN: Final = (
 def checks_of(settings: Settings) -> Iterator[str]:
     """Yield `module:function` of each check that is wanted, in their order."""
     yield from (f"{__name__}:check_{name}" for name in OWN)
+    if settings.workflows_dir:
+        yield "bots.requests.workflow_doctor:check_workflows"
     if settings.discord_token:
         yield "bots.discord.doctor:check_discord"
     if settings.telegram_token:

@@ -64,6 +64,7 @@ class Settings:
     # It may hold a password.
     database_url: Annotated[str | None, Variable("", readers.text)] = field(repr=False)
     models_dir: Annotated[Path | None, Variable("", readers.readable_dir)]
+    workflows_dir: Annotated[Path | None, Variable("", readers.readable_dir)]
     edit_model: Annotated[str | None, Variable("", readers.text)]
     device: Annotated[str, Variable("auto", DEVICE)]
     executor: Annotated[str, Variable("child", EXECUTOR)]

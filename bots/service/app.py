@@ -17,6 +17,8 @@ from bots.operations.edit_model import find_edit_model
 from bots.operations.settings import Settings
 from bots.requests.studio import Studio
 from bots.requests.styles import Stylebook
+from bots.requests.workflow_folder import WorkflowFolder
+from bots.requests.workflows import Workflows
 from bots.worker.maintenance import Maintenance
 from bots.worker.pausing import Pausing
 from bots.worker.queue_view import limits_of, recall, remember, task_of
@@ -45,6 +47,7 @@ class App:
     gate: Gate
     studio: Studio
     styles: Stylebook
+    workflows: Workflows
     health: Callable[[], Health]  # of the engine
 
 
@@ -112,6 +115,10 @@ async def open_app(settings: Settings, *, serving: bool = False) -> AsyncIterato
                 await tasks.enter_async_context(_running(upkeep, "marble-upkeep"))
                 maintenance = Maintenance(storage, queue, settings)
                 await tasks.enter_async_context(_running(maintenance.run(), "marble-maintenance"))
+            workflows = WorkflowFolder(settings.workflows_dir)
+            if serving:  # a thousand take seconds once, and Discord's completion waits for three
+                ahead = _look_ahead(workflows)
+                await tasks.enter_async_context(_running(ahead, "marble-workflows"))
             studio = Studio(catalogue, storage, worker, gate=gate, edit_model=edit_model)
             yield App(
                 settings=settings,
@@ -121,8 +128,14 @@ async def open_app(settings: Settings, *, serving: bool = False) -> AsyncIterato
                 gate=gate,
                 studio=studio,
                 styles=Stylebook(storage, gate),
+                workflows=Workflows(workflows, studio, storage.pictures, gate),
                 health=executor.health,
             )
+
+
+async def _look_ahead(workflows: WorkflowFolder) -> None:
+    """Read the workflows before anybody asks for one."""
+    await asyncio.to_thread(workflows.look)
 
 
 async def take_in(storage: Storage, worker: Worker) -> None:

@@ -16,6 +16,7 @@ from bots.presentation.lines import ignored_text, name_of, reading_lines, readin
 from bots.presentation.text import fit_lines, utf16_length
 from bots.requests.options import Values, parse_values
 from bots.requests.typed_options import split_message
+from bots.requests.workflows import WORKFLOW, take_workflow
 from bots.telegram.address import message_key, post
 from bots.telegram.errors import translate
 from bots.telegram.messages import ParsedMessage, Picture
@@ -41,14 +42,18 @@ async def imagine(request: Request, parsed: ParsedMessage) -> None:
     app = request.app
     if parsed.reply_to is not None and not parsed.answers_question:
         key = message_key(request.address.chat, parsed.reply_to)
-        if not parsed.picture and (found := await app.storage.jobs.by_message(key)):
+        found = None if parsed.picture else await app.storage.jobs.by_message(key)
+        if found and not _names_workflow(parsed.text):
             return await _redraw(request, parsed, name_of(*found))
-        if not (parsed.command or request.address.private):
+        if not (found or parsed.command or request.address.private):
             return  # talk below something else that Marble said
-    prompt, typed = split_message(parsed.text)
+    prompt, typed = split_message(parsed.text, [WORKFLOW])
+    workflow, typed = take_workflow(typed)
     picture = parsed.picture or parsed.replied_picture
     if picture:  # nothing is fetched for who may not ask
         await app.gate.admit(request.asker)
+    if workflow is not None:
+        return await _draw_workflow(request, workflow, prompt, parse_values(typed), picture)
     file = picture if isinstance(picture, Document) and not prompt else None
     if (
         file
@@ -66,6 +71,22 @@ async def imagine(request: Request, parsed: ParsedMessage) -> None:
         values["image"] = await app.studio.keep_image(await _fetch(request, picture))
     job = await app.studio.imagine(values, request.asker, request.saved_by)
     await request.announce(job)
+
+
+def _names_workflow(text: str) -> bool:
+    return take_workflow(split_message(text, [WORKFLOW])[1])[0] is not None
+
+
+async def _draw_workflow(
+    request: Request, name: str, prompt: str, values: Values, picture: Picture | None
+) -> None:
+    """Draw by one of the owner's workflows, with words and a picture where they are given."""
+    app = request.app
+    if prompt:
+        values["prompt"] = prompt
+    if picture:
+        values["image"] = await app.studio.keep_image(await _fetch(request, picture))
+    await request.announce(await app.workflows.draw(name, values, request.asker))
 
 
 async def edit(request: Request, parsed: ParsedMessage) -> None:

@@ -28,8 +28,9 @@ PICTURE_SUFFIXES: Final = (".png", *FORMATS)
 def options_of(arguments: argparse.Namespace) -> list[tuple[str, str]]:
     """Return the options of pictures that were typed, by their names."""
     typed = [(option.name, getattr(arguments, f"option_{option.name}")) for option in OPTIONS]
-    files = {name: getattr(arguments, name, None) for name in ("image", "mask", "control", "with")}
-    for name, text in files.items():
+    names = ("image", "mask", "control", "with", "workflow")
+    others = {name: getattr(arguments, name, None) for name in names}
+    for name, text in others.items():
         typed += [(name, each) for each in (text if isinstance(text, list) else [text])]
     return [(name, text) for name, text in typed if text is not None]
 

@@ -21,10 +21,10 @@ from bots.requests.options import Values, parse_values
 from bots.requests.studio import Studio
 from bots.requests.typed_options import split_message
 from bots.terminal.arguments import BAD_INPUT, OK, number
-from bots.terminal.commands import Make, Session, in_session, read_edit
+from bots.terminal.commands import Make, Session, in_session, read_edit, read_imagine
 from bots.terminal.console import styled
 from bots.terminal.files import looks_like_file, picture_file
-from bots.terminal.inputs import INPUTS, read_direction, read_source, read_values
+from bots.terminal.inputs import IMAGINED, INPUTS, read_direction, read_source, read_values
 from bots.terminal.recipe_files import WORKFLOW
 from engine.errors import LONGEST_PATH, UnknownOption, UserError, shorten
 
@@ -32,6 +32,7 @@ HELP: Final = """\
 [bold]a marble scholar[/bold]     any words become a picture; /imagine in front is welcome
 [bold]--seed 7 --steps 20[/bold]  anywhere among them: --size --count --no --guidance --sampler …
 [bold]--image cat.jpg[/bold]      start from a picture, or from 12.3; also --mask --control
+[bold]--workflow portrait[/bold]  draw by a workflow of the owner's (`marble workflows`)
 [bold]:seed[/bold]   :seed 12.3   the last picture, or the named one, again from its seed
 [bold]:dice[/bold]   :dice 12.3   the same words with a new seed
 [bold]:seed 12 --no book[/bold]   … with something changed
@@ -97,7 +98,7 @@ async def _answer(session: Session, line: str) -> None:
     elif word.startswith(("/", ":")):
         raise UnknownOption(word, ACTIONS)
     else:
-        await session.imagine(_values(line))
+        await _imagine(session, line)
 
 
 def dropped(line: str) -> Path | None:
@@ -154,6 +155,10 @@ def _values(text: str) -> Values:
     return {"prompt": prompt} | read_values(typed)
 
 
+async def _imagine(session: Session, text: str) -> None:
+    await session.imagine(*read_imagine(*split_message(text, IMAGINED)))
+
+
 async def _rerun(session: Session, text: str, first: Iterable[tuple[str, str]] = ()) -> None:
     """Rerun what `12.3 --steps 30` names; words after the name would be a new prompt.
 
@@ -196,7 +201,7 @@ def _only(words: list[str]) -> str | None:
 
 
 ACTIONS: Final[Mapping[str, Action]] = {
-    "/imagine": lambda session, text: session.imagine(_values(text)),
+    "/imagine": _imagine,
     ":seed": _rerun,
     "🌱": _rerun,
     ":dice": partial(_rerun, first=[("seed", "new")]),

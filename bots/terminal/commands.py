@@ -16,13 +16,15 @@ from bots.presentation.lines import parent_of
 from bots.requests.derive import the_picture
 from bots.requests.options import Values, parse_values
 from bots.requests.studio import Asker, Studio
-from bots.requests.typed_options import read_request
+from bots.requests.typed_options import Typed, read_request
+from bots.requests.workflows import take_workflow
 from bots.service.app import App, open_app
 from bots.terminal.arguments import number, options_of, out_of, upscale_of
 from bots.terminal.console import Listing, open_console, styled
 from bots.terminal.files import looks_like_file, picture_file, read_file
 from bots.terminal.inputs import (
     A_PICTURE,
+    IMAGINED,
     INPUTS,
     OTHERS,
     is_ours,
@@ -55,7 +57,7 @@ class Session:
 
     def __init__(self, app: App, *, later: bool, copy_to: Path | None) -> None:
         self.console = open_console()
-        self._studio = app.studio
+        self._studio, self._workflows = app.studio, app.workflows
         self._asker = Asker(person=person(), place=TERMINAL, reply={"later": later}, later=later)
         self._storage, self._worker = app.storage, app.worker
         mode = app.settings.terminal_pictures
@@ -71,10 +73,16 @@ class Session:
                 with suppress(StaleEpoch, IllegalStep):  # another process draws it already
                     await self._storage.jobs.failed(job.id, job.epoch, reason)
 
-    async def imagine(self, values: Values) -> None:
-        """Draw a prompt, and show it. Values come from `read_values`, here and below."""
+    async def imagine(self, values: Values, workflow: str | None = None) -> None:
+        """Draw a prompt, and show it. Values come from `read_values`, here and below.
+
+        workflow: of the owner's, by which it is drawn.
+        """
         values = await self._keep_inputs(values)
-        await self._draw(self._studio.imagine(values, self._asker))
+        if workflow is None:
+            await self._draw(self._studio.imagine(values, self._asker))
+        else:
+            await self._draw(self._workflows.draw(workflow, values, self._asker))
 
     async def rerun(self, name: str | None, values: Values) -> None:
         """Draw a picture again, with some values changed, and show it.
@@ -234,8 +242,9 @@ async def in_session(arguments: Namespace, settings: Settings, work: Work) -> in
 async def imagine(arguments: Namespace, settings: Settings) -> None:
     """Draw a prompt."""
     # All that can be wrong with the words themselves is said before anything is opened.
-    values = _read(" ".join(arguments.prompt), arguments)
-    await in_session(arguments, settings, lambda session: session.imagine(values))
+    given = options_of(arguments)
+    asked = read_imagine(*read_request(" ".join(arguments.prompt), given, IMAGINED))
+    await in_session(arguments, settings, lambda session: session.imagine(*asked))
 
 
 async def rerun(arguments: Namespace, settings: Settings) -> None:
@@ -308,6 +317,18 @@ async def serve(arguments: Namespace, settings: Settings) -> None:
     log.info("Marble is running")
     with suppress(asyncio.CancelledError):  # the way in which serving ends
         await serve.serve(settings)
+
+
+def read_imagine(words: str, typed: Typed) -> tuple[Values, str | None]:
+    """Return the values of a picture, and the workflow by which it is drawn, if one is named.
+
+    Raises `UserError`; only a workflow may have words of its own.
+    """
+    workflow, rest = take_workflow(typed)
+    if words or workflow is None:
+        check_words(words)
+        return {"prompt": words} | read_values(rest), workflow
+    return read_values(rest), workflow
 
 
 def read_edit(words: str, given: Iterable[tuple[str, str]] = ()) -> tuple[Values, list[str]]:

@@ -15,6 +15,7 @@ from bots.requests.derive import DIRECTIONS
 from bots.requests.options import Flag, Values, parse_values
 from bots.requests.studio import ALPHA
 from bots.requests.typed_options import Typed
+from bots.requests.workflows import WORKFLOW
 from bots.terminal.arguments import number
 from bots.terminal.files import looks_like_file, read_file
 from engine.errors import OptionError, UnknownOption, UserError
@@ -30,6 +31,7 @@ INPUTS: Final = (
     Flag(name="mask", example="FILE"),
     Flag(name="control", example="MODEL:FILE", many=True),
 )
+IMAGINED: Final = (*INPUTS, WORKFLOW)  # what `imagine` takes
 OTHERS: Final = Flag(name="with", example="FILE", many=True)  # pictures, beside the edited one
 A_MASK: Final = f"{A_PICTURE}, {ALPHA!r}, or a colour like red"
 NO_CONTROL: Final = "none"  # removes those of a job that is drawn again

@@ -95,6 +95,9 @@ STRENGTH: Final = _value(
 PLAIN: Final = _flag("--plain", "only enlarge, without redrawing")
 ZOOM_FACTOR: Final = _value("--factor", "X", "how far, 1.1 to 4 (default 2)", default="2")
 DIRECTION: Final = _value("direction", None, "left, right, up or down")
+BY_WORKFLOW: Final = _value(
+    "--workflow", "NAME", "draw by a workflow of MARBLE_WORKFLOWS_DIR (`marble workflows`)"
+)
 RECIPE: Final = _value("file", None, "a picture by any program that draws, or a workflow")
 RESULT: Final = _value(
     "--result", "NODE", "which node of a workflow is meant, where several save or show a picture"
@@ -124,7 +127,7 @@ PERSON: Final = _value("--person", "ID", "for example terminal:ada", required=Tr
 
 # By the words that are typed; those of a group follow it.
 COMMANDS: Final[Mapping[str, Command]] = {
-    "imagine": ("draw a picture from words", *(WORDS, *DRAWING)),
+    "imagine": ("draw a picture from words", *(WORDS, BY_WORKFLOW, *DRAWING)),
     "rerun": ("draw a picture again: from its seed, or with changes", *(SOURCE, PROMPT, *DRAWING)),
     "edit": ("change a picture by words", *(EDIT, *RECIPE_OPTIONS, WITH, *OUTPUT)),
     "vary": ("draw a picture like another one", ID, STRONG, *OUTPUT),
@@ -155,6 +158,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "models": ("list the installed models; `check` loads each",),
     "models check": ("load each model and say why one cannot be used", MODELS),
     "models get": ("download a model from Hugging Face, or list suggestions", SUGGESTION),
+    "workflows": ("list the workflows of MARBLE_WORKFLOWS_DIR, and what may be set in them",),
     "styles": ("list the styles for --style; `add` or `remove` one", STYLES_OF),
     "styles add": ("add a style, replacing one of the same name", STYLE, STYLE_WORDS, NEGATIVE),
     "styles remove": ("remove a style", STYLE),

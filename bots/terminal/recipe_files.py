@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import hashlib
-import os
-import re
 from codecs import BOM_UTF8
 from collections.abc import Mapping
 from contextlib import suppress
@@ -17,6 +15,8 @@ from rich.console import Console
 
 from bots.operations.settings import Settings
 from bots.presentation.lines import NO_WORDS
+from bots.requests.loaded_pictures import OURS, describe, find_beside
+from bots.requests.workflow_file import parse_graph
 from bots.terminal.console import Listing, open_console, styled
 from bots.terminal.files import read_file
 from bots.terminal.output import recipe_table
@@ -32,7 +32,6 @@ from engine.formats.a1111.writer import no_line_reasons
 from engine.formats.comfy.limits import graph_differences, no_graph_reasons
 from engine.formats.graphs.node_values import LoadedPicture
 from engine.formats.graphs.recipe import pictures_of
-from engine.formats.json_texts import parse_json
 from engine.formats.metadata import graph_in, read_object, read_recipe
 from engine.formats.reading import Reading, called
 from engine.models.catalogue import Catalogue, Checkpoint
@@ -43,14 +42,9 @@ if TYPE_CHECKING:
     from bots.requests.studio import Studio
     from storage.jobs.picture_files import Pictures
 
-# Where ComfyUI keeps the pictures that its graphs load, seen from a workflow's own folder.
-FOLDERS: Final = (".", "input", "../input", "../../input")
-ANNOTATED: Final = re.compile(r" \[(input|output|temp)\]$")  # ComfyUI's note on a file's folder
-OURS: Final = re.compile(r"[0-9a-f]{64}\.png")
 WORKFLOW: Final = ".json"
 GRAPH: Final = "ComfyUI"  # whose readings may have several results
 LARGEST: Final = 64 * 2**20  # bytes of a file that is looked at
-LARGEST_GRAPH: Final = 16 * 2**20  # bytes; ComfyUI's largest are some megabytes
 
 
 async def read(arguments: argparse.Namespace, settings: Settings) -> None:
@@ -93,7 +87,7 @@ async def read_workflow(
             what = f"The ComfyUI workflow loads {shorten(name)}, which cannot be used"
             raise GraphError(f"{what}: {error}") from None
         if image:
-            given[name] = await _given(image, channels, studio, pictures)
+            given[name] = await describe(image, channels, studio, pictures)
         elif graph is not None:  # a picture may hold another line beside its graph
             where = "neither beside it nor in a folder `input`"
             raise GraphError(f"The ComfyUI workflow loads {shorten(name)}, which is {where}.")
@@ -107,7 +101,7 @@ def _content(name: str) -> tuple[bytes, Any, dict[str, set[str]]]:
     """
     data = _read(name)
     if data.removeprefix(BOM_UTF8).lstrip()[:1] in (b"{", b"["):
-        graph, loaded = _parse_graph(data), {}
+        graph, loaded = parse_graph(data), {}
         with suppress(GraphError):  # said where it is read; it may be no graph at all
             loaded = pictures_of(graph)
         return data, graph, loaded
@@ -125,16 +119,6 @@ def _read(name: str) -> bytes:
         most = f"{LARGEST >> 20} MiB at most"
         raise UserError(f"The file {shorten(name, LONGEST_PATH)} is too large; it may have {most}.")
     return data
-
-
-def _parse_graph(data: bytes) -> Any:
-    if len(data) > LARGEST_GRAPH:
-        most = f"{LARGEST_GRAPH >> 20} MiB at most"
-        raise GraphError(f"The ComfyUI workflow has {len(data) >> 20} MiB; it may have {most}.")
-    try:
-        return parse_json(data.decode("utf-8-sig"))
-    except ValueError:
-        raise GraphError("The file holds no ComfyUI workflow: it is not valid JSON.") from None
 
 
 def _reading(
@@ -180,29 +164,9 @@ async def _find(folder: Path, name: str, studio: Studio, pictures: Pictures) -> 
         ours = name.removesuffix(".png")
         if await asyncio.to_thread(pictures.has, ours):
             return ours
-    if file := _beside(folder, name):
+    if file := find_beside(folder, name):
         return await studio.keep_image(await asyncio.to_thread(_read, str(file)))
     return None
-
-
-def _beside(folder: Path, name: str) -> Path | None:
-    """Return the file that a workflow in a folder loads, if it is there."""
-    within = Path(ANNOTATED.sub("", name))
-    if within.is_absolute() or ".." in within.parts:
-        return None  # a workflow of somebody else's takes no picture from elsewhere
-    files = (folder / place / within for place in FOLDERS)
-    return next(filter(os.path.isfile, files), None)
-
-
-async def _given(
-    image: str, channels: set[str], studio: Studio, pictures: Pictures
-) -> LoadedPicture:
-    header = read_image_header(await asyncio.to_thread(pictures.fetch, image))
-    masks = {}
-    for channel in channels:
-        with suppress(ImageError):  # nothing is marked there: said where it is used
-            masks[channel] = await studio.keep_channel(image, channel)
-    return LoadedPicture(image=image, width=header.width, height=header.height, masks=masks)
 
 
 def _stand_ins(
@@ -220,7 +184,7 @@ def _stand_ins(
         image = _stand_in(name, names)
         masks = {c: _stand_in(f"{name} ({c})", names) for c in channels}
         size: dict[str, int] = {}
-        if file := _beside(folder, name):
+        if file := find_beside(folder, name):
             with suppress(UserError):
                 header = read_image_header(_read(str(file)))
                 size = {"width": header.width, "height": header.height}

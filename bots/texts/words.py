@@ -159,6 +159,8 @@ class Words:
     settings_saved = "Saved. Used whenever you give no other value."
     settings_reset = "Your settings have been cleared."
     models_title = "Models"
+    workflows_title = "Workflows"
+    workflow_line = "{name}: {inputs}"
     model_line = "{name} ({family}, {width}×{height}, {steps} {steps:step|steps})"
     model_edits = "{line}, edits pictures by words"
     model_fixed = "{line}, always {option} {value}"
@@ -233,6 +235,7 @@ class Words:
         "place_running": "running jobs in total",
         "blocked": "blocked words",
         "models": "models",
+        "workflows": "workflows",
         "keep_days": "days that pictures are kept",
         "safety": "unsafe pictures",
         "pixels": "pixels of a finished picture",

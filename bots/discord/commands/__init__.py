@@ -8,7 +8,7 @@ from discord import app_commands
 
 from bots.discord import actions
 from bots.discord.commands import general, menus, moderation, styles
-from bots.discord.commands.define import Offer, define
+from bots.discord.commands.define import Offer, define, workflows
 from bots.discord.commands.edit import edit
 from bots.discord.commands.imagine import imagine
 from bots.discord.handler import Answer, Handler
@@ -49,6 +49,7 @@ OPTIONS_OF: Final[Mapping[str, Sequence[Option]]] = {
     "settings set": SAVABLE,
 }
 OFFERS: Final[Mapping[str, Mapping[str, Offer]]] = {
+    "imagine": {"workflow": workflows},
     "cancel": {"job": general.unfinished},
     "style remove": {"name": styles.own},
 }

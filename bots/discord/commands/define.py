@@ -135,6 +135,13 @@ async def _styles(handler: Handler, interaction: discord.Interaction[Any], text:
     return offered(text, await handler.studio.styles(request.place))
 
 
+async def workflows(handler: Handler, interaction: discord.Interaction[Any], text: str) -> Offers:
+    """Offer the owner's workflows that may be used in the place."""
+    request = InteractionRequest(interaction)
+    await handler.add_place(request)
+    return offered(text, [each.name for each in await handler.app.workflows.offered(request.place)])
+
+
 async def _sizes(handler: Handler, interaction: discord.Interaction[Any], text: str) -> Offers:
     """Offer shapes, in sizes with as many pixels as the model's own."""
     model = await _model(handler, interaction)

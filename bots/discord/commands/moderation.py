@@ -42,6 +42,7 @@ OtherRule = Literal[
     "fit",
     "vae",
     "upscaler",
+    "workflows",
 ]
 Hours = app_commands.Range[int, 1, HOURS]
 

@@ -154,6 +154,8 @@ class Chinese(Words):
     settings_saved = "已保存。没有另行指定时就使用这些值。"
     settings_reset = "你的设置已清空。"
     models_title = "模型"
+    workflows_title = "工作流"
+    workflow_line = "{name}：{inputs}"
     model_line = "{name}（{family}，{width}×{height}，{steps} 步）"
     model_edits = "{line}，可按文字编辑图片"
     model_fixed = "{line}，{option} 固定为 {value}"
@@ -203,6 +205,7 @@ class Chinese(Words):
         "place_running": "所有人同时绘制的任务",
         "blocked": "禁用词",
         "models": "可用的模型",
+        "workflows": "可用的工作流",
         "keep_days": "图片保存的天数",
         "safety": "不安全的图片",
         "pixels": "成图的像素数",

@@ -51,8 +51,8 @@ def from_graph(
     drawn from the graph, the reading says why, and the values that stand in it. `GraphError` where
     there are none.
     """
-    with _bounded():
-        graph = _parse(data)
+    with bounded():
+        graph = parse(data)
         saved = None
         try:
             saved = chosen(graph, result)
@@ -79,8 +79,8 @@ def pictures_of(data: object) -> dict[str, set[str]]:
 
     Raises `GraphError`.
     """
-    with _bounded():
-        graph = _parse(data)
+    with bounded():
+        graph = parse(data)
         files = _files(graph)
         masks: dict[str, set[str]] = {file: set() for file in files.values()}
         inverted = bool(graph.all("InvertMask"))
@@ -90,7 +90,7 @@ def pictures_of(data: object) -> dict[str, set[str]]:
 
 
 @contextmanager
-def _bounded() -> Iterator[None]:
+def bounded() -> Iterator[None]:
     """Refuse nesting beyond Python's stack: nodes behind nodes, or values within values."""
     try:
         yield
@@ -98,7 +98,8 @@ def _bounded() -> Iterator[None]:
         raise GraphError(Sentence("graph_deep")) from None
 
 
-def _parse(data: object) -> Graph:
+def parse(data: object) -> Graph:
+    """Return a graph in API or UI format, by its nodes; raises `GraphError`."""
     if isinstance(data, Mapping) and isinstance(sent := data.get("prompt"), Mapping):
         data = sent  # as it is sent to a server
     if isinstance(data, Mapping) and isinstance(data.get("nodes"), list):

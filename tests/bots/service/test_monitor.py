@@ -9,6 +9,8 @@ from bots.admission.gate import Gate
 from bots.operations.settings import load_settings
 from bots.requests.studio import Asker
 from bots.requests.styles import Stylebook
+from bots.requests.workflow_folder import WorkflowFolder
+from bots.requests.workflows import Workflows
 from bots.service.adapters import Service
 from bots.service.app import App, roles_of, rules_of
 from bots.service.metrics import Metrics
@@ -38,6 +40,7 @@ def service(house: House) -> Service:
         gate=gate,
         studio=house.studio,
         styles=Stylebook(house.storage, gate),
+        workflows=Workflows(WorkflowFolder(None), house.studio, house.storage.pictures, gate),
         health=house.executor.health,
     )
     return Service(app, [TerminalAdapter()])

@@ -15,6 +15,8 @@ from bots.admission.gate import Gate
 from bots.operations.settings import load_settings
 from bots.requests.studio import Asker
 from bots.requests.styles import Stylebook
+from bots.requests.workflow_folder import WorkflowFolder
+from bots.requests.workflows import Workflows
 from bots.service.adapters import Service
 from bots.service.app import App, roles_of, rules_of
 from bots.service.serve import ADAPTERS, make_adapters, serving
@@ -74,6 +76,7 @@ def scene(house: House) -> Scene:
         gate=gate,
         studio=house.studio,
         styles=Stylebook(house.storage, gate),
+        workflows=Workflows(WorkflowFolder(None), house.studio, house.storage.pictures, gate),
         health=house.executor.health,
     )
     return Scene(house, app)

@@ -1,0 +1,215 @@
+"""A workflow of Marble's owner: a ComfyUI graph, and what people may set in it.
+
+The titles of nodes say that: `prompt`, `image`, `seed, steps` (docs/workflows.md).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from codecs import BOM_UTF8
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from bots.requests.loaded_pictures import OURS, find_beside
+from bots.requests.options import OPTIONS, Values
+from bots.requests.styles import STYLE
+from engine.errors import GraphError, UserError
+from engine.formats.graphs.marks import RESULT, TEXTS, MarkedGraph, Marks, loras_in, read_marks
+from engine.formats.graphs.node_values import LoadedPicture
+from engine.formats.graphs.recipe import from_graph, pictures_of
+from engine.formats.graphs.survey import INPUTS, SIDES
+from engine.formats.json_texts import parse_json
+from engine.formats.metadata import graph_in
+from engine.formats.reading import Reading
+from engine.recipe.recipe import random_seed
+from engine.sentences import Sentence
+
+LARGEST_GRAPH: Final = 16 * 2**20  # bytes; ComfyUI's largest are some megabytes
+IMAGE, MASK, PROMPT, SIZE, LORA, STRENGTH = "image", "mask", "prompt", "size", "lora", "strength"
+SEED, FIXED_SEED = "seed", "fixed seed"
+# What a node has that is marked, by the names of options; the first ones are listed first.
+MARKED_INPUTS: Final[Mapping[str, tuple[str, ...]]] = {
+    PROMPT: TEXTS,
+    "negative": TEXTS,
+    IMAGE: ("image",),
+    MASK: ("image",),
+    SEED: INPUTS["seed"],
+    FIXED_SEED: INPUTS["seed"],
+    SIZE: SIDES,
+    "count": ("batch_size", "amount"),
+    "steps": INPUTS["steps"],
+    "guidance": INPUTS["guidance_scale"],
+    STRENGTH: INPUTS["strength"],
+    "sampler": INPUTS["sampler"],
+    "schedule": INPUTS["schedule"],
+    "model": INPUTS["checkpoint"],
+    LORA: ("lora_name",),
+    "vae": INPUTS["vae"],
+    "clip-skip": ("stop_at_clip_layer",),
+    "rescale": ("multiplier",),
+    "shift": ("shift", "max_shift"),
+}
+ALWAYS: Final = (SEED, "count")  # which pictures, and how many, is free in every workflow
+_FIELDS: Final = {option.field or option.name: option.name for option in OPTIONS}
+# Options by what people's values are called: fields of a recipe, and inputs that are none.
+OPTION_OF: Final = {**_FIELDS, **dict.fromkeys(SIDES, SIZE)}
+TITLES: Final = {
+    **{
+        title.replace("-", " ").replace("_", " "): option.name
+        for option in OPTIONS
+        if option.name in MARKED_INPUTS
+        for title in (option.name, *option.aliases, option.field)
+        if title
+    },
+    **{name: name for name in (PROMPT, IMAGE, MASK, FIXED_SEED, RESULT)},
+    **{"positive": PROMPT, "positive prompt": PROMPT, "denoise": STRENGTH},
+    **dict.fromkeys(SIDES, SIZE),
+}
+MARKS: Final = Marks(TITLES, MARKED_INPUTS)
+WORDS: Final = {PROMPT: "prompt", "negative": "negative_prompt"}  # fields by marks
+ROOM: Final = "marbles-room"  # stands in a graph's text for what people write
+SIDE: Final = 512  # pixels of pictures that are not there yet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workflow:
+    """A graph with what is marked in it.
+
+    inputs: what may be set, by the names of options; texts: prompts by fields, with `ROOM` for what
+    people write; files: what is loaded where nobody gives a picture, by `IMAGE` and `MASK`; others:
+    what is loaded always; loras: the names of marked ones; notes: on what is ignored of the graph.
+    """
+
+    name: str
+    folder: Path
+    graph: MarkedGraph
+    inputs: tuple[str, ...]
+    checkpoint: str
+    texts: Mapping[str, str]
+    files: Mapping[str, str]
+    others: tuple[str, ...]
+    loras: frozenset[str]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def missing(self) -> str | None:
+        """Return a picture that it always loads and that is not there; looks at the disk."""
+        there = (name for name in self.others if not OURS.fullmatch(name))
+        return next((name for name in there if find_beside(self.folder, name) is None), None)
+
+    def check(self, values: Values) -> None:
+        """Raise `UserError` for what people may not set in it; values: by fields of a recipe."""
+        allowed = (*self.inputs, *([STYLE] if PROMPT in self.inputs else []))
+        for field in values:
+            if (option := OPTION_OF.get(field, field)) not in allowed:
+                facts = {"name": self.name, "given": option, "inputs": ", ".join(allowed)}
+                raise UserError(Sentence("workflow_unmarked", **facts))
+
+    def read(self, pictures: Mapping[str, LoadedPicture]) -> Reading:
+        """Return what its graph says with these pictures, by what it loads; blocks."""
+        return from_graph(self.graph.nodes, pictures, self.graph.result)
+
+    def drawn(self, reading: Reading, values: Values) -> Values:
+        """Return what is changed of its reading where people gave values, except pictures."""
+        found = {name: value for name, value in values.items() if name not in (IMAGE, MASK)}
+        for field, text in self.texts.items():
+            if field in found:
+                found[field] = text.replace(ROOM, found[field])
+        if "loras" in found:
+            own = reading.values.get("loras", ())
+            found["loras"] = (
+                *(lora for lora in own if lora.name not in self.loras),
+                *found["loras"],
+            )
+        upscale = reading.values.get("upscale")
+        if STRENGTH in found and "image" not in reading.values and upscale:
+            found["upscale"] = replace(upscale, strength=found.pop(STRENGTH))
+        if FIXED_SEED not in self.graph.marked:
+            found.setdefault("seed", random_seed())
+        return found
+
+
+def parse_graph(data: bytes) -> Any:
+    """Read the JSON of a workflow file; raises `GraphError`."""
+    if len(data) > LARGEST_GRAPH:
+        sizes = {"size": len(data) >> 20, "most": LARGEST_GRAPH >> 20}
+        raise GraphError(Sentence("graph_too_large", **sizes))
+    try:
+        return parse_json(data.decode("utf-8-sig"))
+    except ValueError:
+        raise GraphError(Sentence("graph_not_json")) from None
+
+
+def read_workflow(name: str, folder: Path, data: bytes) -> Workflow | None:
+    """Read a workflow, of JSON or in a PNG; None for a picture that holds none.
+
+    Raises `UserError` where no picture can be drawn from it, or a mark makes no sense.
+    """
+    if data.removeprefix(BOM_UTF8).lstrip()[:1] in (b"{", b"["):
+        content = parse_graph(data)
+    elif data.startswith(b"\x89PNG"):
+        if (content := graph_in(data)) is None:
+            return None
+    else:
+        raise GraphError(Sentence("graph_not_json"))
+    graph = read_marks(content, MARKS)
+    files = {mark: held[0] for mark in (IMAGE, MASK) if (held := graph.held(mark, "image"))}
+    if MASK in files and IMAGE not in files:
+        raise GraphError(Sentence("mark_mask_alone"))
+    # A node that is marked as both is the image: its own transparency is the mask.
+    graph = graph.with_files({mark: mark for mark in (MASK, IMAGE) if mark in files})
+    reading = _with_stand_ins(graph, graph.nodes)
+    if reading.refused is not None:
+        raise reading.refused
+    texts = _texts(graph)
+    inputs = {*graph.marked, *ALWAYS, *(mark for mark, field in WORDS.items() if field in texts)}
+    return Workflow(
+        name=name,
+        folder=folder,
+        graph=graph,
+        inputs=tuple(mark for mark in MARKED_INPUTS if mark in inputs and mark != FIXED_SEED),
+        checkpoint=reading.values["checkpoint"],
+        texts=texts,
+        files=files,
+        others=tuple(each for each in pictures_of(graph.nodes) if each not in files),
+        loras=frozenset(loras_in(graph, LORA)),
+        notes=reading.ignored,
+    )
+
+
+def _texts(graph: MarkedGraph) -> dict[str, str]:
+    """Return the prompts into which people's words go, by fields, with `ROOM` in their place.
+
+    Where no prompt is marked, it is the only text behind it. Raises `GraphError` for a mark on a
+    text that is in no prompt.
+    """
+    found = {}
+    for mark in (mark for mark in WORDS if mark in graph.marked):
+        text = _prompt(graph, dict.fromkeys(graph.marked[mark], ROOM), WORDS[mark])
+        if ROOM not in text:
+            raise graph.unused(mark)
+        found[WORDS[mark]] = text
+    if PROMPT not in graph.marked:
+        rooms = {name: f"{ROOM}{number}." for number, name in enumerate(graph.texts)}
+        text = _prompt(graph, rooms, WORDS[PROMPT])
+        if len(own := [room for room in rooms.values() if room in text]) == 1:
+            found[WORDS[PROMPT]] = text.replace(own[0], ROOM)
+    return found
+
+
+def _prompt(graph: MarkedGraph, texts: Mapping[str, str], field: str) -> str:
+    """Return a prompt with other texts in some nodes."""
+    return str(_with_stand_ins(graph, graph.with_texts(texts)).values.get(field, ""))
+
+
+def _with_stand_ins(graph: MarkedGraph, nodes: Mapping[str, Any]) -> Reading:
+    """Return what nodes of a graph say with some pictures in the place of those they load."""
+    given = {}
+    for file, channels in pictures_of(nodes).items():
+        if not OURS.fullmatch(file):
+            image = hashlib.sha256(file.encode("utf-8", "replace")).hexdigest()
+            masks = dict.fromkeys(channels, image)
+            given[file] = LoadedPicture(image=image, width=SIDE, height=SIDE, masks=masks)
+    return from_graph(nodes, given, graph.result)
