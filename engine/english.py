@@ -111,6 +111,8 @@ ENGLISH: Final[Mapping[str, str]] = {
     "edit, not {given}.",
     "edit_takes_no": "The model {model!r} edits by words, without a start image: leave out "
     "{called}.",
+    "refiner_latents": "{refiner!r} ({kind}) cannot finish what {model!r} ({title}) begins: their "
+    "latents differ; choose a model of the same kind, or leave out --refiner.",
     "no_references": "The model {model!r} edits no pictures by words.",
     "unweighted": "The model {model!r} reads {typed} as plain text: it knows no weights of words, "
     "no BREAK and no embeddings.",

@@ -43,6 +43,11 @@ SMALL: Final[dict[str, dict[str, Any]]] = {
         "attention_head_dim": [2, 4, 4],
         "transformer_layers_per_block": [1, 1, 2],
     },
+    "refiner/unet": {
+        "block_out_channels": [32, 64, 64, 64],
+        "attention_head_dim": [2, 4, 4, 4],
+        "transformer_layers_per_block": 2,
+    },
     "vae": {"block_out_channels": [32, 32, 32, 32]},
     "text_encoder": {"num_hidden_layers": 3, "intermediate_size": 64, "num_attention_heads": 8},
     "text_encoder_2": {"num_hidden_layers": 3, "intermediate_size": 64, "num_attention_heads": 8},
@@ -107,8 +112,8 @@ def make_true_model(folder: Path, family: str, **unet: Any) -> StableDiffusion:
         device=torch.device("cpu"),
         dtype=torch.float32,
         tokenizer=second if family == "sd2" else tokenizer,
-        tokenizer_2=second if family == "sdxl" else None,
-        text_encoder=modules["text_encoder"],
+        tokenizer_2=second if its.is_xl else None,
+        text_encoder=modules.get("text_encoder"),
         text_encoder_2=modules.get("text_encoder_2"),
         network=modules["unet"],
         vae=modules["vae"],
@@ -158,6 +163,7 @@ TEXTS: Final = {
         "text_encoder": "conditioner.embedders.0.transformer.",
         "text_encoder_2": "conditioner.embedders.1.model.",
     },
+    "refiner": {"text_encoder_2": "conditioner.embedders.0.model."},
 }
 
 

@@ -24,9 +24,10 @@ from engine.denoise.multidiffusion import in_tiles
 from engine.denoise.noise import JobNoise
 from engine.denoise.samplers import SAMPLERS, Request, Sampling, advance
 from engine.denoise.schedules import sigmas_for
+from engine.denoise.takeover import begun_anew, takeover_step
 from engine.errors import UserError
 from engine.loading.model import Conditioning, Model
-from engine.recipe.limits import LARGEST
+from engine.recipe.limits import ANEW, LARGEST
 from engine.recipe.recipe import Recipe
 from engine.sentences import Sentence
 from engine.text_encode.conditioning import stack
@@ -58,6 +59,17 @@ class PassInputs:
     noise: JobNoise | None = None
 
 
+class Begun(NamedTuple):
+    """Sampling that has begun: what it requests, its steps, and the one from which a second model
+    answers, if one does.
+    """
+
+    sampling: Sampling
+    state: Request | Tensor
+    total: int
+    takeover: int | None = None
+
+
 class Row(NamedTuple):
     """One row of a call: x, σ, further input channels, each control's strength in this step, and
     the latents of reference pictures.
@@ -76,7 +88,7 @@ class Denoising:
     Without inputs it starts from noise, at the recipe's size. negative: None where it has no effect
     (`guided_by`). conditions: its conditioning for each call that a request takes: mostly one call
     of 1 or 2 rows, the negative prompt's row, where guidance needs it, before the prompt's. Prompts
-    of very different lengths take a call each.
+    of very different lengths take a call each. begun: by another model, whose sampling goes on.
     """
 
     def __init__(
@@ -87,6 +99,7 @@ class Denoising:
         positive: Conditioning,
         negative: Conditioning | None,
         inputs: PassInputs | None = None,
+        begun: Begun | None = None,
     ) -> None:
         inputs = inputs or PassInputs(width=recipe.width, height=recipe.height, steps=recipe.steps)
         self.picture = picture
@@ -100,9 +113,10 @@ class Denoising:
         if needs_negative(self.guidance_scale):
             assert negative is not None
             texts = negative, positive
+        scores = recipe.negative_aesthetic_score, recipe.aesthetic_score
         told = [
-            model.conditions(text, inputs.width, inputs.height, recipe.guidance_scale)
-            for text in texts
+            model.conditions(text, inputs.width, inputs.height, recipe.guidance_scale, score)
+            for text, score in zip(texts, scores[-len(texts) :], strict=True)
         ]
         whole = shape_of(model, inputs.width, inputs.height)
         tile = inputs.tile or max(whole)
@@ -115,14 +129,15 @@ class Denoising:
         # Conditioning of the previous batch, reused while its members stay the same. They are held
         # weakly: this picture is one of them, and a circle would keep its controls in memory.
         self.stacked: tuple[tuple[object, ...], list[Conditioning]] | None = None
-        self._sampling, self.total = _sampling(model, recipe, picture, inputs)
-        self._state: Request | Tensor = advance(self._sampling)
+        begun = begun or _begin(model, recipe, picture, inputs)
+        self._sampling, self._state, self.total, self._takeover = begun
         assert isinstance(self._state, Request), "at least one step"
         self.shape: Shape = (whole[0], *self._state.x.shape[2:])  # of each request
         self._whole = self.shape == whole
         calls = 1 if inputs.tile is None else count_tiles(*whole[1:], inputs.tile)
         # At most: the last step may take one.
-        self.evaluations = SAMPLERS[recipe.sampler].evaluations * self.total * calls
+        own = (self._takeover or self.total) - self._state.step
+        self.evaluations = SAMPLERS[recipe.sampler].evaluations * own * calls
 
     @property
     def rows(self) -> int:
@@ -149,8 +164,22 @@ class Denoising:
 
     @property
     def request(self) -> Request | None:
-        """Return the sampler's request, or None once it is done."""
-        return self._state if isinstance(self._state, Request) else None
+        """Return the sampler's request, or None once it is done, or another model's to answer."""
+        if not isinstance(self._state, Request) or self.is_taken_over:
+            return None
+        return self._state
+
+    @property
+    def is_taken_over(self) -> bool:
+        """Return whether its next request is for a second model."""
+        return isinstance(self._state, Request) and (
+            self._takeover is not None and self._state.step >= self._takeover
+        )
+
+    @property
+    def begun(self) -> Begun:
+        """Return what a second model goes on with."""
+        return Begun(self._sampling, self._state, self.total)
 
     def call_rows(self) -> list[Row]:
         """Return its rows of the next call."""
@@ -211,10 +240,8 @@ def _check_length(model: Model, side: int) -> None:
         raise UserError(Sentence("side_too_long", model=name, most=most, given=given))
 
 
-def _sampling(
-    model: Model, recipe: Recipe, picture: int, inputs: PassInputs
-) -> tuple[Sampling, int]:
-    """Begin sampling; return it, and how many steps it takes."""
+def _begin(model: Model, recipe: Recipe, picture: int, inputs: PassInputs) -> Begun:
+    """Begin sampling."""
     steps = int(inputs.steps / inputs.strength)  # of which the last ones are taken
     schedule = model.noise(inputs.width, inputs.height, steps)
     if recipe.shift is not None and isinstance(schedule, FlowSchedule):
@@ -229,13 +256,22 @@ def _sampling(
     job_noise = inputs.noise or JobNoise(recipe)
     noise = job_noise.start(picture, shape).to(model.device)
     x = schedule.start(noise, float(sigmas[0]), inputs.latents)
-    source = job_noise.between_steps(picture, shape, sampler, sigmas, flow)
-    sampling = sampler(x, sigmas, source, schedule)
+
+    def run(x: Tensor, sigmas: Tensor) -> Sampling:
+        source = job_noise.between_steps(picture, shape, sampler, sigmas, flow)
+        return sampler(x, sigmas, source, schedule)
+
+    takeover = takeover_step(recipe, sigmas, schedule)
+    if takeover is not None and recipe.refiner_by == ANEW:
+        rest = partial(run, sigmas=sigmas[takeover:])
+        sampling = begun_anew(run(x, sigmas[: takeover + 1]), rest, takeover)
+    else:
+        sampling = run(x, sigmas)
     if inputs.mask is not None and inputs.latents is not None:
         sampling = keep_unmasked(sampling, inputs.latents, noise, inputs.mask, schedule.add_noise)
     if inputs.tile is not None and max(shape[1:]) > inputs.tile:
         sampling = in_tiles(sampling, inputs.tile)
-    return sampling, len(sigmas) - 1
+    return Begun(sampling, advance(sampling), len(sigmas) - 1, takeover)
 
 
 def evaluate(model: Model, batch: Sequence[Denoising], rows: int = 0) -> list[Tensor]:

@@ -29,6 +29,7 @@ from engine.models.part_kinds import TOKENIZER, VAE
 from engine.models.parts import ENCODER, NETWORK, tensors_of
 from engine.models.weights import NETWORK_FOLDER
 from engine.recipe.context_length import ContextRule, Joining
+from engine.recipe.limits import SCORE
 
 # Latents of FLUX.1's VAE → red, green and blue, and the constant: ComfyUI's numbers.
 FLUX_PREVIEW: Final = (
@@ -96,7 +97,12 @@ class FlowModel(Model):
         return bool(self.network.config.get("guidance_embeds"))
 
     def conditions(
-        self, text: Conditioning, width: int, height: int, guidance_scale: float
+        self,
+        text: Conditioning,
+        width: int,
+        height: int,
+        guidance_scale: float,
+        score: float = SCORE,
     ) -> Conditioning:
         """Add the guidance scale, [rows], for networks that take it."""
         if not self.takes_guidance:

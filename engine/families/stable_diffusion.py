@@ -1,4 +1,4 @@
-"""Stable Diffusion 1, 2 and XL: a U-Net that attends to CLIP's embeddings of the words.
+"""Stable Diffusion 1, 2, XL and XL's refiner: a U-Net that attends to CLIP's embeddings of words.
 
 Rombach et al. (2022), arXiv:2112.10752; Podell et al. (2023), arXiv:2307.01952. It predicts ε or v
 over variance-exploding noise (`engine.loading.noise_schedule`). Everything is read from the local
@@ -43,17 +43,18 @@ from engine.loading.noise_schedule import NoiseSchedule, model_input
 from engine.loading.tokenizer import check_tokenizer, make_tokenizer, reading_tokenizer
 from engine.loading.unused_tensors import left_in_text, left_in_vae, left_over
 from engine.models.catalogue import Checkpoint
-from engine.models.families import BY_KEY
+from engine.models.families import BY_KEY, ENCODERS
 from engine.models.model_files import ModelFiles
 from engine.models.signatures import CONV_IN, GUIDANCE_IN, TEXT, VAE
 from engine.models.tensor_names import respelled
 from engine.pictures.start_image import Pixels
 from engine.recipe.context_length import UNET, WINDOW, ContextRule
+from engine.recipe.limits import SCORE
 from engine.text_encode.clip import ClipEncoder, configured_encoder
 
 log = logging.getLogger(__name__)
 
-ENCODERS: Final = ("text_encoder", "text_encoder_2")
+REFINERS: Final = "conditioner.embedders.0.model."  # how diffusers knows its text encoder
 # diffusers does not know the original name of this weight.
 _UNET_NAMES = DIFFUSERS_TO_LDM_MAPPING["unet"]["layers"]
 _UNET_NAMES["time_embedding.cond_proj.weight"] = "time_embed.cond_proj.weight"
@@ -61,16 +62,16 @@ _UNET_NAMES["time_embedding.cond_proj.weight"] = "time_embed.cond_proj.weight"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StableDiffusion(Model):
-    """A loaded model of this family; SDXL has a second text encoder.
+    """A loaded model of this family; SDXL has a second text encoder, its refiner that alone.
 
     Conditioning's further tensors: pooled, the prompt's pooled embedding, [rows, P], and sizes, the
-    picture's, [rows, 6], of SDXL; guidance: the embedded scale, [rows, G], of models distilled with
-    guidance.
+    picture's, [rows, 6], of SDXL, [rows, 5], with a score, of its refiner; guidance: the embedded
+    scale, [rows, G], of models distilled with guidance.
     """
 
     noise_schedule: NoiseSchedule
-    tokenizer: Any
-    text_encoder: Any
+    tokenizer: Any = None
+    text_encoder: Any = None
     tokenizer_2: Any = None
     text_encoder_2: Any = None
 
@@ -101,15 +102,21 @@ class StableDiffusion(Model):
         return _Prompts(self, embeddings)
 
     def conditions(
-        self, text: Conditioning, width: int, height: int, guidance_scale: float
+        self,
+        text: Conditioning,
+        width: int,
+        height: int,
+        guidance_scale: float,
+        score: float = SCORE,
     ) -> Conditioning:
         """Add SDXL's sizes in pixels: original size, crop at (0, 0), target size.
 
-        Podell et al. (2023), arXiv:2307.01952, section 2.2. And the guidance scale, for models that
-        take it.
+        Podell et al. (2023), arXiv:2307.01952, section 2.2. Its refiner is told a score of beauty
+        in place of the last. And the guidance scale, for models that take it.
         """
         if "pooled" in text.others:
-            sizes = [height, width, 0, 0, height, width]
+            last = [score] if self.checkpoint.family.is_refiner else [height, width]
+            sizes = [height, width, 0, 0, *last]
             text = text.beside(sizes=torch.tensor([sizes], dtype=torch.float32))
         if self.guidance_width:
             text = text.beside(guidance=embed_scale(guidance_scale, self.guidance_width))
@@ -125,7 +132,7 @@ class StableDiffusion(Model):
         others = {}
         if self.checkpoint.family.is_xl:
             others["pooled"] = zeros(int(self.text_encoder_2.config.projection_dim))
-            others["sizes"] = zeros(6)
+            others["sizes"] = zeros(5 if self.checkpoint.family.is_refiner else 6)
         if self.guidance_width:
             others["guidance"] = zeros(self.guidance_width)
         return Conditioning(zeros(WINDOW, sum(widths)), None, others)
@@ -202,20 +209,18 @@ class _Prompts:
 
     def __init__(self, model: StableDiffusion, embeddings: ModelFiles) -> None:
         family = model.checkpoint.family
-        tokenizers = model.tokenizer, model.tokenizer_2
+        tokenizers = dict(zip(ENCODERS, (model.tokenizer, model.tokenizer_2), strict=True))
         self._encoders = [
             ClipEncoder(
-                tokenizer,
+                tokenizers[name],
                 encoder,
                 embeddings,
-                number,
+                ENCODERS.index(name),
                 device=model.device,
                 last_layer=family.last_layer,
                 normed=not family.is_xl,
             )
-            for number, (tokenizer, encoder) in enumerate(
-                zip(tokenizers, model.encoders.values(), strict=False)
-            )
+            for name, encoder in model.encoders.items()
         ]
 
     @property
@@ -278,21 +283,24 @@ def load(
             checkpoint.name, AutoencoderKL.load_config(str(checkpoint.folder), subfolder="vae")
         )
     )
-    text_encoder = parts.weights("text_encoder", CLIPTextModel, dtype)
-    second = checkpoint.family.is_xl
-    text_encoder_2 = (
-        parts.weights("text_encoder_2", CLIPTextModelWithProjection, dtype) if second else None
-    )
+    kinds = dict(zip(ENCODERS, (CLIPTextModel, CLIPTextModelWithProjection), strict=True))
+    encoders = {
+        part: parts.weights(part, kinds[part], dtype) for part in checkpoint.family.encoders
+    }
+    tokenizers = {
+        part.replace("text_encoder", "tokenizer"): parts.tokenizer(
+            part.replace("text_encoder", "tokenizer"), encoder
+        )
+        for part, encoder in encoders.items()
+    }
     if unread := parts.unread(unet):
         log.warning("the model %r has unused tensors: %s", checkpoint.name, some(unread))
     return StableDiffusion(
         checkpoint=checkpoint,
         device=device,
         dtype=dtype,
-        tokenizer=parts.tokenizer("tokenizer", text_encoder),
-        text_encoder=text_encoder,
-        tokenizer_2=parts.tokenizer("tokenizer_2", text_encoder_2) if second else None,
-        text_encoder_2=text_encoder_2,
+        **tokenizers,
+        **encoders,
         network=unet.to(memory_format=layout(device)),
         vae=vae.to(memory_format=layout(device)),
         noise_schedule=parts.noise_schedule(),
@@ -364,8 +372,13 @@ class _Parts:
     def _from_file(self, part: str, kind: Any, target: Target) -> Any:
         folder = self._checkpoint.folder
         if part in ENCODERS:
-            start = TEXT[self._checkpoint.family.key][ENCODERS.index(part)]
-            encoder, _ = configured_encoder(kind, folder / part, self._tensors, target, start)
+            family = self._checkpoint.family
+            start = TEXT[family.key][family.encoders.index(part)]
+            tensors, prefix = self._tensors, start
+            if family.is_refiner:  # of SD2's encoder, so named, diffusers leaves out a block
+                prefix = REFINERS
+                tensors = {name.replace(start, prefix): each for name, each in tensors.items()}
+            encoder, _ = configured_encoder(kind, folder / part, tensors, target, prefix)
             own = (name.removeprefix(start) for name in self._tensors if name.startswith(start))
             self._left += [f"{start}{name}" for name in left_in_text(own, encoder)]
             return encoder

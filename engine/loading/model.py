@@ -29,6 +29,7 @@ from engine.models.parts import NETWORK
 from engine.pictures.references import ReferenceSizes
 from engine.pictures.start_image import Pixels
 from engine.recipe.context_length import ContextRule
+from engine.recipe.limits import SCORE
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -170,11 +171,16 @@ class Model(ABC):
         """Return what encodes prompts; embeddings: the files that they may name."""
 
     def conditions(
-        self, text: Conditioning, width: int, height: int, guidance_scale: float
+        self,
+        text: Conditioning,
+        width: int,
+        height: int,
+        guidance_scale: float,
+        score: float = SCORE,
     ) -> Conditioning:
         """Return a prompt's conditioning with what else a row is told of its picture.
 
-        width, height: in pixels.
+        width, height: in pixels; score: of beauty, which SDXL's refiner is told.
         """
         return text
 

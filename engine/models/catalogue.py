@@ -48,7 +48,7 @@ from engine.models.weights import COMPONENTS, NETWORK_FOLDER, component_files
 
 STARTER: Final = "starter"
 STARTER_FOLDER: Final = Path(__file__).parents[1] / "starter" / "model"
-U_NET_PARTS: Final = ("unet", "vae", "text_encoder", "text_encoder_2")  # the last of XL's form
+U_NET_PARTS: Final = ("unet", "vae")  # beside the text encoders
 FLOW_SIZE: Final = 1024  # pixels on each side
 # Where metadata say what a model is: Stability's model specification, and GGUF.
 TITLES: Final = ("modelspec.title", "modelspec.architecture", "general.name")
@@ -178,7 +178,7 @@ def describe(name: str, folder: Path, part_files: PartFiles | None = None) -> Ch
     vae = _read_json(name, folder / "vae" / "config.json")
     scheduler = _read_json(name, folder / "scheduler" / "scheduler_config.json")
     guided = unet.get("time_cond_proj_dim")
-    parts = U_NET_PARTS if family.is_xl else U_NET_PARTS[:3]
+    parts = (*U_NET_PARTS, *family.encoders)
     with as_broken_model(name):
         check_channels(family, unet.get("in_channels"), vae.get("latent_channels"))
         check_unet(unet)
@@ -189,7 +189,7 @@ def describe(name: str, folder: Path, part_files: PartFiles | None = None) -> Ch
         for part in parts:
             _check_headers(part, component_files(folder / part))
         check_text_width(
-            unet, [_read_json(name, folder / part / "config.json") for part in parts[2:]]
+            unet, [_read_json(name, folder / part / "config.json") for part in family.encoders]
         )
         side = sample_size(unet)
     size = side * 2 ** (len(vae.get("block_out_channels", ())) - 1)

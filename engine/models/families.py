@@ -77,8 +77,25 @@ class Family:
 
     @property
     def is_xl(self) -> bool:
-        """Return whether it is built as SDXL: two text encoders, and sizes as conditions."""
+        """Return whether it is built as SDXL: OpenCLIP bigG, and sizes as conditions."""
         return self.pipeline == SDXL
+
+    @property
+    def is_refiner(self) -> bool:
+        """Return whether it is built as SDXL's refiner, which is told a score of beauty, too."""
+        return self.key == "refiner"
+
+    @property
+    def encoders(self) -> tuple[str, ...]:
+        """Return the names of the text encoders of a U-Net in a diffusers folder."""
+        if self.is_refiner:
+            return ENCODERS[1:]
+        return ENCODERS if self.is_xl else ENCODERS[:1]
+
+    @property
+    def latents(self) -> str:
+        """Return whose latents it draws: one family can go on with another's of the same."""
+        return dict(self.parts)["vae"] if self.parts else "sdxl" if self.is_xl else "sd"
 
     def defaults(self, size: int) -> Defaults:
         """Return the family's defaults for a model trained at `size` × `size` pixels."""
@@ -89,6 +106,7 @@ class Family:
 # them; language models read them as text.
 WEIGHING: Final = frozenset(("clip_l", "clip_g", "t5xxl", "gemma2_2b", "t5"))
 EMBEDDING: Final = frozenset(("clip_l", "clip_g"))  # and that know embeddings
+ENCODERS: Final = ("text_encoder", "text_encoder_2")
 SD: Final = "StableDiffusionPipeline"
 SDXL: Final = "StableDiffusionXLPipeline"
 # What a pipeline's name says of its task or version; what a U-Net takes, its configuration tells.
@@ -158,7 +176,9 @@ FAMILIES: Final = (
         pipeline=SDXL,
         context_width=1280,
         added_width=2560,
-        loadable=False,
+        last_layer=2,
+        tiny_vae="taesdxl",
+        lacks=frozenset(("shift", "controls")),
     ),
     Family(key="xl", title="Stable Diffusion XL form", pipeline=SDXL, last_layer=2),
     _flow(

@@ -169,7 +169,7 @@ def _parts(checkpoint: Checkpoint) -> Iterator[tuple[str, Mapping[str, Tensor]]]
         yield ENCODER, adapter
     family = checkpoint.family
     encoders = [part for part, _ in family.parts if part.startswith(ENCODER)]
-    for part in encoders or [ENCODER, *([f"{ENCODER}_2"] if family.is_xl else [])]:
+    for part in encoders or family.encoders:
         yield part, _own(checkpoint, part)
 
 
@@ -215,7 +215,7 @@ def _of_single_file(checkpoint: Checkpoint, part: str) -> str:
         return signatures.UNET
     if part == VAE:
         return signatures.VAE
-    return signatures.TEXT[checkpoint.family.key][part != ENCODER]
+    return signatures.TEXT[checkpoint.family.key][checkpoint.family.encoders.index(part)]
 
 
 def _read(path: Path) -> dict[str, Tensor]:

@@ -53,6 +53,7 @@ TEXT: Final[Mapping[str, tuple[str, ...]]] = {
     "sd1": ("cond_stage_model.transformer.",),
     "sd2": ("cond_stage_model.model.",),
     "sdxl": ("conditioner.embedders.0.transformer.", "conditioner.embedders.1.model."),
+    "refiner": ("cond_stage_model.model.",),  # as `respelled` takes it for SD2's
 }
 
 
@@ -86,7 +87,7 @@ def identify_file(header: Header, *, prediction_given: bool = False) -> Checkpoi
     _check_guidance(header)
     marked = _marked_prediction(header, prediction_given)
     prediction = marked or (_prediction_of_sd2(header) if family.key == "sd2" else EPSILON)
-    size = {"sd1": 64, "sd2": SAMPLE_SIZES[prediction], "sdxl": 128}[family.key]
+    size = {"sd1": 64, "sd2": SAMPLE_SIZES[prediction], "sdxl": 128, "refiner": 128}[family.key]
     return CheckpointInfo(
         family=family,
         prediction=prediction,

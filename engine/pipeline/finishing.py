@@ -75,8 +75,9 @@ class Finisher:
         if pixels is None:  # another pass began on it
             return
         index = running.recipe.pictures[number]
-        checkpoint = running.loaded_model.model.checkpoint
-        work = partial(_finish, pixels, running.recipe, index, checkpoint, self._check_safety)
+        work = partial(
+            _finish, pixels, running.recipe, index, running.checkpoint, self._check_safety
+        )
         at_once = self._check_safety is unchecked and _is_small(pixels)
         self._pngs.append((running, _at_once(work) if at_once else self._thread.submit(work)))
 

@@ -1,7 +1,9 @@
 """A running job: its pictures, their progress, and which pass they are in.
 
 Most jobs take one pass: denoise, decode. An upscale with detail takes a second pass, which starts
-from the result of the first.
+from the result of the first. Where a recipe names a second model, that takes over in the first pass
+and does all that follows. In between the job holds no model, so that jobs never wait for each
+other's.
 """
 
 from __future__ import annotations
@@ -12,11 +14,13 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from engine.decode.vae import Pixels
-from engine.denoise.denoising import Denoising
+from engine.denoise.denoising import Begun, Denoising
 from engine.denoise.noise import JobNoise
 from engine.errors import UserError
 from engine.events import Key, Progress, Stage
 from engine.files.stored import PictureStore
+from engine.models.catalogue import Checkpoint
+from engine.models.second_model import as_second_draws
 from engine.pictures.control_images import ControlImage, read_control_images
 from engine.pictures.references import read_references
 from engine.pictures.start_image import StartImage, read_start_image
@@ -35,11 +39,15 @@ Upscale = Callable[[Pixels, int, int, str], Pixels]
 class RunningJob:
     """The state of a job between ticks.
 
-    members: its pictures in the current pass; none where a start image is only upscaled.
+    held: the model that draws it, None while it waits for its second one; checkpoint: the first
+    one; drawn: its recipe as the model that is held draws it; members: its pictures in the current
+    pass; none where a start image is only upscaled.
     """
 
     spec: Spec
-    loaded_model: LoadedModel
+    held: LoadedModel | None
+    checkpoint: Checkpoint
+    drawn: Recipe
     account: Account
     upscale: Upscale
     start_image: StartImage | None = None
@@ -55,6 +63,7 @@ class RunningJob:
     _second: bool = field(init=False, default=False)  # whether this is the second pass
     _noise: JobNoise = field(init=False)  # of the second pass
     _passes: int = field(init=False)  # still to come after the current one
+    _begun: Sequence[Begun] = field(init=False, default=())  # what the second model goes on with
 
     def __post_init__(self) -> None:
         self.pictures_left = len(self.recipe.pictures)
@@ -72,6 +81,43 @@ class RunningJob:
     def recipe(self) -> Recipe:
         """Return its recipe."""
         return self.spec.recipe
+
+    @property
+    def loaded_model(self) -> LoadedModel:
+        """Return the model that draws it."""
+        assert self.held is not None, "between two models"
+        return self.held
+
+    @property
+    def is_taken_over(self) -> bool:
+        """Return whether its first model has done its part, and the second one has not begun."""
+        return bool(self.members) and all(each.picture.is_taken_over for each in self.members)
+
+    def release(self) -> None:
+        """Let go of the first model, and of all that refers to it."""
+        self._begun = [member.picture.begun for member in self.members]
+        self.members = ()
+        self.leave()
+
+    def leave(self) -> None:
+        """Stop using a model, if one is held."""
+        if self.held is not None:
+            self.held.users -= 1
+            self.held = None
+
+    def take_over(self, second: LoadedModel) -> None:
+        """Go on with the second model; a user from the start, lest it make room for its parts."""
+        second.users += 1
+        self.held = second
+        self.drawn = as_second_draws(self.recipe, self.checkpoint, second.model.checkpoint)
+        self.control_images = self.control_images if self.drawn.controls else ()
+        self.references = self.references if self.drawn.references else ()
+        pictures = second.take_over(
+            self.drawn, self._begun, self.start_image, self.control_images, self.references
+        )
+        self._begun = ()
+        self.members = [member_of(each, self.spec, second, self.account) for each in pictures]
+        self._unmeasured = [*self.members]
 
     @property
     def step(self) -> int:
@@ -165,8 +211,8 @@ class RunningJob:
     def _start_second_pass(self, number: int, made: Tensor | Pixels) -> None:
         """Start a picture's second pass, once all pictures of the job have finished the first."""
         picture = self.loaded_model.begin_second_pass(
-            self.recipe,
-            self.recipe.pictures[number],
+            self.drawn,
+            self.drawn.pictures[number],
             made,
             self.control_images,
             self.references,
@@ -199,14 +245,17 @@ def start(
     start_image = read_start_image(recipe, store)
     control_images = read_control_images(recipe, store)
     references = _read_references(recipe, store, loaded_model)
-    only_upscaled = recipe.image is not None and recipe.strength is None
     pictures = (
-        [] if only_upscaled else loaded_model.begin(recipe, start_image, control_images, references)
+        loaded_model.begin(recipe, start_image, control_images, references)
+        if recipe.is_denoised
+        else []
     )
     account = open_account(0.0)  # until it is measured
     return RunningJob(
         spec=spec,
-        loaded_model=loaded_model,
+        held=loaded_model,
+        checkpoint=loaded_model.model.checkpoint,
+        drawn=recipe,
         account=account,
         upscale=upscale,
         start_image=start_image,

@@ -17,6 +17,7 @@ from engine.decode.tiled_vae import decode_in_tiles, encode_in_tiles
 from engine.decode.vae import Pixels, Previewer, decode, decode_whole
 from engine.denoise.control import ActiveControl, Controls
 from engine.denoise.denoising import (
+    Begun,
     Denoising,
     PassInputs,
     check_second_pass,
@@ -139,19 +140,51 @@ class LoadedModel:
 
         references: reference pictures as its model takes them, [H, W, 3].
         """
+        begun = [None for _ in recipe.pictures]
+        return self._denoisings(recipe, begun, start_image, control_images, references)
+
+    def take_over(
+        self,
+        recipe: Recipe,
+        begun: Sequence[Begun],
+        start_image: StartImage | None = None,
+        control_images: Sequence[ControlImage] = (),
+        references: Sequence[Pixels] = (),
+    ) -> list[Denoising]:
+        """Go on with pictures that another model has begun; others as in `begin`.
+
+        recipe: as this model draws it.
+        """
+        return self._denoisings(recipe, begun, start_image, control_images, references)
+
+    def _denoisings(
+        self,
+        recipe: Recipe,
+        begun: Sequence[Begun | None],
+        start_image: StartImage | None,
+        control_images: Sequence[ControlImage],
+        references: Sequence[Pixels],
+    ) -> list[Denoising]:
         check_second_pass(self.model, recipe)
         self._parts.move_back()
         # A broken VAE should fail the job before denoising, not after it.
         self._ladder.run(Stage.LOAD, partial(self._vaes.decoder, recipe.vae))
         texts = self._encode_prompts(recipe, references)
         controls = self._active_controls(control_images, recipe.width, recipe.height)
+        if all(begun) and not self.model.inpaints:  # the latents of a start image are in x
+            inputs = PassInputs(width=recipe.width, height=recipe.height, steps=recipe.steps)
+        else:
+            inputs = self._first_inputs(recipe, start_image)
         inputs = replace(
-            self._first_inputs(recipe, start_image),
+            inputs,
             controls=controls,
             references=tuple(self.encode(each, recipe.vae) for each in references),
             noise=JobNoise(recipe),
         )
-        return [Denoising(self.model, recipe, index, *texts, inputs) for index in recipe.pictures]
+        return [
+            Denoising(self.model, recipe, index, *texts, inputs, each)
+            for index, each in zip(recipe.pictures, begun, strict=True)
+        ]
 
     def begin_second_pass(
         self,
@@ -193,6 +226,7 @@ class LoadedModel:
             noise=noise,
         )
         texts = self._encode_prompts(recipe, references)
+        recipe = replace(recipe, refiner=None)  # which is for the first pass
         return Denoising(self.model, recipe, picture, *texts, inputs)
 
     def _active_controls(

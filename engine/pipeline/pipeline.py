@@ -26,6 +26,7 @@ from engine.device.out_of_memory import Ladder
 from engine.errors import Cancelled, EngineError, MarbleError, OutOfMemory
 from engine.events import About, Ended, Key, Progress, Report, Stage
 from engine.files.stored import PictureStore
+from engine.models.second_model import check_second
 from engine.pipeline.batching import Batch, Batcher, Batching
 from engine.pipeline.finishing import Finisher, SafetyCheck
 from engine.pipeline.job import RunningJob, Upscale, key_of, start
@@ -69,7 +70,8 @@ class Pipeline:
         self._waiting: deque[Spec] = deque()
         self._cancels: deque[Key] = deque()
         self._running: dict[Key, RunningJob] = {}
-        self._loading: set[Key] = set()  # the jobs that wait for their models
+        self._between: list[RunningJob] = []  # of these, those that wait for their second models
+        self._loading: set[tuple[Key, str]] = set()  # jobs, and models that they wait for
 
     @property
     def busy(self) -> bool:
@@ -121,31 +123,46 @@ class Pipeline:
                 yield self._end(key, Cancelled())
 
     def _start_waiting(self) -> Iterator[Report]:
-        # In order: later jobs wait for one whose model has no room yet, so that it gets room. While
-        # a model is loaded those start whose models are there.
-        for spec in list(self._waiting):
+        # In order, first those that wait for their second model: later jobs wait for one whose
+        # model has no room yet, so that it gets room. While a model is loaded those start whose
+        # models are there.
+        waiting: list[RunningJob | Spec] = [*self._between, *self._waiting]
+        for job in waiting:
+            running = isinstance(job, RunningJob)
+            key = job.key if isinstance(job, RunningJob) else key_of(job)
+            name = job.recipe.models[running]
             try:
-                loaded_model = yield from self._load(spec)
-                if loaded_model is not None:
-                    yield from self._begin(spec, loaded_model)
-                elif not self._models.loading:
-                    break
+                loaded_model = yield from self._load(key, name)
+                if loaded_model is None:
+                    if not self._models.loading:
+                        break
+                elif isinstance(job, RunningJob):
+                    yield from self._take_over(job, loaded_model)
+                else:
+                    yield from self._begin(job, loaded_model)
             except Exception as error:
-                yield self._end(key_of(spec), error)
-        if self._waiting and not self._running:
+                yield self._end(key, error)
+        if len(self._running) == len(self._between) and (self._waiting or self._between):
             self._models.wait()
 
-    def _load(self, spec: Spec) -> Generator[Report, None, LoadedModel | None]:
-        name = spec.recipe.checkpoint
+    def _load(self, key: Key, name: str) -> Generator[Report, None, LoadedModel | None]:
         if loaded_model := self._models.get(name):
             return loaded_model
-        if key_of(spec) not in self._loading:
-            self._loading.add(key_of(spec))
-            yield Report(key_of(spec), Progress(stage=Stage.LOAD, step=0, total=1))
+        if (key, name) not in self._loading:
+            self._loading.add((key, name))
+            yield Report(key, Progress(stage=Stage.LOAD, step=0, total=1))
         return self._models.load(name)
+
+    def _take_over(self, running: RunningJob, loaded_model: LoadedModel) -> Iterator[Report]:
+        yield Report(running.key, Progress(stage=Stage.ENCODE, step=0, total=1))
+        self._between.remove(running)
+        running.take_over(loaded_model)
+        yield Report(running.key, running.progress())
 
     def _begin(self, spec: Spec, loaded_model: LoadedModel) -> Iterator[Report]:
         key = key_of(spec)
+        if spec.recipe.refiner and spec.recipe.is_denoised:
+            check_second(loaded_model.model.checkpoint, self._models.check(spec.recipe.refiner))
         yield Report(key, Progress(stage=Stage.ENCODE, step=0, total=1))
         open_account = partial(
             self._batcher.open, others=[other.account for other in self._running.values()]
@@ -199,7 +216,7 @@ class Pipeline:
     def _limit_batches(self, loaded_model: LoadedModel) -> None:
         """Limit pictures to calls of their own where memory has no room for larger ones."""
         for running in self._running.values():
-            if running.loaded_model is loaded_model:
+            if running.held is loaded_model:
                 for member in running.members:
                     if loaded_model.costs.is_limited(member.picture):
                         member.buckets = member.buckets.single(member.rows)
@@ -214,7 +231,10 @@ class Pipeline:
         if running.step > running.last_reported_step:
             running.last_reported_step = running.step
             yield Report(running.key, running.progress(self._previews.preview(running)))
-        if running.at_rest:
+        if running.is_taken_over:
+            running.release()
+            self._between.append(running)
+        elif running.at_rest:
             self._finisher.add(running)
 
     def _decode(self) -> Iterator[Report]:
@@ -258,9 +278,10 @@ class Pipeline:
 
     def _forget(self, key: Key) -> None:
         self._waiting = deque(spec for spec in self._waiting if key_of(spec) != key)
-        self._loading.discard(key)
+        self._loading = {each for each in self._loading if each[0] != key}
         if running := self._running.pop(key, None):
-            running.loaded_model.users -= 1
+            running.leave()
+            self._between = [each for each in self._between if each is not running]
             self._finisher.drop(running)
 
 

@@ -150,6 +150,11 @@ class Residency:
         made_from = self._made_from[name][:2]
         return loaded_model.changed or made_from != (checkpoint, checkpoint.state)
 
+    def check(self, name: str) -> Checkpoint:
+        """Describe a model that will be loaded later, or raise `UserError` where it cannot be."""
+        loaded_model = self._loaded_models.get(name)
+        return loaded_model.model.checkpoint if loaded_model else self._wanted(name).checkpoint
+
     def load(self, name: str) -> LoadedModel | None:
         """Load a model, or raise `UserError`; one that cannot fit is refused unloaded.
 

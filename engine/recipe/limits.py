@@ -71,6 +71,15 @@ CPU: Final = "cpu"
 GPU: Final = "gpu"
 INDEPENDENT: Final = "independent"
 NOISES: Final = (CPU, GPU, INDEPENDENT)
+# When a second model takes over: at a share of the steps or of the noise levels that the model was
+# trained with, where one sampler goes on; or at a share of the steps, where another begins anew.
+BY_STEPS: Final = "steps"
+BY_NOISE: Final = "noise"
+ANEW: Final = "anew"
+TAKEOVERS: Final = (BY_STEPS, BY_NOISE, ANEW)
+# Of beauty, which SDXL's refiner is told beside a prompt and a negative one.
+SCORE: Final = 6.0
+NEGATIVE_SCORE: Final = 2.5
 # Samplers that solve an SDE along a path.
 BROWNIAN: Final = ("dpmpp_2m_sde", "dpmpp_sde", "dpmpp_3m_sde", "dpmpp_2m_sde_heun")
 # All others that add noise between steps.
@@ -127,6 +136,9 @@ RANGES: Final[Mapping[str, Range]] = {
     "factor": Range(1, 8),  # by which a picture is made larger
     "control_strength": Range(0, 2),
     "share": Range(0, 1),  # of the steps
+    "refiner_at": Range(0.001, 0.999),  # of the steps, after which a second model takes over
+    "aesthetic_score": Range(0, 10),
+    "negative_aesthetic_score": Range(0, 10),
     "tile": Range(64, 2048, 8),  # pixels
     "guidance_rescale": Range(0, 1),
     "clip_skip": Range(1, 12, 1),  # layers of a text encoder, counted from its last
@@ -143,6 +155,7 @@ WORDS: Final = {
     "control": Sentence("name_of_control"),
     "lora": Sentence("name_of_lora"),
     "vae": Sentence("name_of_vae"),
+    "refiner": Sentence("name_of_model"),
     "upscaler": Sentence("name_of_upscaler"),
 }
 FITS: Final = ("crop", "pad", "resize")
@@ -153,6 +166,7 @@ CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "fit": FITS,
     "preprocessor": PREPROCESSORS,
     "noise": NOISES,
+    "refiner_by": TAKEOVERS,
 }
 
 

@@ -12,7 +12,17 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any, Final
 
 from engine.errors import OptionError, UnknownOption
-from engine.recipe.limits import BROWNIAN, CPU, INDEPENDENT, RANGES, check, parse_seed
+from engine.recipe.limits import (
+    BROWNIAN,
+    BY_STEPS,
+    CPU,
+    INDEPENDENT,
+    NEGATIVE_SCORE,
+    RANGES,
+    SCORE,
+    check,
+    parse_seed,
+)
 from engine.recipe.parts import Control, Lora, Margins, Upscale, Variation
 from engine.sentences import Sentence
 
@@ -28,8 +38,10 @@ class Recipe:
     all of it, where `mask` is white, or only the `margins` around it. Without a strength it is
     upscaled as it is. `references` are pictures that the model sees beside the prompt, as models
     that edit by words do; `shift` is that of a flow model's noise levels (None: its own). `noise`
-    and `ensd` say whose numbers the noise is, as `engine.denoise.noise` tells. Every value is
-    checked; the first one out of range raises `OptionError`.
+    and `ensd` say whose numbers the noise is, as `engine.denoise.noise` tells. `refiner` is a
+    second model, which takes over after a share of the steps (`refiner_at`), as `refiner_by` tells
+    (`engine.recipe.limits`), and finishes the picture. Every value is checked; the first one out of
+    range raises `OptionError`.
     """
 
     prompt: str
@@ -60,6 +72,11 @@ class Recipe:
     shift: float | None = None
     noise: str = CPU
     ensd: int | None = None
+    refiner: str | None = None
+    refiner_at: float = 0.8
+    refiner_by: str = BY_STEPS
+    aesthetic_score: float = SCORE
+    negative_aesthetic_score: float = NEGATIVE_SCORE
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -67,8 +84,11 @@ class Recipe:
         _check_together(self)
         if self.noise == INDEPENDENT and self.sampler not in BROWNIAN:
             object.__setattr__(self, "noise", CPU)  # which for other samplers is the same
+        if self.refiner is None:  # they say nothing without one
+            for name in ("refiner_at", "refiner_by"):
+                object.__setattr__(self, name, DEFAULTS[name])
         # 5 and 5.0 are one recipe: without this their JSON, and so the PNG's text, would differ.
-        for name in ("guidance_scale", "guidance_rescale", "strength", "shift"):
+        for name in FRACTIONS:
             if (value := getattr(self, name)) is not None:
                 object.__setattr__(self, name, float(value))
 
@@ -88,6 +108,16 @@ class Recipe:
         """Return the steps of the second pass on upscaled pictures, a share of all, or 0."""
         share = self.upscale.strength if self.upscale else None
         return max(1, round(self.steps * share)) if share else 0
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Return the models that it is drawn with, in order."""
+        return (self.checkpoint, self.refiner) if self.refiner else (self.checkpoint,)
+
+    @property
+    def is_denoised(self) -> bool:
+        """Return whether it has a first pass: else a start image is upscaled as it is."""
+        return self.image is None or self.strength is not None
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -152,6 +182,10 @@ NESTED: Final[Mapping[str, NestedField]] = {
     "upscale": NestedField(Upscale, 0, lambda data: Upscale(**data)),
     "references": NestedField(str, 4, str),
 }
+FRACTIONS: Final = (
+    *("guidance_scale", "guidance_rescale", "strength", "shift"),
+    *("refiner_at", "aesthetic_score", "negative_aesthetic_score"),
+)
 DEFAULTS: Final[Mapping[str, Any]] = {field.name: field.default for field in fields(Recipe)}
 # Always written: readers of version 1 count on them.
 VERSION_1_FIELDS: Final = tuple(DEFAULTS)[: tuple(DEFAULTS).index("image")]

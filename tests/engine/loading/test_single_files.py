@@ -15,7 +15,7 @@ from engine.models.catalogue import Catalogue, describe_file
 from engine.models.variants import fit_to_name
 from tests.single_files import make_modules, small_forms, write_single_file
 
-FAMILIES = ("sd1", "sd2", "sdxl")
+FAMILIES = ("sd1", "sd2", "sdxl", "refiner")
 
 
 @pytest.fixture(scope="module")

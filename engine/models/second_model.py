@@ -1,0 +1,31 @@
+"""A second model that finishes what the first began: which may, and how it draws a recipe."""
+
+from dataclasses import replace
+
+from engine.errors import UserError
+from engine.models.catalogue import Checkpoint
+from engine.recipe.recipe import Recipe
+from engine.sentences import Sentence
+
+
+def check_second(first: Checkpoint, second: Checkpoint) -> None:
+    """Raise `UserError` where a model cannot go on with the latents of another."""
+    if first.family.latents != second.family.latents:
+        facts = {"model": first.name, "title": first.title}
+        raise UserError(
+            Sentence("refiner_latents", refiner=second.name, kind=second.title, **facts)
+        )
+
+
+def as_second_draws(recipe: Recipe, first: Checkpoint, second: Checkpoint) -> Recipe:
+    """Return a recipe as its second model draws it: without one, and with what it has of it.
+
+    What is made for one family (LoRAs, ControlNets, the layer of CLIP, references) is for the
+    second model only where that is of the same.
+    """
+    changes: dict[str, object] = {"refiner": None}
+    if first.family.key != second.family.key:
+        changes |= {"loras": (), "controls": (), "clip_skip": None, "references": ()}
+    if "guidance_scale" in second.lacks:
+        changes["guidance_scale"] = second.defaults.guidance_scale
+    return replace(recipe, **changes)  # type: ignore[arg-type]
