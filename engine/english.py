@@ -113,6 +113,8 @@ ENGLISH: Final[Mapping[str, str]] = {
     "{called}.",
     "refiner_latents": "{refiner!r} ({kind}) cannot finish what {model!r} ({title}) begins: their "
     "latents differ; choose a model of the same kind, or leave out --refiner.",
+    "refiner_left_out": "Left out: the second model {refiner!r}, whose latents are not those of "
+    "{model!r}.",
     "no_references": "The model {model!r} edits no pictures by words.",
     "unweighted": "The model {model!r} reads {typed} as plain text: it knows no weights of words, "
     "no BREAK and no embeddings.",

@@ -93,7 +93,7 @@ MEASURES: Final[Mapping[str, Measure]] = {
 }
 # The names that a recipe uses: those of `CHOICES`, else of models or other files.
 NAMED: Final[Mapping[str, Callable[[Recipe], Sequence[str]]]] = {
-    "models": lambda r: (r.checkpoint,),
+    "models": lambda r: r.models,
     "sampler": lambda r: (r.sampler,),
     "schedule": lambda r: (r.schedule,),
     "fit": lambda r: (r.fit,) if r.image else (),

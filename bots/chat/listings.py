@@ -51,7 +51,7 @@ def queue_lines(
 
 def _queue_line(entry: QueueEntry, own: bool, words: Words) -> str:
     job, recipe = entry.job, entry.job.recipe
-    what = f"{len(recipe.pictures)} × {recipe.width}×{recipe.height}, {recipe.checkpoint}"
+    what = f"{len(recipe.pictures)} × {recipe.width}×{recipe.height}, {' → '.join(recipe.models)}"
     if own:
         what += f": {cut(recipe.prompt, PROMPT)}"
     template = words.queue_waiting if entry.position else words.queue_running

@@ -21,7 +21,7 @@ LONGEST: Final = 100  # characters of a choice
 DIGITS: Final = 8  # of the sha256
 SHORTEST: Final = 24  # characters of a short form that people can still recognise
 NAMES: Final = {option.name.replace("-", "_"): option.name for option in OPTIONS}
-FILES: Final = ("model", "lora", "vae")  # options whose values are names of files
+FILES: Final = ("model", "refiner", "lora", "vae")  # options whose values are names of files
 _SHORT: Final = re.compile(rf"[^,{ELLIPSIS}]*{ELLIPSIS}([0-9a-f]{{{DIGITS}}})")
 _SIGNS: Final = re.compile(r'[,:，、"“”…]')  # with a meaning in lists
 
@@ -63,6 +63,7 @@ def whole_names(builder: RecipeBuilder, typed: Mapping[str, Any]) -> dict[str, A
     """Return the values of options with whole names of files in place of short forms; blocks."""
     known = {
         "model": builder.catalogue.names,
+        "refiner": builder.catalogue.names,
         "lora": builder.loras.names,
         "vae": builder.vaes.names,
     }

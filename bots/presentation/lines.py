@@ -69,7 +69,7 @@ def facts(job: Job, words: Words) -> Iterator[str]:
     drawn = job.pictures[0] if job.pictures else recipe  # an upscaled picture is larger
     yield f"{drawn.width}×{drawn.height}"
     yield f"{words.fields['seed']} {recipe.seed}"
-    yield recipe.checkpoint
+    yield " → ".join(recipe.models)
     if job.style is not None:
         yield f"{words.fields['style']} {job.style}"
     if job.parent is not None:

@@ -72,6 +72,15 @@ def _loras(text: str) -> Values:
         raise OptionError("lora", text, A_LORA) from None
 
 
+def _refiner(text: str) -> Values:
+    """Read the name of a second model; "none" is none."""
+    if text.strip().lower() in ("", "none", "off"):
+        return {"refiner": None}
+    with _called("refiner", "none"):
+        check("refiner", text)
+    return {"refiner": text}
+
+
 def _style(text: str) -> Values:
     return {STYLE: None if text.strip().lower() in NO_STYLE else style_name(text)}
 
@@ -197,6 +206,19 @@ OPTIONS: Final = (
         field="checkpoint",
         example="NAME",
         help="the model to draw with",
+    ),
+    Option(
+        name="refiner",
+        values=_refiner,
+        example="NAME",
+        help="a second model, which draws the last steps and finishes the picture, or 'none'",
+    ),
+    Option(
+        name="refiner-at",
+        field="refiner_at",
+        read=float,
+        example="X",
+        help=f"after which share of the steps the second model takes over, {RANGES['refiner_at']}",
     ),
     Option(
         name="lora",

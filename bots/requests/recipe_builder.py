@@ -15,6 +15,7 @@ from engine.models.catalogue import STARTER, Catalogue, Checkpoint
 from engine.models.control_files import find_control
 from engine.models.folders import ModelKind
 from engine.models.model_files import ModelFiles
+from engine.models.second_model import check_second, is_second
 from engine.recipe.limits import check_words
 from engine.recipe.parts import Upscale
 from engine.recipe.prompt_tags import choose, plain, take_loras
@@ -105,11 +106,37 @@ class RecipeBuilder:
             recipe, notes = replace(recipe, **size), [*notes, *more]
         recipe = _without_lacking(recipe, checkpoint, typed, notes)
         recipe = _without_references(recipe, checkpoint, notes)
+        recipe = self._with_second(recipe, checkpoint, typed, notes)
         return Built(self._with_full_names(recipe, checkpoint), tuple(notes))
 
-    def _with_full_names(self, recipe: Recipe, checkpoint: Checkpoint) -> Recipe:
+    def _with_second(
+        self,
+        recipe: Recipe,
+        checkpoint: Checkpoint,
+        typed: Container[str],
+        notes: list[Sentence],
+    ) -> Recipe:
+        """Return a recipe with the full name of its second model, if it has one.
+
+        One that was not typed for this picture, and cannot go on with the first one's, is left out,
+        which is said. Raises `UserError` for others.
+        """
+        if recipe.refiner is None:
+            return recipe
+        second = self.catalogue.get(recipe.refiner)
+        if "refiner" not in typed and not is_second(checkpoint, second):
+            notes.append(Sentence("refiner_left_out", refiner=second.name, model=checkpoint.name))
+            return replace(recipe, refiner=None)
+        check_second(checkpoint, second)
+        self._check_vae(recipe, second)
+        return replace(recipe, refiner=second.name)
+
+    def _check_vae(self, recipe: Recipe, checkpoint: Checkpoint) -> None:
         if not (checkpoint.has_vae or recipe.vae):
             raise MissingVae(checkpoint.name, self.vaes.names())
+
+    def _with_full_names(self, recipe: Recipe, checkpoint: Checkpoint) -> Recipe:
+        self._check_vae(recipe, checkpoint)
         return replace(
             recipe,
             checkpoint=checkpoint.name,

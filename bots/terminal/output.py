@@ -33,7 +33,7 @@ def headline(job: Job) -> Text:
         f"{recipe.sampler} {recipe.schedule}",
         f"guidance {plain(recipe.guidance_scale)}",
         f"seed {recipe.seed}",
-        recipe.checkpoint,
+        " → ".join(recipe.models),
         *([f"style {job.style}"] if job.style else []),
     )
     name, words = styled(str(job.id), "bold"), styled(f"  {recipe.prompt}\n", "none")

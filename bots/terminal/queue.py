@@ -103,4 +103,4 @@ def _what(entry: QueueEntry) -> str:
     count = f"{pictures} × " if pictures > 1 else ""
     size = f"{recipe.width}×{recipe.height}"
     steps = fill("{n} {n:step|steps}", n=recipe.steps)
-    return f"{count}{size}, {steps}, {recipe.checkpoint}{note}"
+    return f"{count}{size}, {steps}, {' → '.join(recipe.models)}{note}"

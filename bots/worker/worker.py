@@ -255,6 +255,8 @@ class Worker:
             self.observer.stage(before, time.monotonic() - since)
         if before in (None, Stage.LOAD) and now not in (None, Stage.LOAD):
             self.queue.drawing_began(job, loaded=before is Stage.LOAD)
+        elif now is Stage.LOAD and before is not None:
+            self.queue.loading_began(job)
         elif now is Stage.DECODE:
             self.queue.decoding_began(job)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from engine.denoise.samplers.base import Sampling
+from engine.denoise.samplers.base import Request, Sampling, advance
 from engine.loading.noise_schedule import SigmaTable
 from engine.recipe.limits import BY_NOISE
 from engine.recipe.recipe import Recipe
@@ -35,10 +35,7 @@ def takeover_step(recipe: Recipe, sigmas: Tensor, table: SigmaTable) -> int | No
 def begun_anew(first: Sampling, rest: Callable[[Tensor], Sampling], at: int) -> Sampling:
     """Sample by one run up to step `at`, then by another one that begins with the first's x."""
     inner = rest((yield from first))
-    try:
-        request = next(inner)
-        while True:
-            request = inner.send((yield replace(request, step=request.step + at)))
-    except StopIteration as end:
-        x: Tensor = end.value
-        return x
+    state = advance(inner)
+    while isinstance(state, Request):
+        state = advance(inner, (yield replace(state, step=state.step + at)))
+    return state

@@ -8,9 +8,14 @@ from engine.recipe.recipe import Recipe
 from engine.sentences import Sentence
 
 
+def is_second(first: Checkpoint, second: Checkpoint) -> bool:
+    """Return whether a model can go on with the latents of another."""
+    return first.family.latents == second.family.latents
+
+
 def check_second(first: Checkpoint, second: Checkpoint) -> None:
     """Raise `UserError` where a model cannot go on with the latents of another."""
-    if first.family.latents != second.family.latents:
+    if not is_second(first, second):
         facts = {"model": first.name, "title": first.title}
         raise UserError(
             Sentence("refiner_latents", refiner=second.name, kind=second.title, **facts)

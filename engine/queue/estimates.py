@@ -34,12 +34,26 @@ SPEEDS: Final = ("drawing", "decoding", "loading", "enlarging")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """A job's work: `width` units in each of its `calls`, then decoding."""
+    """A job's work: `width` units in each of its `calls`, then decoding.
+
+    second: the model that finishes what the first begins, if there is one.
+    """
 
     model: str
     width: float  # 10⁶ pixels × rows × pictures, rows with long prompts counting more
     calls: float
     pixels: float = 0.0  # 10⁶ pixels × pictures, to decode
+    second: str | None = None
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Return the models that it takes, in order."""
+        return (self.model, self.second) if self.second else (self.model,)
+
+    @property
+    def measured_as(self) -> str:
+        """Return by which name its speed is measured: two models together apart from each."""
+        return " → ".join(self.models)
 
     @property
     def units(self) -> float:
@@ -104,6 +118,7 @@ def work_of(recipe: Recipe) -> Work:
     pictures = len(recipe.pictures)
     return Work(
         model=recipe.checkpoint,
+        second=recipe.refiner,
         width=first * rows * pictures,
         calls=sum(width / first * number for width, number in zip(widths, calls, strict=True)),
         pixels=(sum(one.pixels / MILLION for one in todo) or size) * pictures,
@@ -159,10 +174,12 @@ class Speeds:
     def learn(self, work: Work, seconds: float, decoding: float | None = None) -> None:
         """Record the engine seconds of a finished job; decoding: of its decoding, if known."""
         if decoding is None:
-            decoding = min(seconds, work.pixels * self._ending(work).of(work.model, 0.0)) * MOST
+            decoding = (
+                min(seconds, work.pixels * self._ending(work).of(work.measured_as, 0.0)) * MOST
+            )
         else:
-            self._ending(work).learn(work.model, decoding, work.pixels)
-        self._drawing.learn(work.model, seconds - decoding, work.units)
+            self._ending(work).learn(work.measured_as, decoding, work.pixels)
+        self._drawing.learn(work.measured_as, seconds - decoding, work.units)
 
     def learn_loading(self, model: str, seconds: float) -> None:
         """Record the seconds from the start of a model's first job until it was loaded."""
@@ -174,8 +191,8 @@ class Speeds:
 
     def seconds(self, work: Work) -> float:
         """Return the estimated seconds; for a model that was not measured, by the mean of all."""
-        drawing = work.units * self._drawing.of(work.model, UNMEASURED)
-        return drawing + work.pixels * self._ending(work).of(work.model, 0.0)
+        drawing = work.units * self._drawing.of(work.measured_as, UNMEASURED)
+        return drawing + work.pixels * self._ending(work).of(work.measured_as, 0.0)
 
     def _ending(self, work: Work) -> _Average:
         """Return the speed of what follows the steps: decoding; upscaling, if there are none."""
@@ -211,11 +228,12 @@ class Meter:
         self._jobs[job] = (width, self._clock)
         self._widths += width
 
-    def restart(self, job: int, now: float) -> None:
-        """Reset a job's engine seconds: until now its model was being loaded."""
+    def restart(self, job: int, now: float, used: float = 0.0) -> None:
+        """Reset a job's engine seconds to those used: since then its model was being loaded."""
         self._advance(now)
         if job in self._jobs:
-            self._jobs[job] = (self._jobs[job][0], self._clock)
+            width = self._jobs[job][0]
+            self._jobs[job] = (width, self._clock - used / width)
 
     def used(self, job: int, now: float) -> float:
         """Return the engine seconds that a job has used."""

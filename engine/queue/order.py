@@ -25,17 +25,22 @@ MOST: Final = 4.0  # times its estimate that a job is charged; more is taken for
 
 @dataclass(slots=True)
 class _Run:
-    """A running job; charged: estimated seconds of its work; loading: of its model's loading."""
+    """A running job; charged: estimated seconds of its work; loading: those of its models.
+
+    began: how many of them have begun to draw; waits: since when it waits for the next, and the
+    seconds of the engine that it had used by then.
+    """
 
     task: Task
-    started: float
     charged: float
-    loading: float
+    loading: tuple[float, ...]
+    waits: tuple[float, float]
+    began: int = 0
     drawn: float | None = None  # seconds of the engine used before decoding
 
     @property
     def seconds(self) -> float:
-        return self.charged + self.loading
+        return self.charged + sum(self.loading[self.began :])
 
 
 @dataclass(slots=True)
@@ -136,7 +141,8 @@ class Order:
         person.waiting -= 1
         person.running += 1
         seconds = self.speeds.seconds(task.work)
-        self._running[task.job] = _Run(task, now, seconds, self._loading(task.work.model))
+        loading = tuple(map(self._loading, task.work.models))
+        self._running[task.job] = _Run(task, seconds, loading, (now, 0.0))
         self._meter.start(task.job, task.work.width, now)
         self._shares[priority].charge(name, seconds)
         self._priorities.charge(priority, seconds)
@@ -149,16 +155,23 @@ class Order:
             return False
         return bool(self._waiting) and not any(run.task.alone for run in self._running.values())
 
+    def loading_began(self, job: int, now: float) -> None:
+        """Record that a job waits for its next model; until it is there nobody is charged."""
+        if run := self._running.get(job):
+            run.waits = now, self._meter.used(job, now) if run.began else 0.0
+
     def drawing_began(self, job: int, now: float, *, loaded: bool) -> None:
         """Record that a job's model is there; the time until now is not charged to anybody.
 
         loaded: the model was loaded meanwhile, which measures loading.
         """
         if run := self._running.get(job):
-            if loaded:
-                self.speeds.learn_loading(run.task.work.model, now - run.started)
-            run.loading = 0.0
-            self._meter.restart(job, now)
+            since, used = run.waits
+            models = run.task.work.models
+            if loaded and run.began < len(models):
+                self.speeds.learn_loading(models[run.began], now - since)
+            run.began += 1
+            self._meter.restart(job, now, used)
 
     def decoding_began(self, job: int, now: float) -> None:
         """Record that a job's steps are done."""
@@ -178,8 +191,9 @@ class Order:
         used = self._meter.stop(job, now)
         if finished:
             self.speeds.learn(task.work, used, None if run.drawn is None else used - run.drawn)
-        elif run.loading:
-            self._loaded.discard(task.work.model)  # it may not have been loaded
+        else:  # what it waited for may not have been loaded
+            waited = [*zip(task.work.models, run.loading, strict=True)][run.began :]
+            self._loaded -= {model for model, seconds in waited if seconds}
         cost = min(used, MOST * charged)
         self._shares[task.priority].correct(task.person, cost - charged)
         self._shares[task.priority].advance(cost)
@@ -219,19 +233,19 @@ class Order:
 
     def _simulate(self, now: float, slots: int) -> Iterator[Forecast]:
         running = self._running.items()
-        measured = all(self.speeds.has_measured(run.task.work.model) for _, run in running)
+        measured = all(self.speeds.has_measured(run.task.work.measured_as) for _, run in running)
         ends = [(self._meter.end(job, run.seconds), job, 0, measured) for job, run in running]
         ends.sort()
         position = 0
         while self._waiting or ends:
             while task := self.choose(now, slots):
                 position += 1
-                measured = measured and self.speeds.has_measured(task.work.model)
+                measured = measured and self.speeds.has_measured(task.work.measured_as)
                 end = self._meter.end(task.job, self._running[task.job].seconds)
                 heappush(ends, (end, task.job, position, measured))
             virtual_end, job, place, sure = heappop(ends)
             now = max(now, self._meter.time(virtual_end))
-            self._running[job].loading = 0.0  # its model is loaded by now
+            self._running[job].began = len(self._running[job].loading)  # its models are loaded
             self.done(job, now, finished=False)
             yield Forecast(job, place, now if sure else None)
 

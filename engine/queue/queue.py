@@ -69,6 +69,10 @@ class Queue:
             self.idle.clear()
         return task
 
+    def loading_began(self, job: int) -> None:
+        """Record that a job that draws waits for its second model."""
+        self.order.loading_began(job, self._clock())
+
     def drawing_began(self, job: int, *, loaded: bool) -> None:
         """Record that a job's model is there; loaded: it was loaded for this job."""
         self.order.drawing_began(job, self._clock(), loaded=loaded)

@@ -84,8 +84,8 @@ class Recipe:
         _check_together(self)
         if self.noise == INDEPENDENT and self.sampler not in BROWNIAN:
             object.__setattr__(self, "noise", CPU)  # which for other samplers is the same
-        if self.refiner is None:  # they say nothing without one
-            for name in ("refiner_at", "refiner_by"):
+        if self.refiner is None or not self.is_denoised:  # these say nothing then
+            for name in ("refiner", "refiner_at", "refiner_by"):
                 object.__setattr__(self, name, DEFAULTS[name])
         # 5 and 5.0 are one recipe: without this their JSON, and so the PNG's text, would differ.
         for name in FRACTIONS:

@@ -113,6 +113,10 @@ async def _models(handler: Handler, interaction: discord.Interaction[Any], text:
     return offered(text, handler.studio.catalogue.names())
 
 
+async def _refiners(handler: Handler, interaction: discord.Interaction[Any], text: str) -> Offers:
+    return offered(text, ["none", *handler.studio.catalogue.names()])
+
+
 async def _vaes(handler: Handler, interaction: discord.Interaction[Any], text: str) -> Offers:
     if "vae" in await _lacking(handler, interaction):
         return []
@@ -181,6 +185,7 @@ def offered(text: str, names: Iterable[str]) -> Offers:
 
 COMPLETIONS: Final[Mapping[str, Offer]] = {
     "model": _models,
+    "refiner": _refiners,
     "lora": _loras,
     "vae": _vaes,
     "style": _styles,

@@ -81,6 +81,8 @@ COMMANDS: Final[Mapping[str, CommandText]] = {
     ":size": CommandText("尺寸", "宽和高（像素），如 768x512；或比例，如 3:2"),
     ":count": CommandText("张数", "图片数量"),
     ":model": CommandText("模型", "使用的模型"),
+    ":refiner": CommandText("第二模型", "画最后几步、完成图片的第二个模型，或 none（不用）"),
+    ":refiner-at": CommandText("接手", "步数进行到几成时由第二个模型接手"),
     ":lora": CommandText("lora", "LoRA 及其权重：name:0.8，多个用逗号分隔；none 为不用"),
     ":style": CommandText("风格", "此处保存的风格；none 为不用"),
     ":clip-skip": CommandText("clip层", "读取文本编码器倒数第几层，或 own（模型默认）"),

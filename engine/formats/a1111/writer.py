@@ -41,6 +41,7 @@ def no_line_reasons(recipe: Recipe) -> tuple[str, ...]:
     """Return why a recipe has no line; nothing, where it has one."""
     upscale = recipe.upscale
     reasons = {
+        "a second model finishes it": recipe.refiner,
         "it edits pictures by words": recipe.references,
         "its noise is turned towards another seed's": recipe.variations,
         "the scene is continued beyond its start image": recipe.margins,

@@ -32,6 +32,7 @@ def no_graph_reasons(recipe: Recipe, checkpoint: Checkpoint | None = None) -> tu
         "ComfyUI's nodes for its model are not known to Marble": (
             checkpoint and flow is None and checkpoint.family.pipeline not in (SD, SDXL)
         ),
+        "a second model finishes it": recipe.refiner,
         "it edits pictures by words": recipe.references and family not in EDITORS,
         "it edits more pictures by words than ComfyUI's nodes take": (
             family == "qwen" and len(recipe.references) > len(EDITED)

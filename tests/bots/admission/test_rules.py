@@ -212,6 +212,7 @@ ASKED: dict[str, tuple[dict[str, Any], str, str]] = {
     "size, all of it": ({"width": 512, "height": 520}, "pixels", "4096-262144"),
     "count": ({"count": 3}, "count", "1-2"),
     "model": ({"checkpoint": "huge"}, "models", "starter, small"),
+    "refiner": ({"refiner": "huge"}, "models", "starter, small"),
     "lora": ({"loras": (Lora(name="ink"),)}, "lora", "Chalk.safetensors"),
     "lora, how many": ({"loras": (Lora(name="a"), Lora(name="b"))}, "loras", "0-1"),
     "lora, its weight": ({"loras": (Lora(name="a", weight=-2.0),)}, "lora_weight", "-1-1"),
@@ -233,8 +234,9 @@ ASKED: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "images": ({"image": SHA, "strength": 0.5}, "images", "0-0"),
 }
-# Any number, whose numbers noise is, and words, which `blocked` is for.
-FREE = {"seed", "noise", "negative", "style"}
+# Any number, whose numbers noise is, when a second model takes over, and words, which `blocked` is
+# for.
+FREE = {"seed", "noise", "refiner-at", "negative", "style"}
 
 
 def test_every_option_has_a_rule() -> None:

@@ -1,4 +1,5 @@
 import asyncio
+from itertools import pairwise
 
 import pytest
 
@@ -391,6 +392,17 @@ async def test_a_job_begins_when_its_model_is_there(
         house.executor.loads = loads
         await finish(house, await house.studio.imagine({"prompt": "a cat"}, ADA))
     assert begun == [(1, True), (2, False)]
+
+
+async def test_waiting_for_a_second_model_is_told_to_the_queue(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began: list[int] = []
+    monkeypatch.setattr(house.worker.queue, "loading_began", began.append)
+    stages = (None, Stage.LOAD, Stage.DENOISE, Stage.LOAD, Stage.DENOISE, Stage.DECODE)
+    for before, now in pairwise(stages):
+        house.worker._note_stage(7, before, 0.0, now)
+    assert began == [7]
 
 
 async def test_an_engine_that_died_has_to_load_again(

@@ -120,7 +120,7 @@ FILES: dict[str, tuple[Callable[[Path, Path], Any], str | None]] = {
                 "model.diffusion_model.label_emb.0.0.weight": (1536, 2560),
             },
         ),
-        "it is a Stable Diffusion XL refiner model, which Marble cannot run yet",
+        "it holds no text encoder (no tensor's name begins with 'cond_stage_model.model.')",
     ),
     "lora.safetensors": (
         lambda path, _: save(path, **{"lora_unet_mid_block.lora_down.weight": (4, 4)}),

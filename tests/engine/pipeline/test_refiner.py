@@ -272,4 +272,6 @@ def test_what_cannot_be_drawn_is_said_before_anything_is(folder: Path, tmp_path:
 
 
 def test_a_start_image_that_is_only_upscaled_has_no_second_model(folder: Path) -> None:
-    assert not refined(image="0" * 64, upscale=Upscale()).is_denoised
+    recipe = refined(image="0" * 64, upscale=Upscale())
+    assert (recipe.models, recipe.refiner_at) == (("first",), 0.8)
+    assert refined(image="0" * 64, strength=0.5).models == ("first", "second")

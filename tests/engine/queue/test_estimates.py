@@ -20,6 +20,12 @@ def test_work_is_pixels_times_rows_times_pictures_times_calls() -> None:
     assert work_of(recipe) == Work(model=MODEL, width=2.0 * 2 * 3, calls=7, pixels=2.0 * 3)
 
 
+def test_two_models_are_measured_together() -> None:
+    made = work_of(make_recipe(refiner="other"))
+    assert (made.models, made.measured_as) == ((MODEL, "other"), f"{MODEL} → other")
+    assert made.units == work_of(make_recipe()).units
+
+
 def test_without_guidance_a_picture_is_one_row() -> None:
     assert work_of(make_recipe(guidance_scale=1)).width * 2 == work_of(make_recipe()).width
 

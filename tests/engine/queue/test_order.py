@@ -119,6 +119,22 @@ def test_loading_a_model_is_not_what_a_job_took() -> None:
     assert order.speeds.seconds(task(2).work) == pytest.approx(2.0)
 
 
+def test_loading_a_second_model_is_measured_and_charged_to_nobody() -> None:
+    order, both = Order(WIDE), replace(WORK, second="n")
+    order.submit(replace(task(1), work=both))
+    order.choose(0.0, 1)
+    order.drawing_began(1, 60.0, loaded=True)
+    order.loading_began(1, 62.0)
+    order.drawing_began(1, 92.0, loaded=True)
+    order.done(1, 93.0)
+    assert order.speeds.seconds(both) == pytest.approx(3.0)
+    assert [order.speeds.loading(model) for model in ("m", "n")] == [60.0, 30.0]
+    assert not order.speeds.has_measured("m")
+    order.engine_died()
+    order.submit(replace(task(2), work=both))
+    assert [place.ends_at for place in order.forecast(93.0, 1)] == pytest.approx([93.0 + 93.0])
+
+
 def test_a_job_that_did_not_finish_teaches_nothing() -> None:
     order = Order(WIDE)
     order.submit(task(1))

@@ -37,6 +37,10 @@ from tests.factories import SMALL, make_recipe
         ("negative_prompt", "x" * 2001, "at most 2,000 characters"),
         ("negative_prompt", None, "text"),
         ("checkpoint", "", "the name of a model"),
+        ("refiner", " ", "the name of a model"),
+        ("refiner_at", 1.0, "between 0.001 and 0.999"),
+        ("refiner_by", "sigma", "one of steps, noise, anew"),
+        ("aesthetic_score", 11, "between 0 and 10"),
     ],
 )
 def test_a_value_out_of_range_is_named_with_what_is_allowed(
@@ -48,6 +52,19 @@ def test_a_value_out_of_range_is_named_with_what_is_allowed(
     assert allowed in str(error.value)
     assert "\n" not in str(error.value)
     assert len(str(error.value)) < 250
+
+
+def test_a_second_model_is_written_only_where_there_is_one() -> None:
+    assert make_recipe(refiner_at=0.5, refiner_by="anew") == make_recipe()
+    recipe = make_recipe(refiner="b", refiner_at=0.5, refiner_by="noise", aesthetic_score=7)
+    written = recipe.to_dict()
+    assert {name: written[name] for name in written if name not in make_recipe().to_dict()} == {
+        "refiner": "b", "refiner_at": 0.5, "refiner_by": "noise", "aesthetic_score": 7.0,
+    }  # fmt: skip
+    assert Recipe.from_dict(written) == recipe
+    assert make_recipe(refiner="b", aesthetic_score=6).to_dict().keys() == {
+        *make_recipe().to_dict(), "refiner",
+    }  # fmt: skip
 
 
 def test_the_limits_themselves_are_allowed() -> None:

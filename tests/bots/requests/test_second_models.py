@@ -1,0 +1,59 @@
+"""A second model that people ask for: its name, whether it fits the first, and what is said."""
+
+from typing import Any
+
+import pytest
+
+from bots.requests.options import parse_values
+from bots.requests.recipe_builder import RecipeBuilder
+from engine.errors import OptionError, UnknownModel, UserError
+from engine.models.catalogue import Catalogue
+from tests.factories import make_recipe
+from tests.models import make_model
+
+
+@pytest.fixture(scope="module")
+def builder(tmp_path_factory: pytest.TempPathFactory) -> RecipeBuilder:
+    """Return a builder for the bundled model, and another of its form in a folder."""
+    root = tmp_path_factory.mktemp("models")
+    make_model(root / "Second")
+    return RecipeBuilder(Catalogue(root))
+
+
+def test_the_two_options_are_read_as_fields() -> None:
+    assert parse_values([("refiner", "b"), ("refiner-at", "0.5")]) == {
+        "refiner": "b",
+        "refiner_at": 0.5,
+    }
+    assert parse_values([("refiner", "none")]) == {"refiner": None}
+    with pytest.raises(OptionError, match=r"between 0\.001 and 0\.999"):
+        parse_values([("refiner-at", "1")])
+
+
+def test_the_second_model_gets_its_full_name(builder: RecipeBuilder) -> None:
+    recipe = builder.complete({"prompt": "a cat", "refiner": "second", "refiner_at": 0.5}).recipe
+    assert recipe.models == ("starter", "Second")
+    with pytest.raises(UnknownModel, match="There is no model 'absent'"):
+        builder.complete({"prompt": "a cat", "refiner": "absent"})
+
+
+def test_one_that_does_not_fit_is_refused_where_it_was_typed_and_else_left_out(
+    builder: RecipeBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bots.requests.recipe_builder.is_second", lambda *_: False)
+    monkeypatch.setattr("engine.models.second_model.is_second", lambda *_: False)
+    values: dict[str, Any] = {"prompt": "a cat", "refiner": "Second"}
+    said = "cannot finish what 'starter' .* begins: their latents differ"
+    with pytest.raises(UserError, match=said):
+        builder.complete(values)
+    with pytest.raises(UserError, match=said):
+        builder.change(make_recipe(), {"refiner": "Second"})
+    for built in (
+        builder.complete(values, kept={"refiner"}),
+        builder.change(make_recipe(refiner="Second"), {"steps": 5}),
+        builder.fit(make_recipe(refiner="Second")),
+    ):
+        assert built.recipe.refiner is None
+        assert [str(note) for note in built.notes] == [
+            "Left out: the second model 'Second', whose latents are not those of 'starter'."
+        ]
