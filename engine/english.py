@@ -78,7 +78,8 @@ ENGLISH: Final[Mapping[str, str]] = {
     "no_recipe": "The picture has no recipe: no text by a program that draws.",
     "only_comment": "The picture has no recipe, only a comment: {comment}.",
     "strange_recipe": "The file is a workflow of {wrote}, which Marble cannot read.",
-    "not_a_picture_file": "The file is not a PNG, JPEG or WebP picture.",
+    "not_a_picture_file": "The file is no PNG, JPEG, WebP, AVIF or GIF picture, and no text that a "
+    "program writes about one.",
     "black_mask": "The mask is all black, so there is nothing to draw; paint the parts to redraw "
     "white.",
     "black_where_drawn": "The mask is all black in the part that is drawn, so there is nothing to "
@@ -109,6 +110,10 @@ ENGLISH: Final[Mapping[str, str]] = {
     "at strength {strength}.",
     "too_many_references": "The model {model!r} takes at most {most} {most:picture|pictures} to "
     "edit, not {given}.",
+    "with_not_edited": "The model {model!r} does not edit by words, so it starts from one picture: "
+    "leave out the {others} {others:other|others}, or choose a model that edits.",
+    "negative_unread": "At guidance 1 the model {model!r} reads no negative prompt, so it has no "
+    "effect.",
     "edit_takes_no": "The model {model!r} edits by words, without a start image: leave out "
     "{called}.",
     "refiner_latents": "{refiner!r} ({kind}) cannot finish what {model!r} ({title}) begins: their "
@@ -359,6 +364,7 @@ ENGLISH: Final[Mapping[str, str]] = {
     "graph_edges_elsewhere": "finds edges for something other than a ControlNet, which Marble "
     "cannot do",
     "graph_solid": "masks everything alike, which Marble cannot do",
+    "graph_weight_computed": "LoRA {name}: another node computes its weight, which is unknown here",
     "graph_long_texts": "The ComfyUI workflow's texts have more than {most:,} characters.",
     "graph_damaged": "The ComfyUI workflow is damaged.",
     # What A1111's text says
@@ -394,10 +400,16 @@ ENGLISH: Final[Mapping[str, str]] = {
     "reading_filled": "The file does not say this, so it is taken from the model {model!r}: "
     "{called}.",
     "reading_lacks": "The text by {source} lacks: {called}.",
+    "reading_damaged": "the text is damaged, and values may be others than they were",
+    "marble_damaged": "Marble's text is damaged: only what is left of it is read",
+    "marble_cut": "not whole",
+    "marble_unknown": "this Marble has no such field",
     "tool_syntax": "drawn as words; weights are written (words:1.2)",
     "tool_section": "for a part of the picture or another pass; left out",
     # The texts themselves
     "text_not_json": "The text in the picture is not valid JSON.",
+    "json_large": "The JSON in the file holds more than {most:,} {most:value|values}; no workflow "
+    "is so large.",
     "text_no_object": "The text in the picture is not a JSON object.",
     "png_cut_short": "The PNG file is incomplete.",
     "png_text": "The text in the PNG file is damaged.",

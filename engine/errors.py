@@ -26,16 +26,17 @@ Texts of other rooms (storage, the chats) extend `UserError`, so that an edge ne
 know what it may show.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
-from typing import ClassVar, Final
+from typing import ClassVar, Final, cast
 
 from engine.sentences import Sentence
 
 LISTED: Final = 10  # names in a sentence
 LONGEST_PATH: Final = 1000  # characters of a path or setting in a message to the owner
 LONGEST: Final = 300  # characters of a name that others are compared with; files' have 255 at most
+BRACKETS: Final[Mapping[type, tuple[str, str]]] = {list: ("[", "]"), tuple: ("(", ")")}
 
 
 class MarbleError(Exception):
@@ -227,12 +228,45 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def shorten(value: object, limit: int = 60) -> str:
-    """Quote a value for a message, cut to `limit` characters so that no message floods a chat."""
+    """Quote a value for a message, cut to `limit` characters so that no message floods a chat.
+
+    No more of it is looked at than is shown: it may be a stranger's, of any size.
+    """
+    text = ""
     try:
-        text = repr(value)
+        for part in _quoted(value, limit + 1):
+            text += part
+            if len(text) > limit:
+                return f"{text[: limit - 1]}…"
     except (RecursionError, ValueError):  # nested too deeply, or a number of thousands of digits
-        text = f"what is too large to be shown ({type(value).__name__})"
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+        return f"what is too large to be shown ({type(value).__name__})"
+    return text
+
+
+def _quoted(value: object, room: int) -> Iterator[str]:
+    """Yield the parts of what `repr` returns for a value, each of some `room` characters at most.
+
+    Of longer texts the beginning is quoted.
+    """
+    if isinstance(value, str):
+        yield repr(value[:room])
+    elif type(value) is dict:
+        yield "{"
+        for at, (key, each) in enumerate(value.items()):
+            yield ", " if at else ""
+            yield from _quoted(key, room)
+            yield ": "
+            yield from _quoted(each, room)
+        yield "}"
+    elif type(value) in BRACKETS:
+        left, right = BRACKETS[type(value)]
+        yield left
+        for at, each in enumerate(cast(Sequence[object], value)):
+            yield ", " if at else ""
+            yield from _quoted(each, room)
+        yield f",{right}" if type(value) is tuple and len(value) == 1 else right
+    else:
+        yield repr(value)[:room]
 
 
 def first_line(error: BaseException) -> str:

@@ -160,5 +160,5 @@ def _plain(value: object) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(_plain(each) for each in value)
     if isinstance(value, dict):
-        return " ".join(_plain(each) for each in value.values())
+        return " ".join(_plain(each) for each in value.values() if each is not None)
     return str(value)

@@ -107,6 +107,9 @@ class RecipeBuilder:
         recipe = _without_lacking(recipe, checkpoint, typed, notes)
         recipe = _without_references(recipe, checkpoint, notes)
         recipe = self._with_second(recipe, checkpoint, typed, notes)
+        asked = "negative_prompt" in typed or "guidance_scale" in typed
+        if asked and recipe.negative_prompt and recipe.guidance_scale == 1:
+            notes.append(Sentence("negative_unread", model=checkpoint.name))
         return Built(self._with_full_names(recipe, checkpoint), tuple(notes))
 
     def _with_second(

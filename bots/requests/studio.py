@@ -438,7 +438,9 @@ class Studio:
 
 def _check_edit(given: Sequence[str], values: Mapping[str, Any], model: Checkpoint) -> None:
     """Raise `UserError` for more pictures than a model edits, and for options that it ignores."""
-    if len(given) > (most := max(1, model.references)):
+    if len(given) > 1 and not model.references:
+        raise UserError(Sentence("with_not_edited", model=model.name, others=len(given) - 1))
+    if len(given) > (most := model.references) > 0:
         said = Sentence("too_many_references", model=model.name, most=most, given=len(given))
         raise UserError(said)
     without = [TYPED_AS[name] for name in ("strength", "fit") if name in values]

@@ -6,7 +6,6 @@ The titles of nodes say that: `prompt`, `image`, `seed, steps` (docs/workflows.m
 from __future__ import annotations
 
 import hashlib
-from codecs import BOM_UTF8
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,13 +15,14 @@ from bots.requests.loaded_pictures import OURS, find_beside
 from bots.requests.options import OPTIONS, Values
 from bots.requests.styles import STYLE
 from engine.errors import GraphError, UserError
+from engine.formats.file_texts import holds_json
 from engine.formats.graphs.marks import RESULT, TEXTS, MarkedGraph, Marks, loras_in, read_marks
 from engine.formats.graphs.node_values import LoadedPicture
 from engine.formats.graphs.recipe import from_graph, pictures_of
 from engine.formats.graphs.survey import INPUTS, SIDES
-from engine.formats.json_texts import parse_json
 from engine.formats.metadata import graph_in
 from engine.formats.reading import Reading
+from engine.formats.texts import decode_text, parse_json
 from engine.recipe.recipe import random_seed
 from engine.sentences import Sentence
 
@@ -137,7 +137,7 @@ def parse_graph(data: bytes) -> Any:
         sizes = {"size": len(data) >> 20, "most": LARGEST_GRAPH >> 20}
         raise GraphError(Sentence("graph_too_large", **sizes))
     try:
-        return parse_json(data.decode("utf-8-sig"))
+        return parse_json(decode_text(data) or "")
     except ValueError:
         raise GraphError(Sentence("graph_not_json")) from None
 
@@ -147,7 +147,7 @@ def read_workflow(name: str, folder: Path, data: bytes) -> Workflow | None:
 
     Raises `UserError` where no picture can be drawn from it, or a mark makes no sense.
     """
-    if data.removeprefix(BOM_UTF8).lstrip()[:1] in (b"{", b"["):
+    if holds_json(data):
         content = parse_graph(data)
     elif data.startswith(b"\x89PNG"):
         if (content := graph_in(data)) is None:

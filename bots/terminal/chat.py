@@ -25,7 +25,7 @@ from bots.terminal.commands import Make, Session, in_session, read_edit, read_im
 from bots.terminal.console import styled
 from bots.terminal.files import looks_like_file, picture_file
 from bots.terminal.inputs import IMAGINED, INPUTS, read_direction, read_source, read_values
-from bots.terminal.recipe_files import WORKFLOW
+from bots.terminal.recipe_files import TEXT, WORKFLOW
 from engine.errors import LONGEST_PATH, UnknownOption, UserError, shorten
 
 HELP: Final = """\
@@ -44,6 +44,7 @@ HELP: Final = """\
 [bold]/history[/bold]             what you drew; [bold]/show 12[/bold] tells from what
 [bold]/quit[/bold]                the end, as Ctrl-D; Ctrl-C stops a picture"""
 
+OTHERS: Final = (WORKFLOW, TEXT)  # suffixes of files beside pictures' that say how one was made
 LONGEST_LINE: Final = 2**24  # bytes; far above any prompt, which is then refused by its length
 
 Action = Callable[[Session, str], Awaitable[object]]
@@ -93,7 +94,9 @@ async def _answer(session: Session, line: str) -> None:
         await action(session, rest.strip())
     elif file := dropped(line):
         await session.run(file, {})
-    elif word.startswith("/") and (name := _one_word(line)) and looks_like_file(name, WORKFLOW):
+    elif (
+        word.startswith("/") and (name := _one_word(line)) and looks_like_file(name, WORKFLOW, TEXT)
+    ):
         raise UserError(f"There is no file {shorten(name, LONGEST_PATH)}.")
     elif word.startswith(("/", ":")):
         raise UnknownOption(word, ACTIONS)
@@ -102,9 +105,9 @@ async def _answer(session: Session, line: str) -> None:
 
 
 def dropped(line: str) -> Path | None:
-    """Return the picture or workflow that is all that a line names, as terminals drop files."""
+    """Return the picture, workflow or text that is all a line names, as terminals drop files."""
     name = _one_word(line)
-    return picture_file(name, WORKFLOW) if name else None
+    return picture_file(name, *OTHERS) if name else None
 
 
 def _one_word(line: str) -> str | None:

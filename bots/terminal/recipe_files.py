@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import hashlib
-from codecs import BOM_UTF8
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -30,6 +29,7 @@ from engine.errors import (
 )
 from engine.formats.a1111.writer import no_line_reasons
 from engine.formats.comfy.limits import graph_differences, no_graph_reasons
+from engine.formats.file_texts import holds_json
 from engine.formats.graphs.node_values import LoadedPicture
 from engine.formats.graphs.recipe import pictures_of
 from engine.formats.metadata import graph_in, read_object, read_recipe
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from storage.jobs.picture_files import Pictures
 
 WORKFLOW: Final = ".json"
+TEXT: Final = ".txt"  # which A1111 writes beside pictures
 GRAPH: Final = "ComfyUI"  # whose readings may have several results
 LARGEST: Final = 64 * 2**20  # bytes of a file that is looked at
 
@@ -58,7 +59,7 @@ async def read(arguments: argparse.Namespace, settings: Settings) -> None:
     if reading.refused is not None:
         console.print(styled(f"Cannot be drawn: {reading.refused}", "dim"), soft_wrap=True)
     note_ignored(reading.ignored, console)
-    if reading.source == "Marble":
+    if reading.source == "Marble" and not (reading.missing or reading.refused):
         checkpoint = await asyncio.to_thread(_described, reading.recipe, settings)
         _show_other_formats(reading.recipe, checkpoint, console)
 
@@ -100,7 +101,7 @@ def _content(name: str) -> tuple[bytes, Any, dict[str, set[str]]]:
     Raises `UserError`.
     """
     data = _read(name)
-    if data.removeprefix(BOM_UTF8).lstrip()[:1] in (b"{", b"["):
+    if holds_json(data):
         graph, loaded = parse_graph(data), {}
         with suppress(GraphError):  # said where it is read; it may be no graph at all
             loaded = pictures_of(graph)

@@ -7,7 +7,6 @@ truncated or renamed file is known before anything is loaded. Standard library o
 Format: https://github.com/huggingface/safetensors#format
 """
 
-import json
 import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,8 +17,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from engine.errors import BrokenModel, shorten
+from engine.files.json_parse import parse
 
 LONGEST: Final = 100_000_000  # bytes of a header, as the format allows
+TENSORS: Final = 100_000  # and braces in their metadata; the largest models have some thousands
 # How `struct` reads a value of the dtypes that weights come in; BF16 is the upper half of a value
 # of F32.
 LETTERS: Final = {
@@ -124,7 +125,9 @@ def _read(path: Path, changed: int, size: int) -> Header:
     with path.open("rb") as file:
         length, text = _read_text(file.read(8), file, size)
     try:
-        entries = json.loads(text)
+        if text.count(b"{") > TENSORS:
+            raise ValueError
+        entries = parse(text)
         metadata = dict(entries.pop("__metadata__", None) or {})
         if not all(isinstance(value, str) for value in metadata.values()):
             raise TypeError

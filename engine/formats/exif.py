@@ -1,27 +1,24 @@
-"""A recipe's texts in the EXIF of JPEG and WebP files, where others' tools look for them.
+"""Texts in EXIF, where the tools of JPEG, WebP and AVIF files look for them.
 
-A1111 keeps its line in UserComment, ComfyUI its graphs in Make and Model as `workflow:{…}` and
-`prompt:{…}`; Marble's own text stands in ImageDescription as `marble:{…}`.
+A1111 keeps its line in UserComment, as others do their JSON, ComfyUI its graphs in Make and Model
+as `workflow:{…}` and `prompt:{…}`; Marble's own text stands in ImageDescription as `marble:{…}`.
 
 EXIF 2.32: UserComment begins with its encoding in eight bytes; UNICODE is UTF-16.
 """
 
-import struct
 from collections.abc import Mapping
 from typing import Final
 
 from PIL import Image
 
-from engine.errors import MetadataError
-from engine.pictures.exif_tags import find_exif, read_tags
-from engine.sentences import Sentence
+from engine.formats.texts import eight_bits
+from engine.pictures.exif_tags import read_tags
 
 DESCRIPTION, MAKE, MODEL, EXIF_IFD, COMMENT = 0x010E, 0x010F, 0x0110, 0x8769, 0x9286
 TAGS: Final = {"marble": DESCRIPTION, "workflow": MAKE, "prompt": MODEL}
 UNICODE: Final = b"UNICODE\0"
 ASCII: Final = b"ASCII\0\0\0"
 LARGEST: Final = 65_000  # bytes of EXIF in a JPEG; a little is the segment's own
-LONGEST: Final = 4 * 2**20  # characters of a text that is read
 
 
 def write_texts(texts: Mapping[str, str]) -> Image.Exif:
@@ -46,23 +43,22 @@ def _exif(texts: Mapping[str, str]) -> Image.Exif:
     return exif
 
 
-def read_texts(data: bytes) -> dict[str, str]:
-    """Return the texts in a JPEG or WebP file, or raise `MetadataError`; no pixel is decoded."""
-    try:
-        exif = find_exif(data)
-        values = read_tags(exif, TAGS.values()) if exif else {}
-        comment = read_tags(exif, [COMMENT], EXIF_IFD).get(COMMENT) if exif else None
-    except (ValueError, struct.error) as error:
-        raise MetadataError(Sentence("metadata_damaged")) from error
+def read_texts(exif: bytes) -> dict[str, str]:
+    """Return the texts in EXIF, by the keys under which PNG files hold them.
+
+    Raises `ValueError` or `struct.error` where it is damaged.
+    """
     texts: dict[str, str] = {}
-    for value in values.values():
-        name, colon, text = value.removesuffix(b"\0").decode("latin-1").partition(":")
+    for tag, value in read_tags(exif, TAGS.values()).items():
+        found = eight_bits(value).strip("\0 ")
+        name, colon, text = found.partition(":")
         if colon and name.lower() in TAGS:  # some scripts write "Prompt:" and "Workflow:"
             texts[name.lower()] = text
+        elif tag == DESCRIPTION and found:
+            texts["Description"] = found
+    comment = read_tags(exif, [COMMENT], EXIF_IFD).get(COMMENT)
     if comment and (line := _comment(comment)):
         texts["parameters"] = line
-    if any(len(text) > LONGEST for text in texts.values()):
-        raise MetadataError(Sentence("text_long", most=LONGEST))
     return texts
 
 

@@ -1,7 +1,10 @@
-"""Texts in a PNG's alpha channel, where A1111's extension and NovelAI hide what sites remove.
+"""Texts among the pixels of a PNG or WebP file, where programs hide what sites remove.
 
-The lowest bits of all alphas, column by column: a name that says whether the rest is packed, the
-number of its bits in 32, and the text, which is A1111's or a JSON object of texts by their keys.
+A1111's extension and NovelAI write them into the lowest bits of all alphas, or of red, green and
+blue, column by column: a name that says where, and whether the rest is packed; the number of its
+bits in 32; and the text, which is A1111's or a JSON object of texts by their keys.
+
+By https://github.com/NovelAI/novelai-image-metadata, and the A1111 extension `stealth-pnginfo`.
 """
 
 import zlib
@@ -9,36 +12,57 @@ from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from engine.errors import ImageError
-from engine.formats.json_texts import parse_json
+from engine.formats.beside_pixels import bare_webp
+from engine.formats.png_texts import SIGNATURE
+from engine.formats.texts import texts_within
 from engine.pictures.images import read_image
 
-PLAIN, PACKED = b"stealth_pnginfo", b"stealth_pngcomp"
-HEAD: Final = len(PLAIN) + 4  # bytes before the text
-WITH_ALPHA: Final = (4, 6)  # colour types of PNG
+ALPHA: Final = (b"stealth_pnginfo", b"stealth_pngcomp")  # plain, packed
+COLOURS: Final = (b"stealth_rgbinfo", b"stealth_rgbcomp")
+NAME: Final = len(ALPHA[0])
+HEAD: Final = NAME + 4  # bytes before the text
+KINDS: Final = (b"\2", b"\4", b"\6")  # colour types of PNG that have colours or alpha
 COLOUR_TYPE: Final = 25  # where the type stands in the file
 LARGEST: Final = 4 * 2**20  # bytes of a text
 GZIP: Final = 16 + zlib.MAX_WBITS
 
 
-def hidden_texts(png: bytes) -> Mapping[str, str]:
-    """Return the texts hidden in a PNG's alpha channel by their keys; pixels are decoded."""
-    if len(png) <= COLOUR_TYPE or png[COLOUR_TYPE] not in WITH_ALPHA:
+def hidden_texts(data: bytes) -> Mapping[str, str]:
+    """Return the texts hidden among a picture's pixels by their keys; pixels are decoded."""
+    is_png = data.startswith(SIGNATURE) and data[COLOUR_TYPE : COLOUR_TYPE + 1] in KINDS
+    if not (is_png or data.startswith(b"RIFF")):
         return {}
     try:
-        image = read_image(png)
-    except ImageError:
+        image = read_image(data if is_png else bare_webp(data))
+    except (ImageError, ValueError):
         return {}
-    if image.mode != "RGBA":
+    for names, channels in ((ALPHA, "A"), (COLOURS, "RGB")):
+        if set(channels) <= set(image.getbands()):
+            pixels = np.stack([np.asarray(image.getchannel(each)) for each in channels], axis=-1)
+            if texts := _read(pixels, names):
+                return texts
+    return {}
+
+
+def _read(pixels: npt.NDArray[np.uint8], names: tuple[bytes, bytes]) -> dict[str, str]:
+    """Return the texts hidden in pixels, uint8 [height, width, channels]."""
+    head = _bytes(pixels, 0, HEAD)
+    if len(head) < HEAD or head[:NAME] not in names:
         return {}
-    bits = np.asarray(image.getchannel("A")).T.reshape(-1) & 1
-    head = np.packbits(bits[: HEAD * 8]).tobytes()
-    if head[: len(PLAIN)] not in (PLAIN, PACKED):
-        return {}
-    length = int.from_bytes(head[len(PLAIN) :], "big") // 8
-    data = np.packbits(bits[HEAD * 8 : (HEAD + min(length, LARGEST)) * 8]).tobytes()
-    return _texts(data, packed=head.startswith(PACKED))
+    length = int.from_bytes(head[NAME:], "big") // 8
+    return _texts(_bytes(pixels, HEAD, min(length, LARGEST)), packed=head[:NAME] == names[1])
+
+
+def _bytes(pixels: npt.NDArray[np.uint8], start: int, length: int) -> bytes:
+    """Return `length` bytes of the lowest bits, from byte `start` on; no column beyond is read."""
+    height, _, channels = pixels.shape
+    bits = 8 * (start + length)
+    columns = pixels[:, : -(-bits // (height * channels))]
+    found = columns.transpose(1, 0, 2).reshape(-1)[8 * start : bits] & 1
+    return np.packbits(found).tobytes()
 
 
 def _texts(data: bytes, *, packed: bool) -> dict[str, str]:
@@ -48,11 +72,4 @@ def _texts(data: bytes, *, packed: bool) -> dict[str, str]:
         text = data.decode("utf-8")
     except (ValueError, zlib.error):
         return {}
-    try:
-        found = parse_json(text)
-    except ValueError:
-        return {"parameters": text}
-    if not isinstance(found, dict):
-        return {}
-    texts = {str(key): value for key, value in found.items() if isinstance(value, str)}
-    return texts if "Comment" in texts else {"parameters": text}
+    return texts_within(text)

@@ -5,7 +5,8 @@ two JSON forms, see `engine.formats.comfy`) and `parameters` (see `engine.format
 escaped to ASCII and goes into tEXt, which even the oldest reader takes; a line with letters beyond
 ASCII goes into iTXt, which is UTF-8: tEXt is Latin-1 by the standard, yet ComfyUI's canvas reads it
 as UTF-8, so that an "é" would reach one of the two readers broken. JPEG and WebP files carry the
-same texts in their EXIF, see `engine.formats.exif`.
+same texts in their EXIF, see `engine.formats.exif`; which texts of other files are read,
+`engine.formats.file_texts` tells.
 
 Whose a text is, its content tells: several programs write under one key.
 """
@@ -27,15 +28,17 @@ from engine.formats.a1111.writer import no_line_reasons, to_a1111
 from engine.formats.comfy.layout import to_workflow
 from engine.formats.comfy.limits import no_graph_reasons
 from engine.formats.comfy.writer import to_graph
+from engine.formats.file_texts import TEXT_FILE, read_texts
 from engine.formats.graphs.node_values import LoadedPicture
 from engine.formats.graphs.recipe import from_graph
 from engine.formats.hidden import hidden_texts
-from engine.formats.json_texts import parse_json
-from engine.formats.png_texts import READ, SIGNATURE, WRITTEN, XMP, read_texts
+from engine.formats.marble import read_marble
+from engine.formats.png_texts import READ, SIGNATURE, WRITTEN, XMP, damaged_texts
 from engine.formats.reading import Reading
-from engine.formats.tools import comment_in_xmp, owner_of, read_dream, read_json
+from engine.formats.texts import parse_json
+from engine.formats.tools import comments_in_xmp, owner_of, read_dream, read_json
 from engine.models.catalogue import Checkpoint
-from engine.recipe.recipe import DEFAULTS, Recipe
+from engine.recipe.recipe import Recipe
 from engine.sentences import Sentence
 
 GRAPHS: Final = ("prompt", "workflow")  # keys of ComfyUI's graphs
@@ -78,24 +81,31 @@ def write_as(png: bytes, kind: Literal["JPEG", "WEBP"]) -> bytes:
 
 
 def read_recipe(data: bytes, pictures: Pictures = None, result: str | None = None) -> Reading:
-    """Read what a PNG, JPEG or WebP file says of how it was made, Marble's own text first.
+    """Read what a picture or text file says of how it was made, Marble's own text first.
 
     pictures: what ComfyUI's graph loads, by name; result: the node of it that is meant, where it
     saves several. Raises `UserError` in one sentence where there is nothing to read.
     """
-    texts = _texts_in(data)
-    if "marble" in texts:
-        recipe = Recipe.from_dict(_object(texts["marble"]))
-        values = {name: getattr(recipe, name) for name in DEFAULTS}
-        return Reading(source="Marble", values=values)
     failures: list[UserError] = []
+    texts: dict[str, str] = {}
+    try:
+        texts = read_texts(data)
+    except MetadataError as error:
+        failures.append(error)
     found = _first_readable(texts, pictures, result, failures)
-    if (found is None or found.refused) and data.startswith(SIGNATURE):
+    if found is None or found.refused:
         found = _first_readable(hidden_texts(data), pictures, result, failures) or found
+    if found is None and data.startswith(SIGNATURE):
+        found = _first_readable(damaged_texts(data), pictures, result, [])
+        if found is not None:
+            note = Sentence("reading_damaged")
+            found = replace(found, ignored=tuple(dict.fromkeys((note, *found.ignored))))
     if found is not None:
         return found
     if failures:
         raise failures[0]
+    if TEXT_FILE in texts:
+        raise MetadataError(Sentence("not_a_picture_file"))
     comment = next((texts[key].strip() for key in COMMENTS if texts.get(key, "").strip()), None)
     if comment is None:
         raise MetadataError(Sentence("no_recipe"))
@@ -109,7 +119,7 @@ def read_object(data: object, pictures: Pictures = None, result: str | None = No
 
 def graph_in(data: bytes) -> dict[str, Any] | None:
     """Return ComfyUI's graph in a picture file that Marble did not write, or raise `UserError`."""
-    texts = _texts_in(data)
+    texts = read_texts(data)
     found = next((key for key in GRAPHS if key in texts), None)
     return _object(texts[found]) if found and "marble" not in texts else None
 
@@ -129,7 +139,7 @@ def _first_readable(
         except UserError as error:
             failures.append(error)
             continue
-        if found is not None and found.refused is None:
+        if found is not None and found.refused is None and not (key == "marble" and found.missing):
             return found
         first = first or found
     return first
@@ -139,12 +149,15 @@ def _read_text(
     key: str, text: str, texts: Mapping[str, str], pictures: Pictures, result: str | None
 ) -> Reading | None:
     """Read a text by whose it is; None where it says nothing of a picture."""
-    text = text.strip("\0 \t\r\n")
-    if key in GRAPHS:
+    text = text.strip("\0 \t\r\n\ufeff")
+    if key == "marble":
+        return read_marble(text)
+    if key in GRAPHS or (key == TEXT_FILE and text[:1] in ("{", "[")):
         data = _object(text)
         return read_json(data, texts) or _graph(data, pictures, result)
     if key == XMP:
-        text = comment_in_xmp(text)
+        said = (_read_text("", each, texts, None, None) for each in comments_in_xmp(text))
+        return next((found for found in said if found), None)
     if text.startswith("{"):
         try:
             return read_json(_object(text), texts)
@@ -159,14 +172,6 @@ def _graph(data: object, pictures: Pictures, result: str | None) -> Reading:
     if isinstance(data, Mapping) and (wrote := owner_of(data)):
         raise MetadataError(Sentence("strange_recipe", wrote=wrote))
     return from_graph(data, pictures, result)
-
-
-def _texts_in(data: bytes) -> dict[str, str]:
-    if data.startswith(SIGNATURE):
-        return read_texts(data)
-    if data.startswith((b"\xff\xd8\xff", b"RIFF")):
-        return exif.read_texts(data)
-    raise MetadataError(Sentence("not_a_picture_file"))
 
 
 def _texts(recipe: Recipe, checkpoint: Checkpoint | None) -> dict[str, str]:

@@ -5,10 +5,11 @@ PNG: https://www.w3.org/TR/png-3/#11textinfo
 
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 from engine.errors import MetadataError
+from engine.formats.texts import eight_bits
 from engine.sentences import Sentence
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
@@ -27,39 +28,56 @@ def read_texts(png: bytes) -> dict[str, str]:
 
     Pixels are not decoded, and no text grows beyond `TEXT_LIMIT`.
     """
-    found: dict[str, str] = {}
     failures: list[MetadataError] = []
-    # As with other readers, the last text of a name counts.
-    chunks = {body.partition(b"\0")[0]: (kind, body) for kind, body in _text_chunks(png, failures)}
-    for key in READ:
-        if key.encode() in chunks:
-            try:
-                found[key] = _decode(key, *chunks[key.encode()])
-            except MetadataError as error:
-                failures.append(error)
+    chunks = [(kind, body) for kind, body, sound in _text_chunks(png, failures) if sound]
+    found = _decoded(chunks, failures)
     if failures and not found:
         raise failures[0]
     return found
 
 
-def _text_chunks(png: bytes, failures: list[MetadataError]) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the kind and body of each text chunk whose checksum is right.
+def damaged_texts(png: bytes) -> dict[str, str]:
+    """Return what is left of texts of `READ` whose checksum is wrong, or behind whose begin a file
+    ends.
+    """
+    chunks = [(kind, body) for kind, body, sound in _text_chunks(png, []) if not sound]
+    return _decoded(chunks, [])
 
-    What is wrong with others of `READ`, or with the file's end, is added to `failures`.
+
+def _decoded(
+    chunks: Iterable[tuple[bytes, bytes]], failures: list[MetadataError]
+) -> dict[str, str]:
+    """Return the texts of `READ` in chunks; what is wrong with others is added to `failures`."""
+    # As with other readers, the last text of a name counts.
+    named = {body.partition(b"\0")[0]: (kind, body) for kind, body in chunks}
+    found: dict[str, str] = {}
+    for key in READ:
+        if key.encode() in named:
+            try:
+                found[key] = _decode(key, *named[key.encode()])
+            except MetadataError as error:
+                failures.append(error)
+    return found
+
+
+def _text_chunks(png: bytes, failures: list[MetadataError]) -> Iterator[tuple[bytes, bytes, bool]]:
+    """Yield the kind and body of each text chunk, and whether its checksum is right.
+
+    What is wrong with those of `READ`, or with the file's end, is added to `failures`.
     """
     at, kind = len(SIGNATURE), b""
     while kind != b"IEND":
-        if at + 12 > len(png):
+        if at + 8 > len(png):
             failures.append(MetadataError(Sentence("png_cut_short")))
             return
         length, kind = struct.unpack_from(">I4s", png, at)
         end = at + 8 + length
         if kind in DECODERS:
             body = png[at + 8 : end]
-            if png[end : end + 4] == struct.pack(">I", zlib.crc32(kind + body)):
-                yield kind, body
-            elif body.partition(b"\0")[0].decode("latin-1") in READ:
+            sound = png[end : end + 4] == struct.pack(">I", zlib.crc32(kind + body))
+            if not sound and body.partition(b"\0")[0].decode("latin-1") in READ:
                 failures.append(MetadataError(Sentence("png_text")))
+            yield kind, body, sound
         at = end + 4
 
 
@@ -83,17 +101,9 @@ def _international(rest: bytes) -> str:
     return (_inflate(text) if packed else text).decode("utf-8")
 
 
-def _eight_bits(data: bytes) -> str:
-    """Read a text that is Latin-1 by the standard, and UTF-8 where it can be: many write that."""
-    try:
-        return data.decode("utf-8")
-    except ValueError:
-        return data.decode("latin-1")
-
-
 # What follows the keyword and its NUL, for each kind of text chunk.
 DECODERS: Final[Mapping[bytes, Callable[[bytes], str]]] = {
-    b"tEXt": _eight_bits,
-    b"zTXt": lambda rest: _eight_bits(_inflate(rest[1:])),
+    b"tEXt": eight_bits,
+    b"zTXt": lambda rest: eight_bits(_inflate(rest[1:])),
     b"iTXt": _international,
 }

@@ -21,7 +21,8 @@ class Tool:
     they are one of these; same: to those that change none where they equal another's; syntax: what
     means more than words in its prompts; section: what begins words that are not for the whole
     picture; schedule: what a sampler's name means that says none; on_comfyui: whether it draws by
-    ComfyUI's code, and so with its noise.
+    ComfyUI's code, and so with its noise; sde_on_gpu: but for that of solvers of SDEs, which is a
+    GPU's under all names.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Tool:
     section: re.Pattern[str] | None = None
     schedule: str | None = None
     on_comfyui: bool = False
+    sde_on_gpu: bool = False
 
 
 NAMES: Final = {"prompt": ("prompt",), "seed": ("seed",), "steps": ("steps",)}
@@ -161,6 +163,7 @@ TOOLS: Final = (
         said=("version", "metadata_scheme", "base_model_hash", "created_by", "full_prompt",
               "full_negative_prompt"),
         on_comfyui=True,
+        sde_on_gpu=True,
     ),
     Tool(
         name="Draw Things",

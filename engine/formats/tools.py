@@ -14,7 +14,7 @@ from engine.formats.a1111.settings import Settings
 from engine.formats.a1111.syntax import NAME, take_networks
 from engine.formats.reading import Reading
 from engine.formats.tool_tables import DREAM, TOOLS, Tool
-from engine.recipe.limits import RANGES
+from engine.recipe.limits import BROWNIAN, GPU, RANGES
 from engine.recipe.parts import Lora
 from engine.sentences import Sentence
 
@@ -32,7 +32,8 @@ WHOLE_STRENGTH: Final = ("strength", 1)
 QUOTED: Final = re.compile(r'"((?:[^"\\]|\\.)*)"(?=\s+-)', re.DOTALL)
 TOKEN: Final = re.compile(r'(?:"[^"]*"|[^\s"])+|"')
 OPTION: Final = re.compile(r"(--[A-Za-z][\w-]*|-[A-Za-z])=?(.*)", re.DOTALL)
-COMMENT: Final = re.compile(r"<rdf:li[^<>]{0,99}>([^<]*)</rdf:li>")
+XMP_NAMES: Final = ("exif:UserComment", "dc:description")
+ENTRY: Final = re.compile(r"<rdf:li[^<>]{0,99}>([^<]*)</rdf:li>")
 EMBEDDING: Final = re.compile(r"<embed(?:ding)?:([^<>]*)>", re.IGNORECASE)
 
 
@@ -72,11 +73,13 @@ def read_dream(text: str) -> Reading | None:
     return _read(DREAM, {"Dream": words, **given}, {})
 
 
-def comment_in_xmp(xmp: str) -> str:
-    """Return the comment in a picture's XMP, nothing where there is none."""
-    start = xmp.find("<exif:UserComment>")
-    found = COMMENT.search(xmp, start) if start >= 0 else None
-    return html.unescape(found[1]).strip() if found else ""
+def comments_in_xmp(xmp: str) -> Iterator[str]:
+    """Yield the comment and the description in a picture's XMP, where they are there."""
+    for name in XMP_NAMES:
+        start = xmp.find(f"<{name}>")
+        said = ENTRY.search(xmp, start) if start >= 0 else re.search(rf'\b{name}="([^"<]*)"', xmp)
+        if said:
+            yield html.unescape(said[1]).strip()
 
 
 def owner_of(data: Mapping[str, Any]) -> str | None:
@@ -135,7 +138,8 @@ def _read(tool: Tool, data: Mapping[str, Any], beside: Mapping[str, str]) -> Rea
         str(given or ""), None if schedule is None else str(schedule)
     )
     if given and tool.on_comfyui:
-        values["noise"], where["noise"] = noise, where["sampler"]
+        on_gpu = tool.sde_on_gpu and values["sampler"] in BROWNIAN
+        values["noise"], where["noise"] = GPU if on_gpu else noise, where["sampler"]
     if given and values["schedule"] is None:
         values["schedule"] = tool.schedule
     values["sampler"] = values["sampler"] or None

@@ -1,10 +1,9 @@
-"""The EXIF of a picture file, tag by tag: read are those that are wanted, and nothing else.
+"""EXIF, tag by tag: read are those that are wanted, and nothing else.
 
 A library makes objects of all that a tag holds, of whatever type: a hostile file of 16 MB costs it
 seconds and half a gigabyte. Here a tag is a slice of the file.
 
-JPEG: ITU-T T.81, annex B · WEBP: https://developers.google.com/speed/webp/docs/riff_container ·
-the table of tags: TIFF 6.0, section 2
+The table of tags: TIFF 6.0, section 2 · a JPEG's markers: ITU-T T.81, annex B
 """
 
 import re
@@ -20,15 +19,6 @@ ENTRY: Final = 12  # bytes of a table's entry
 MARKER: Final = re.compile(rb"[^\xff]*+\xff++(.)", re.DOTALL)
 APP1, SCAN, END = 0xE1, 0xDA, 0xD9
 ALONE: Final = (0x00, 0x01, *range(0xD0, 0xD9))  # markers without a segment
-
-
-def find_exif(data: bytes) -> bytes:
-    """Return the EXIF in a JPEG or WEBP file, a TIFF file of its own; nothing where there is none.
-
-    Raises `ValueError` or `struct.error` for a damaged file.
-    """
-    found = _in_webp(data) if data.startswith(b"RIFF") else _in_jpeg(data)
-    return found.removeprefix(MARK)
 
 
 def read_tags(exif: bytes, wanted: Collection[int], below: int | None = None) -> dict[int, bytes]:
@@ -64,32 +54,3 @@ def _read_table(exif: bytes, order: str, at: int, wanted: Collection[int]) -> di
             if begin + length <= len(exif):
                 found[tag] = exif[begin : begin + length]
     return found
-
-
-def _in_jpeg(data: bytes) -> bytes:
-    """Return all segments of EXIF before the pixels, joined."""
-    found: list[bytes] = []
-    at = 2
-    while marker := MARKER.match(data, at):
-        kind, at = marker[1][0], marker.end()
-        if kind in (SCAN, END):
-            return b"".join(found)
-        if kind not in ALONE:
-            (length,) = struct.unpack_from(">H", data, at)
-            body = data[at + 2 : at + length] if kind == APP1 else b""
-            if body.startswith(MARK):
-                found.append(body.removeprefix(MARK))
-            at += length
-    raise ValueError("no pixels")
-
-
-def _in_webp(data: bytes) -> bytes:
-    if data[8:12] != b"WEBP":
-        raise ValueError("no WEBP")
-    at = 12
-    while at + 8 <= len(data):
-        kind, length = struct.unpack_from("<4sI", data, at)
-        if kind == b"EXIF":
-            return data[at + 8 : at + 8 + length]
-        at += 8 + length + length % 2
-    return b""

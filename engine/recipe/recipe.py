@@ -159,10 +159,7 @@ class Recipe:
             raise OptionError(min(missing), None, Sentence("given"))
         if version < 3:
             values["noise"] = noise_of_version_2(values["sampler"])
-        values["seed"] = parse_seed(values["seed"])
-        for name in values.keys() & NESTED.keys():
-            values[name] = _read_part(name, values[name])
-        return cls(**values)
+        return cls(**{name: read_field(name, value) for name, value in values.items()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +192,13 @@ def _plain(values: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return a recipe's or a part's values as JSON has them."""
     plain = {name: [*value] if isinstance(value, tuple) else value for name, value in values}
     return plain | {"seed": str(plain["seed"])} if "seed" in plain else plain
+
+
+def read_field(name: str, data: Any) -> Any:
+    """Return a field's value from plain JSON, or raise `OptionError`; not all is checked."""
+    if name == "seed":
+        return parse_seed(data)
+    return _read_part(name, data) if name in NESTED else data
 
 
 def check_field(name: str, value: object) -> None:

@@ -75,7 +75,8 @@ SENTENCES: Final[Mapping[str, str]] = {
     "no_recipe": "图片里没有配方：没有绘图程序的文字。",
     "only_comment": "图片里没有配方，只有一条注释：{comment}。",
     "strange_recipe": "这个文件是 {wrote} 的工作流，Marble 读不了。",
-    "not_a_picture_file": "这个文件不是 PNG、JPEG 或 WebP 图片。",
+    "not_a_picture_file": "这个文件不是 PNG、JPEG、WebP、AVIF 或 GIF 图片，"
+    "也不是绘图程序写下的文字。",
     "black_mask": "蒙版全黑，没有可画之处；请把要重画的地方涂白。",
     "black_where_drawn": "在要画的区域内蒙版全黑，没有可画之处。",
     "nothing_transparent": "图片没有透明之处，没有可画的；请提供蒙版。",
@@ -95,6 +96,9 @@ SENTENCES: Final[Mapping[str, str]] = {
     "side_too_long": "模型 {model!r} 每边一次最多 {most} 像素，而不是 {given}；请换小一点的尺寸。",
     "not_edited": "模型 {model!r} 不能按文字编辑图片，因此以这张图为起始图重画，强度 {strength}。",
     "too_many_references": "模型 {model!r} 最多编辑 {most} 张图，而不是 {given} 张。",
+    "with_not_edited": "模型 {model!r} 不能按文字编辑图片，只能从一张图开始："
+    "请去掉其余 {others} 张图，或换用能编辑图片的模型。",
+    "negative_unread": "引导强度为 1 时，模型 {model!r} 不读取反向提示词，因此它不起作用。",
     "edit_takes_no": "模型 {model!r} 按文字编辑图片，不用起始图：请去掉 {called}。",
     "refiner_latents": "{refiner!r}（{kind}）不能接着画 {model!r}（{title}）开始的图片：两者的"
     "潜空间不同；请换同一类的模型，或去掉 --refiner。",
@@ -305,6 +309,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "graph_edges": "其边缘：由 Marble 自己来找，阈值为 {thresholds}",
     "graph_edges_elsewhere": "所找的边缘不用于 ControlNet，这是 Marble 做不到的",
     "graph_solid": "把一切同样地盖住，这是 Marble 做不到的",
+    "graph_weight_computed": "LoRA {name}：权重由另一个节点计算，此处未知",
     "graph_long_texts": "ComfyUI 工作流的文字超过 {most:,} 个字符。",
     "graph_damaged": "ComfyUI 工作流已损坏。",
     # What A1111's text says
@@ -339,10 +344,15 @@ SENTENCES: Final[Mapping[str, str]] = {
     "reading_no_model": "{source} 的文字没有说明模型：请用 `--model` 选择一个。",
     "reading_filled": "文件没有说明以下内容，采用模型 {model!r} 的默认值：{option}。",
     "reading_lacks": "{source} 的文字没有说明：{option}。",
+    "reading_damaged": "文字已损坏，数值可能与原来不同",
+    "marble_damaged": "Marble 的文字已损坏：只读取剩下的部分",
+    "marble_cut": "不完整",
+    "marble_unknown": "这个版本的 Marble 没有这个字段",
     "tool_syntax": "按文字画出；权重请写作 (词语:1.2)",
     "tool_section": "只用于画面的一部分或另一遍绘制，已略去",
     # The texts themselves
     "text_not_json": "图片里的文字不是有效的 JSON。",
+    "json_large": "文件里的 JSON 含有超过 {most:,} 个值；没有这么大的工作流。",
     "text_no_object": "图片里的文字不是 JSON 对象。",
     "png_cut_short": "PNG 文件不完整。",
     "png_text": "PNG 文件里的文字已损坏。",

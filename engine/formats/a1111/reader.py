@@ -58,18 +58,19 @@ SAID: Final = (
     "Diffusion in Low Bits", "App", "Civitai metadata",
 )  # fmt: skip
 A1111, SD_NEXT, SD_CPP, KRITA = "A1111", "SD.Next", "stable-diffusion.cpp", "Krita AI"
+FOOOCUS: Final = "Fooocus"  # whose solvers of SDEs always draw on a GPU
 FORGES: Final = ("Forge Neo", "reForge", "Forge")
 ALIKE: Final = (A1111, *FORGES)  # whose versions and noise are A1111's
 # Who wrote a line, by its version.
 WRITERS: Final = (
-    (r"stable-diffusion\.cpp", SD_CPP), (r"Fooocus", "Fooocus"), (r"ComfyUI", "ComfyUI"),
-    (r"neo", FORGES[0]), (r"f\d+[.\d]*v\d+-v", FORGES[1]), (r"f\d|forge", FORGES[2]),
+    (r"stable-diffusion\.cpp", SD_CPP), (r"Fooocus", FOOOCUS), (r"ComfyUI", "ComfyUI"),
+    (r"neo", FORGES[0]), (r"f\d[.\d]*v\d+-v", FORGES[1]), (r"f\d|forge", FORGES[2]),
 )  # fmt: skip
 PLAIN_UNTIL: Final = (1, 9)  # A1111's version from which a schedule is said apart
 SIDES: Final = ("width", "height")
 STRENGTH: Final = "Denoising strength"
 VARIED: Final = "Variation seed strength"
-ON_COMFYUI: Final = ("ComfyUI", "Fooocus", "Civitai", KRITA)  # which draw by its code
+ON_COMFYUI: Final = ("ComfyUI", FOOOCUS, "Civitai", KRITA)  # which draw by its code
 GPUS: Final = ("GPU", "NV", "cuda")  # generators whose numbers are CUDA's
 MODULES: Final = 8  # of Forge, at most
 MOST_STEPS: Final = 10**6
@@ -273,7 +274,8 @@ def _noise(
             ensd = None
         return {"noise": own, "ensd": ensd}
     if writer in ON_COMFYUI:
-        return {"noise": CPU if rng == "CPU" else values["noise"]}
+        own = GPU if writer == FOOOCUS and sampler in BROWNIAN else values["noise"]
+        return {"noise": CPU if rng == "CPU" else own}
     alike = writer in ALIKE
     if rng in GPUS or (alike and rng is None):
         return {"noise": GPU, "ensd": 0 if ensd is None else ensd}

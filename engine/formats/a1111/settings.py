@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from engine.formats.json_texts import parse_json
+from engine.formats.texts import parse_json
 from engine.sentences import Sentence
 
 NEGATIVE: Final = "Negative prompt:"

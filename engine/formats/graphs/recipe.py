@@ -64,7 +64,8 @@ def from_graph(
             values, refused = {}, error
         except ArithmeticError:
             values, refused = {}, GraphError(Sentence("graph_numbers"))
-    found = survey(graph, saved) or survey(graph, None)
+    noting = refused is not None
+    found = survey(graph, saved, noting=noting) or survey(graph, None, noting=noting)
     if refused is not None and not found:
         raise refused
     seen = {name: each.value for name, each in found.items()}

@@ -10,12 +10,13 @@ from contextlib import suppress
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
-from engine.errors import OptionError
+from engine.errors import OptionError, shorten
 from engine.formats.graphs.graph import Graph, Node
 from engine.formats.graphs.node_values import as_number
 from engine.formats.graphs.results import behind
 from engine.recipe.limits import is_int
 from engine.recipe.parts import Lora
+from engine.sentences import Sentence
 
 # What inputs are called that hold a field's value, the more telling first.
 INPUTS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -30,6 +31,7 @@ INPUTS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 NUMBERS: Final = ("seed", "steps", "guidance_scale", "strength")
 LORAS: Final = 16
+WEIGHTS: Final = ("strength_model", "strength_clip")
 LONGEST: Final = 200  # characters of where LoRAs stand
 WORDS: Final = {"prompt": "positive", "negative_prompt": "negative"}
 TEXTS: Final = ("text", "text_g", "t5xxl", "clip_l", "prompt", "value", "string")
@@ -45,10 +47,11 @@ class Seen(NamedTuple):
     where: str
 
 
-def survey(graph: Graph, saved: Node | None) -> dict[str, Seen]:
+def survey(graph: Graph, saved: Node | None, *, noting: bool = False) -> dict[str, Seen]:
     """Return the values that stand in a graph, by fields of a recipe.
 
     saved: the node whose picture is meant; only what leads to it is looked at, if it is known.
+    noting: what stands there only in part is noted.
     """
     nodes = [Node(graph, name) for name in (behind(graph, saved) if saved else graph.nodes)]
     samplers = [node for node in nodes if {"steps", "seed", "noise_seed"} & node.inputs.keys()]
@@ -63,7 +66,7 @@ def survey(graph: Graph, saved: Node | None) -> dict[str, Seen]:
                 break
     if (seen := found.pop("strength", None)) and seen.value != 1:
         found["strength"] = seen
-    if loras := list(_loras(nodes)):
+    if loras := list(_loras(nodes, noting=noting)):
         titles = ", ".join(title for _, title in loras)
         found["loras"] = Seen(tuple(lora for lora, _ in loras), titles[:LONGEST])
     for field, link in WORDS.items():
@@ -80,15 +83,22 @@ def survey(graph: Graph, saved: Node | None) -> dict[str, Seen]:
     return found
 
 
-def _loras(nodes: Iterable[Node]) -> Iterator[tuple[Lora, str]]:
-    """Yield the LoRAs that nodes name, the first ones, and these nodes' titles."""
+def _loras(nodes: Iterable[Node], *, noting: bool) -> Iterator[tuple[Lora, str]]:
+    """Yield the LoRAs that nodes name, the first ones, and these nodes' titles.
+
+    One whose weight another node computes is no value; noting: it is noted.
+    """
     named = (node for node in nodes if isinstance(node.inputs.get("lora_name"), str))
     for node in islice(named, LORAS):
-        parts = (f"strength_{part}" for part in ("model", "clip"))
-        unet, text = (as_number(_value(node, part)[0]) for part in parts)
+        given = [part for part in WEIGHTS if part in node.inputs]
+        weights = {part: as_number(_value(node, part)[0]) for part in given}
+        name, unet = node.file("lora_name"), weights.get(WEIGHTS[0], 1.0)
+        if unet is None or None in weights.values():
+            if noting:
+                node.note(Sentence("graph_weight_computed", name=shorten(name)))
+            continue
         with suppress(OptionError):  # a weight that none has
-            name, weight = node.file("lora_name"), 1.0 if unet is None else unet
-            yield Lora(name=name, weight=weight, text_weight=text), node.title
+            yield Lora(name=name, weight=unet, text_weight=weights.get(WEIGHTS[1])), node.title
 
 
 def _with_input(nodes: list[Node], names: tuple[str, ...]) -> Iterator[tuple[Node, str]]:

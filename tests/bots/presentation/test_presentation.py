@@ -13,13 +13,21 @@ from PIL import Image
 
 from bots.presentation.fit import Limit, fit
 from bots.presentation.grid import GAP, LARGEST, arrange, compose
-from bots.presentation.lines import alt_text, caption, duration, progress_line, recipe_lines
+from bots.presentation.lines import (
+    alt_text,
+    caption,
+    duration,
+    progress_line,
+    recipe_lines,
+    value_lines,
+)
 from bots.presentation.text import cut, escape_markdown, escape_sentence, quote_names, utf16_length
 from bots.texts import LANGUAGES
 from bots.worker.maintenance import FULL
 from engine.errors import MarbleError
 from engine.events import News, Progress, Stage, Waiting
 from engine.pictures.images import BACKGROUND
+from engine.recipe.parts import Lora, Upscale
 from storage import Job, Status
 from tests.factories import make_recipe, pixels
 
@@ -105,6 +113,16 @@ class TestGrid:
         grid = opened(compose([png(64, 64, colour="red"), png(32, 64, colour="blue")]))
         assert grid.getpixel((64 + GAP + 32, 60)) == (0, 0, 255)
         assert grid.getpixel((64 + GAP + 60, 60)) == BACKGROUND
+
+
+def test_parts_of_a_recipe_are_told_without_what_they_leave_open() -> None:
+    values = make_recipe(
+        loras=(Lora(name="ink"), Lora(name="pen", weight=0.5, text_weight=0.2)),
+        upscale=Upscale(factor=2),
+    ).to_dict()
+    lines = dict(value_lines(values, EN))
+    assert lines[EN.fields["loras"]] == "ink 1, pen 0.5 0.2"
+    assert lines[EN.fields["upscale"]] == "2 lanczos"
 
 
 class TestFit:

@@ -215,6 +215,26 @@ async def test_weights_are_said_to_be_text_by_models_that_know_none(
         assert [note.code for note in ann.notes] == ["unweighted"] * said
 
 
+async def test_a_negative_prompt_that_is_not_read_is_said_so(house: House, ann: Asker) -> None:
+    words = {"prompt": "a cat", "negative_prompt": "dog"}
+    job = await house.studio.imagine({**words, "guidance_scale": 1.0}, ann)
+    (note,) = ann.notes
+    model = job.recipe.checkpoint
+    assert note == (
+        f"At guidance 1 the model {model!r} reads no negative prompt, so it has no effect."
+    )
+    assert say(note, ZH) == f"引导强度为 1 时，模型 {model!r} 不读取反向提示词，因此它不起作用。"
+    for asking, said in (
+        (house.studio.rerun(str(job.id), {"seed": 5}, ann), 0),  # they were told
+        (house.studio.rerun(str(job.id), {"negative_prompt": "fog"}, ann), 1),
+        (house.studio.rerun(str(job.id), {"guidance_scale": 2.0}, ann), 0),
+        (house.studio.imagine(words, ann), 0),
+    ):
+        ann.notes.clear()
+        await asking
+        assert [note.code for note in ann.notes] == ["negative_unread"] * said
+
+
 async def test_a_shift_that_a_text_gives_can_be_typed_back(
     house: House, ann: Asker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from bots.terminal.chat import dropped
 from engine.formats.metadata import write_png
@@ -63,7 +64,7 @@ def test_a_workflow_that_begins_with_a_byte_order_mark_is_read(
     [
         ("none.png", None, "There is no file 'none.png'"),
         ("bare.png", b"\x89PNG\r\n\x1a\n", "is incomplete"),
-        ("text.txt", b"hello", "not a PNG, JPEG or WebP"),
+        ("text.txt", b"hello", "no PNG, JPEG, WebP, AVIF or GIF picture"),
         ("graph.json", b"{", "not valid JSON"),
         ("null.json", b"null", "The file holds no ComfyUI workflow"),
         ("none.json", None, "There is no file 'none.json'"),
@@ -359,6 +360,34 @@ def test_another_programs_picture_is_drawn_and_what_is_not_honoured_is_said(
     assert "Could not be used: Tiling: True" in drawn.out
     with Image.open(path_of(drawn.out, "1.1")) as image:
         assert image.info["parameters"].startswith('a cat, "quoted"\nNegative prompt: text\n')
+
+
+LINE = "a hut\nSteps: 2, Sampler: Euler, CFG scale: 6, Seed: 3, Size: 64x64, Model: starter"
+
+
+def test_a_text_file_beside_a_picture_is_read_and_drawn(marble: Marble, tmp_path: Path) -> None:
+    (tmp_path / "cat.txt").write_text(LINE, "utf-8")
+    assert dropped("cat.txt") == Path("cat.txt")
+    answer = marble("read", "cat.txt")
+    assert (answer.code, "A1111" in answer.out, "a hut" in answer.out) == (0, True, True)
+    assert marble("run", "cat.txt").code == 0
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
+def test_a_workflow_is_read_in_any_encoding(marble: Marble, tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "graph.json").write_bytes(json.dumps(default_graph()).encode(encoding))
+    answer = marble("read", "graph.json")
+    assert (answer.code, "ComfyUI" in answer.out) == (0, True)
+
+
+def test_what_is_left_of_a_damaged_recipe_is_shown(marble: Marble, tmp_path: Path) -> None:
+    info = PngInfo()
+    info.add_text("marble", json.dumps(make_recipe(seed=77).to_dict() | {"steps": 999}))
+    Image.new("RGB", (8, 8)).save(tmp_path / "cat.png", pnginfo=info)
+    answer = marble("read", "cat.png")
+    assert (answer.code, "77" in answer.out) == (0, True)
+    assert "Missing: steps." in answer.out
+    assert "steps: 999 (it must be a whole number between 1 and 150)" in answer.out
 
 
 def test_a_file_dropped_into_the_chat_is_drawn_again(marble: Marble, tmp_path: Path) -> None:

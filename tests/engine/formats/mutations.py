@@ -8,6 +8,7 @@ reading, or an error of one sentence; everything else is a fault.
 from __future__ import annotations
 
 import gzip
+import html
 import io
 import json
 import struct
@@ -31,11 +32,12 @@ from engine.files.gguf import read_weights
 from engine.files.safetensors import Header, as_broken_model
 from engine.formats.comfy.layout import to_workflow
 from engine.formats.comfy.writer import to_graph
+from engine.formats.file_texts import text_file
 from engine.formats.graphs.node_values import LoadedPicture
 from engine.formats.graphs.recipe import RULES, pictures_of
-from engine.formats.json_texts import parse_json
 from engine.formats.metadata import graph_in, read_object, read_recipe, write_as, write_png
 from engine.formats.reading import NECESSARY, Reading
+from engine.formats.texts import parse_json
 from engine.models.signatures import identify_file
 from engine.recipe.parts import Control, Lora, Margins, Upscale, Variation
 from engine.recipe.recipe import DEFAULTS
@@ -219,21 +221,44 @@ def in_png(texts: Mapping[str, str], random: Random) -> bytes:
     return file.getvalue()
 
 
-def in_alpha(texts: Mapping[str, str], random: Random) -> bytes:
+def in_pixels(texts: Mapping[str, str], random: Random) -> bytes:
     """Return a PNG that hides texts among its pixels, as A1111's extension and NovelAI do."""
     line = texts["parameters"] if texts.keys() == {"parameters"} else json.dumps(dict(texts))
-    return hidden(line.encode("utf-8", "replace"), packed=bool(random.randrange(2)))
+    packed, colours = bool(random.randrange(2)), bool(random.randrange(2))
+    return hidden(line.encode("utf-8", "replace"), packed=packed, colours=colours)
+
+
+def in_comment(texts: Mapping[str, str], random: Random) -> bytes:
+    """Return a file whose comment is a text, or one that is a text itself."""
+    text = random.choice(list(texts.values()))
+    encoded = text.encode("utf-8", "replace")
+    file = io.BytesIO()
+    match random.randrange(4):
+        case 0:
+            Image.new("L", (8, 8)).save(file, "GIF", comment=encoded[:200_000])
+        case 1:
+            Image.new("L", (8, 8)).save(file, "JPEG", comment=encoded[:65_000])
+        case 2:
+            xmp = f"<exif:UserComment><rdf:li>{html.escape(text)}</rdf:li>".encode(
+                "utf-8", "replace"
+            )
+            Image.new("RGB", (8, 8)).save(file, random.choice(("WEBP", "AVIF")), xmp=xmp)
+        case _:
+            return text.encode(random.choice(("utf-8", "utf-8-sig", "utf-16")), "replace")
+    return file.getvalue()
 
 
 def in_any(texts: Mapping[str, str], random: Random) -> bytes:
     """Return a file with texts, in any of the places for them."""
-    match random.randrange(6):
+    match random.randrange(8):
         case 0:
             return in_exif("JPEG", texts)
         case 1:
             return in_exif("WEBP", texts)
         case 2:
-            return in_alpha(texts, random)
+            return in_pixels(texts, random)
+        case 3:
+            return in_comment(texts, random)
         case _:
             return in_png(texts, random)
 
@@ -262,14 +287,20 @@ def webp_bytes(random: Random) -> bytes:
     return change_bytes(random, random.choice((in_exif("WEBP", line), ours)))
 
 
-def alpha_bytes(random: Random) -> bytes:
+def pixel_bytes(random: Random) -> bytes:
     text = random.choice((TEXTS["A1111"]["parameters"], json.dumps(TEXTS["NovelAI"])))
-    packed = bool(random.randrange(2))
+    packed, colours = bool(random.randrange(2)), bool(random.randrange(2))
     if random.randrange(2):
         body = gzip.compress(text.encode(), mtime=0) if packed else text.encode()
-        return hidden(change_bytes(random, body), packed=packed, ready=True)
-    data = change_bytes(random, hidden(text.encode(), packed=packed))
+        return hidden(change_bytes(random, body), packed=packed, ready=True, colours=colours)
+    data = change_bytes(random, hidden(text.encode(), packed=packed, colours=colours))
     return mended(data)
+
+
+def comment_bytes(random: Random) -> bytes:
+    """Return a GIF, AVIF, JPEG, WebP or text file, some bytes of which are others."""
+    line = TEXTS[random.choice(("A1111", "SwarmUI"))]
+    return change_bytes(random, in_comment(line, random))
 
 
 def text_of(name: str, random: Random) -> bytes:
@@ -344,9 +375,10 @@ def gguf(random: Random) -> bytes:
 
 def read_picture(data: bytes) -> Reading:
     """Read a file as `marble read` does, and hold what it says to what every reading must keep."""
-    if data.lstrip()[:1] in (b"{", b"["):
+    text = (text_file(data) or "").lstrip()
+    if text[:1] in ("{", "["):
         try:
-            said = parse_json(data.decode())
+            said = parse_json(text)
         except ValueError:
             raise MetadataError("it is no JSON") from None
         with suppress(UserError):
@@ -401,7 +433,8 @@ FORMS: Final[Mapping[str, Form]] = {
     "PNG, its bytes": Form(png_bytes),
     "JPEG, its bytes": Form(jpeg_bytes),
     "WebP, its bytes": Form(webp_bytes),
-    "alpha channel, its bytes": Form(alpha_bytes),
+    "hidden in pixels, bytes": Form(pixel_bytes),
+    "GIF, AVIF, XMP, txt, bytes": Form(comment_bytes),
     "Marble": Form(marbles),
     "ComfyUI, API": Form(partial(graph, canvas=False)),
     "ComfyUI, canvas": Form(partial(graph, canvas=True)),

@@ -189,16 +189,26 @@ def hiding(text: str, *, packed: bool) -> bytes:
     return hidden(text.encode(), packed=packed)
 
 
-def hidden(body: bytes, *, packed: bool, ready: bool = False) -> bytes:
-    """Return a PNG that hides bytes in its alpha channel; ready: they are packed already."""
+def hidden(body: bytes, *, packed: bool, ready: bool = False, colours: bool = False) -> bytes:
+    """Return a PNG that hides bytes in its alpha channel or colours; ready: they are packed."""
+    return png({}, hiding_pixels(body, packed=packed, ready=ready, colours=colours))
+
+
+def hiding_pixels(
+    body: bytes, *, packed: bool, ready: bool = False, colours: bool = False
+) -> Image.Image:
+    """Return a picture, 64 pixels wide, whose lowest bits hold bytes, column by column."""
     if packed and not ready:
         body = gzip.compress(body, mtime=0)
-    head = b"stealth_pngcomp" if packed else b"stealth_pnginfo"
-    data = head + (8 * len(body)).to_bytes(4, "big") + body
+    kind = ("rgb" if colours else "png") + ("comp" if packed else "info")
+    data = f"stealth_{kind}".encode() + (8 * len(body)).to_bytes(4, "big") + body
     bits = np.unpackbits(np.frombuffer(data, np.uint8))
-    rows = max(128, -(-len(bits) // 64))
-    alpha = np.full((64, rows), 254, np.uint8)  # [columns, rows]
-    alpha.reshape(-1)[: len(bits)] |= bits
+    channels = 3 if colours else 1
+    rows = max(128, -(-len(bits) // (64 * channels)))
+    found = np.full((64, rows, channels), 254, np.uint8)  # [columns, rows, channels]
+    found.reshape(-1)[: len(bits)] |= bits
+    if colours:
+        return Image.fromarray(found.transpose(1, 0, 2).copy(), "RGB")
     pixels = np.zeros((rows, 64, 4), np.uint8)
-    pixels[..., 3] = alpha.T
-    return png({}, Image.fromarray(pixels, "RGBA"))
+    pixels[..., 3] = found[..., 0].T
+    return Image.fromarray(pixels, "RGBA")

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from engine.errors import GraphError
-from engine.recipe.parts import Upscale
+from engine.formats.graphs.recipe import from_graph
+from engine.recipe.parts import Lora, Upscale
 from tests.engine.formats.test_comfy import default_graph
 from tests.engine.formats.test_known_nodes import (
     CAT,
@@ -188,3 +189,21 @@ def test_halves_that_are_not_of_one_run_are_named(changes: Graph, said: str) -> 
         graph[name]["inputs"] |= inputs
     with pytest.raises(GraphError, match=said):
         read_graph(graph)
+
+
+def test_a_lora_whose_weight_another_node_computes_is_named_without_one() -> None:
+    loader = {"lora_name": "ink.safetensors", "model": ["4", 0], "clip": ["4", 1]}
+    graph = default(
+        {"3": {"model": ["20", 0]}},
+        n20=("LoraLoader", {**loader, "strength_model": ["21", 0], "strength_clip": 1}),
+        n21=("ComputedFloat", {"expression": "a / 2"}),
+    )
+    reading = from_graph(graph)
+    assert reading.refused is not None
+    assert "loras" not in reading.values
+    assert (
+        "LoraLoader (node 20): LoRA 'ink': another node computes its weight, which is "
+        "unknown here" in reading.ignored
+    )
+    graph["21"] = {"class_type": "PrimitiveFloat", "inputs": {"value": 0.5}}
+    assert from_graph(graph).values["loras"] == (Lora(name="ink", weight=0.5, text_weight=1),)

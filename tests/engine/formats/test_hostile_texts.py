@@ -27,12 +27,29 @@ def test_any_changed_file_is_a_reading_or_a_sentence(name: str) -> None:
     assert tally.refusals
 
 
-def test_what_is_too_deep_or_too_long_to_be_shown_is_said_so() -> None:
+def test_of_what_is_large_only_the_beginning_is_looked_at() -> None:
     deep = nested(5_000, lambda value: [value])
-    assert shorten(deep) == "what is too large to be shown (list)"
+    assert shorten(deep) == "[" * 59 + "…"
+    assert shorten(deep, 1_000) == "what is too large to be shown (list)"
     assert shorten(10**5_000) == "what is too large to be shown (int)"
-    with pytest.raises(OptionError, match="not what is too large to be shown"):
+
+    class Unseen:
+        def __repr__(self) -> str:
+            raise AssertionError("nobody sees it")
+
+    assert shorten(["a" * 99, Unseen()]) == "['" + "a" * 57 + "…"
+    with pytest.raises(OptionError, match=r"not \[\[\["):
         Recipe.from_dict({**make_recipe().to_dict(), "steps": deep})
+
+
+@pytest.mark.parametrize(
+    "value",
+    [1, None, (), (1,), (1, "a"), [], [[1.5], {"a": {"b": None}}], {}, {1: (2,)}, "it's", b"a",
+     "x" * 57, "x" * 58, "x" * 59, ["x" * 54], ["x" * 56], ["x" * 57]],
+)  # fmt: skip
+def test_a_value_is_quoted_as_python_does_and_cut(value: object) -> None:
+    whole = repr(value)
+    assert shorten(value) == (whole if len(whole) <= 60 else f"{whole[:59]}…")
 
 
 def test_a_size_that_grows_beyond_all_numbers_is_refused() -> None:

@@ -1,0 +1,183 @@
+"""Where files keep texts: every place that programs write to is read, in every kind of file."""
+
+import io
+import json
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from engine.errors import MetadataError
+from engine.formats.comfy.layout import to_workflow
+from engine.formats.comfy.writer import to_graph
+from engine.formats.file_texts import text_file
+from engine.formats.metadata import read_recipe
+from tests.engine.formats.others import (
+    DRAW_THINGS,
+    FIELDS,
+    TEXTS,
+    hidden,
+    hiding_pixels,
+    in_xmp,
+    jpeg,
+    png,
+)
+from tests.factories import make_recipe
+
+LINE = TEXTS["A1111"]["parameters"]
+UNICODE = b"UNICODE\0" + LINE.encode("utf-16-be")
+XMP = in_xmp(json.dumps(DRAW_THINGS))["XML:com.adobe.xmp"]
+RECIPE = make_recipe()
+GRAPHS = {"prompt": to_graph(RECIPE), "workflow": to_workflow(RECIPE)}
+
+
+def file(kind: str, **how: Any) -> bytes:
+    data = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(data, kind, **how)
+    return data.getvalue()
+
+
+def with_comment(comment: bytes, **tags: str) -> Image.Exif:
+    exif = Image.Exif()
+    names = {"description": 0x010E, "make": 0x010F, "model": 0x0110}
+    for name, text in tags.items():
+        exif[names[name]] = text
+    if comment:
+        exif.get_ifd(0x8769)[0x9286] = comment
+    return exif
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP", "AVIF"])
+def test_a_line_in_exif_is_read_in_every_kind_of_file(kind: str) -> None:
+    reading = read_recipe(file(kind, exif=with_comment(UNICODE, make="a camera")))
+    assert reading == read_recipe(png({"parameters": LINE}))
+    assert {field: reading.values[field] for field in FIELDS} == FIELDS
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "GIF"])
+@pytest.mark.parametrize("name", ["A1111", "Fooocus"])
+def test_a_files_comment_is_read(kind: str, name: str) -> None:
+    """As A1111 writes it into a GIF; a JPEG's stands in a segment of its own (COM)."""
+    text = TEXTS[name]["parameters"]
+    assert read_recipe(file(kind, comment=text.encode())).source == name
+
+
+def test_a_comment_of_a_moving_gif_in_its_own_colours_is_read() -> None:
+    data = io.BytesIO()
+    first, second = (Image.new("P", (16, 16), each) for each in (1, 2))
+    first.putpalette([1, 2, 3] * 40)
+    second.putpalette([9, 8, 7] * 200)
+    first.save(data, "GIF", save_all=True, append_images=[second], comment=LINE.encode())
+    assert read_recipe(data.getvalue()).source == "A1111"
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP", "AVIF"])
+def test_xmp_of_draw_things_is_read_in_every_kind_of_file(kind: str) -> None:
+    reading = read_recipe(file(kind, xmp=XMP.encode()))
+    assert reading == read_recipe(png({"XML:com.adobe.xmp": XMP}))
+    assert reading.source == "Draw Things"
+
+
+@pytest.mark.parametrize(
+    "xmp",
+    [
+        f'<rdf:Description exif:UserComment="{LINE}"/>',
+        f"<dc:description><rdf:Alt><rdf:li>{LINE}</rdf:li></rdf:Alt></dc:description>",
+    ],
+)
+def test_a_line_in_xmp_is_read(xmp: str) -> None:
+    assert read_recipe(png({"XML:com.adobe.xmp": xmp})).source == "A1111"
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP", "AVIF"])
+def test_comfyuis_graphs_are_read_from_make_and_model(kind: str) -> None:
+    tags = {
+        "make": f"workflow:{json.dumps(GRAPHS['workflow'])}",
+        "model": f"prompt:{json.dumps(GRAPHS['prompt'])}",
+    }
+    both = read_recipe(file(kind, exif=with_comment(b"", **tags)))
+    assert both.source == "ComfyUI"
+    assert both.recipe == RECIPE
+    for tag, text in tags.items():
+        assert read_recipe(file(kind, exif=with_comment(b"", **{tag: text}))).recipe == RECIPE
+
+
+def test_novelais_texts_in_a_webp_are_read() -> None:
+    """Its user comment holds all texts that its PNG files hold, as one JSON object."""
+    packed = json.dumps(TEXTS["NovelAI"]).encode()
+    data = file("WEBP", exif=with_comment(b"ASCII\0\0\0" + packed, description="\0\0\0\0words"))
+    assert read_recipe(data) == read_recipe(png(TEXTS["NovelAI"]))
+
+
+def test_a_line_in_the_description_of_exif_is_read() -> None:
+    data = file("JPEG", exif=with_comment(b"", description=LINE))
+    assert read_recipe(data).source == "A1111"
+
+
+def test_damaged_exif_hides_no_other_text() -> None:
+    data = file("JPEG", exif=b"Exif\0\0nothing", comment=LINE.encode())
+    assert read_recipe(data).source == "A1111"
+    with pytest.raises(MetadataError, match="metadata is damaged"):
+        read_recipe(file("JPEG", exif=b"Exif\0\0nothing"))
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("colours", [False, True])
+@pytest.mark.parametrize("name", ["A1111", "NovelAI"])
+def test_what_is_hidden_in_alpha_or_colours_is_read(packed: bool, colours: bool, name: str) -> None:
+    text = LINE if name == "A1111" else json.dumps(TEXTS["NovelAI"])
+    assert read_recipe(hidden(text.encode(), packed=packed, colours=colours)).source == name
+    image = hiding_pixels(text.encode(), packed=packed, colours=colours)
+    for exif in (b"", b"Exif\0\0II*\0\x08\0\0\0\x09\0"):  # which is cut short
+        data = io.BytesIO()
+        image.save(data, "WEBP", lossless=True, exact=True, exif=exif)
+        assert read_recipe(data.getvalue()).source == name
+
+
+def test_nothing_is_hidden_in_a_photograph() -> None:
+    for kind in ("PNG", "WEBP", "JPEG", "AVIF", "GIF"):
+        with pytest.raises(MetadataError, match="no recipe: no text"):
+            read_recipe(file(kind))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
+@pytest.mark.parametrize("name", ["A1111", "Forge", "SwarmUI", "Fooocus", "Easy Diffusion"])
+def test_a_text_file_beside_a_picture_is_read(encoding: str, name: str) -> None:
+    (text, *_) = TEXTS[name].values()
+    assert read_recipe(text.encode(encoding)).source == name
+
+
+@pytest.mark.parametrize("key", GRAPHS)
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be"])
+def test_a_workflow_file_is_read_in_any_encoding(key: str, encoding: str) -> None:
+    assert read_recipe(json.dumps(GRAPHS[key]).encode(encoding)).recipe == RECIPE
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"   ", b"Dear diary", b"\x7fELF\0\0\1", b"a, b\nSteps: few"]
+)
+def test_other_files_are_no_pictures_and_no_texts_about_any(data: bytes) -> None:
+    with pytest.raises(MetadataError, match="and no text that a program writes about one"):
+        read_recipe(data)
+
+
+def test_a_picture_is_no_text_file() -> None:
+    for kind in ("PNG", "WEBP", "JPEG", "AVIF", "GIF"):
+        assert text_file(file(kind)) is None
+    assert text_file(jpeg(UNICODE)) is None
+    assert text_file(LINE.encode()) == LINE
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP", "AVIF", "GIF"])
+def test_a_file_that_is_cut_anywhere_is_read_or_refused_in_a_sentence(kind: str) -> None:
+    how: dict[str, Any] = {"comment": LINE.encode()}
+    if kind != "GIF":
+        how = {"exif": with_comment(UNICODE, make="a camera"), "xmp": XMP.encode()}
+    data = file(kind, **how)
+    read = 0
+    for end in range(12, len(data)):
+        try:
+            read += read_recipe(data[:end]).source in ("A1111", "Draw Things")
+        except MetadataError:
+            continue
+    assert read
