@@ -52,7 +52,7 @@ ARROWS = {
         "pictures loading models recipe device files events errors sentences"
     ),
     "engine.spec": "recipe",
-    "engine.formats": "text_encode pictures models recipe errors sentences",
+    "engine.formats": "text_encode pictures models recipe files errors sentences",
     "engine.families": (
         "denoise text_encode decode pictures loading models recipe device files errors"
     ),

@@ -206,4 +206,4 @@ def test_a_lora_whose_weight_another_node_computes_is_named_without_one() -> Non
         "unknown here" in reading.ignored
     )
     graph["21"] = {"class_type": "PrimitiveFloat", "inputs": {"value": 0.5}}
-    assert from_graph(graph).values["loras"] == (Lora(name="ink", weight=0.5, text_weight=1),)
+    assert from_graph(graph).values["loras"] == (Lora(name="ink", weight=0.5, text_weight=0),)
