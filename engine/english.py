@@ -313,8 +313,8 @@ ENGLISH: Final[Mapping[str, str]] = {
     "graph_saves_undrawn": "The ComfyUI graph saves a picture that was not drawn.",
     "graph_enlarged_twice": "saves a picture that is enlarged twice, which Marble cannot do",
     "graph_saves_nothing": "The ComfyUI graph saves nothing: it has none of these nodes: {nodes}.",
-    "graph_result": "The graph has several results: {node} is taken, not {others}; "
-    "`marble run FILE --result {name}` takes another",
+    "graph_result": "The graph has several results: {node} is taken, not {others} "
+    "(`--result {name}`, or the menu `Recipe` in Discord, takes another)",
     "graph_no_result": "The ComfyUI graph has no result {node}; its results: {nodes}.",
     "graph_saved_so": "not supported, its picture is taken as it is",
     "graph_saved_otherwise": "The ComfyUI graph saves by {node}, a node that Marble does not "
@@ -397,6 +397,8 @@ ENGLISH: Final[Mapping[str, str]] = {
     "reading_half": "half a size",
     "reading_rounded": "{was} pixels become {now}, in whole latents",
     "reading_no_model": "The text by {source} does not name its model: choose one with `--model`.",
+    "reading_one_result": "`--result` chooses among the results of a ComfyUI graph; what {source} "
+    "wrote into this file is one picture's.",
     "reading_filled": "The file does not say this, so it is taken from the model {model!r}: "
     "{called}.",
     "reading_lacks": "The text by {source} lacks: {called}.",

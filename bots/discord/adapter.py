@@ -14,6 +14,7 @@ from bots.discord.actions import ACTIONS
 from bots.discord.address import PLATFORM, message_key, person_key
 from bots.discord.buttons import KEYCAPS, ActionItem, id_of
 from bots.discord.commands import add_commands
+from bots.discord.commands.menus import draw_result
 from bots.discord.connection import Connection, point_at
 from bots.discord.errors import translate, with_retries
 from bots.discord.handler import Handler
@@ -23,6 +24,7 @@ from bots.discord.placeholders import LANGUAGE, WAYS
 from bots.discord.reaction import ReactionRequest
 from bots.discord.registration import register
 from bots.discord.request import Request
+from bots.discord.results import ResultMenu
 from bots.discord.unanswered import PendingInteraction, Unanswered
 from bots.presentation.lines import name_of
 from bots.service.app import App
@@ -129,7 +131,7 @@ class MarbleClient(Connection):
     async def setup_hook(self) -> None:
         """Get everything ready before the first event comes."""
         await super().setup_hook()
-        self.add_dynamic_items(ActionItem)
+        self.add_dynamic_items(ActionItem, ResultMenu)
         await register(self.tree, self.app)
         await self._follow_unfinished()
         self._answering = asyncio.create_task(self._answer_left(), name="discord-answer-left")
@@ -153,6 +155,13 @@ class MarbleClient(Connection):
             if id not in _BY_ID:
                 raise UserError(request.words.unknown_message)
             await ACTIONS[_BY_ID[id]](self.handler, request, name)
+
+    async def choose_result(
+        self, interaction: discord.Interaction[Any], key: str, result: str
+    ) -> None:
+        """Draw the result of a graph that was chosen in a menu."""
+        async with self.handler.receive(InteractionRequest(interaction)) as request:
+            await draw_result(self.handler, request, key, result)
 
     async def on_raw_reaction_add(self, payload: discord.RawReactionActionEvent) -> None:
         """Run the action of a person's reaction, on Marble's own results only."""

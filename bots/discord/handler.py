@@ -23,6 +23,7 @@ from bots.discord.placeholders import Placeholders
 from bots.discord.reaction import ReactionRequest
 from bots.discord.replies import CONTENT, local_times
 from bots.discord.request import Request, moderates
+from bots.discord.results import Results
 from bots.discord.short_choices import FILES, NAMES, whole_names
 from bots.discord.unanswered import PendingInteraction, Unanswered
 from bots.presentation.text import ELLIPSIS, cut, escape_sentence
@@ -49,6 +50,7 @@ class Handler:
         self.storage = app.storage
         self.client = client
         self.placeholders = Placeholders(app, client)
+        self.results = Results()
         self.closed = False  # Marble ends
         self._unanswered = unanswered
         self._slots = Slots(AT_ONCE)

@@ -14,7 +14,7 @@ from telegram.error import TelegramError
 from bots.chat.access import Target
 from bots.presentation.lines import ignored_text, name_of, reading_lines, reading_notes
 from bots.presentation.text import fit_lines, utf16_length
-from bots.requests.options import Values, parse_values
+from bots.requests.options import Flag, Values, parse_values
 from bots.requests.typed_options import split_message
 from bots.requests.workflows import WORKFLOW, take_workflow
 from bots.telegram.address import message_key, post
@@ -29,6 +29,8 @@ from engine.sentences import Sentence
 from storage import UnknownPicture, parse_name
 
 LARGEST: Final = 20 * 2**20  # bytes that Telegram hands to bots
+
+RESULT: Final = Flag(name="result", example="NODE")  # of a graph in a file
 
 log = logging.getLogger(__name__)
 
@@ -47,17 +49,21 @@ async def imagine(request: Request, parsed: ParsedMessage) -> None:
             return await _redraw(request, parsed, name_of(*found))
         if not (found or parsed.command or request.address.private):
             return  # talk below something else that Marble said
-    prompt, typed = split_message(parsed.text, [WORKFLOW])
+    prompt, typed = split_message(parsed.text, [WORKFLOW, RESULT])
     workflow, typed = take_workflow(typed)
+    result = next((text for name, text in typed if name == RESULT.name), None)
+    typed = [each for each in typed if each[0] != RESULT.name]
     picture = parsed.picture or parsed.replied_picture
     if picture:  # nothing is fetched for who may not ask
         await app.gate.admit(request.asker)
+    file = picture if isinstance(picture, Document) and not prompt else None
+    if result is not None and (file is None or workflow is not None):
+        raise UserError(request.words.result_how)
     if workflow is not None:
         return await _draw_workflow(request, workflow, prompt, parse_values(typed), picture)
-    file = picture if isinstance(picture, Document) and not prompt else None
     if (
         file
-        and (reading := await _reading_in(request, file))
+        and (reading := await _reading_in(request, file, result))
         and await _drawn_again(request, file, reading, parse_values(typed))
     ):
         return None
@@ -74,7 +80,7 @@ async def imagine(request: Request, parsed: ParsedMessage) -> None:
 
 
 def _names_workflow(text: str) -> bool:
-    return take_workflow(split_message(text, [WORKFLOW])[1])[0] is not None
+    return take_workflow(split_message(text, [WORKFLOW, RESULT])[1])[0] is not None
 
 
 async def _draw_workflow(
@@ -162,15 +168,24 @@ async def _redraw(request: Request, parsed: ParsedMessage, name: str) -> None:
     await request.announce(job)
 
 
-async def _reading_in(request: Request, file: Document) -> Reading | None:
-    """Return what a picture file says of how it was made; Telegram removes it from photos."""
+async def _reading_in(
+    request: Request, file: Document, result: str | None = None
+) -> Reading | None:
+    """Return what a picture file says of how it was made; Telegram removes it from photos.
+
+    result: the node of a graph that is meant. Raises `UserError` only where one is named.
+    """
     if (file.file_size or 0) > LARGEST:
         return None
     data = await _fetch(request, file)
     try:
-        return await asyncio.to_thread(read_recipe, data)
+        reading = await asyncio.to_thread(read_recipe, data, result=result)
+        reading.check_result(result)
     except UserError:
+        if result is not None:
+            raise
         return None
+    return reading
 
 
 async def _drawn_again(request: Request, file: Document, reading: Reading, values: Values) -> bool:

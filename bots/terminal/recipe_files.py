@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 
 WORKFLOW: Final = ".json"
 TEXT: Final = ".txt"  # which A1111 writes beside pictures
-GRAPH: Final = "ComfyUI"  # whose readings may have several results
 LARGEST: Final = 64 * 2**20  # bytes of a file that is looked at
 
 
@@ -129,9 +128,7 @@ def _reading(
         reading = read_recipe(data, given, result)
     else:
         reading = read_object(graph, given, result)
-    if result is not None and reading.source != GRAPH:
-        why = f"what {reading.source} wrote into this file is one picture's"
-        raise UserError(f"--result chooses among the results of a ComfyUI graph; {why}.")
+    reading.check_result(result)
     return reading
 
 

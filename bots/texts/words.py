@@ -140,6 +140,12 @@ class Words:
 
     # Starting from a picture
     no_picture = "That message has no picture."
+    result_how = (
+        "`--result NODE` chooses among the results of a ComfyUI graph: write it with a picture "
+        "that is sent as a file, without other words."
+    )
+    choose_result = "Draw another result"
+    results_gone = "That choice is no longer known; use the menu `Recipe` again."
     mask_alone = "A mask needs a start image: give that image, too."
     slow_picture = "That picture takes too long to download; use `/imagine` with `image`."
     start_title = "Start from this picture"

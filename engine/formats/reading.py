@@ -16,6 +16,7 @@ from engine.recipe.recipe import DEFAULTS, Recipe, check_field
 from engine.sentences import Sentence
 
 NECESSARY: Final = tuple(name for name, default in DEFAULTS.items() if default is MISSING)
+COMFYUI: Final = "ComfyUI"  # the source whose readings may have several results
 SIDES: Final = ("width", "height")
 INPUTS: Final = ("image", "mask", "controls", "references")  # fields that name stored pictures
 LONGEST: Final = 60  # characters of a value in a message
@@ -27,7 +28,8 @@ class Reading:
 
     source: who wrote them; where: what each value is called there, by field; ignored: what is not
     honoured, and why; refused: why no picture can be drawn from them at all; unfit: what is wrong
-    with values that no recipe takes, by field.
+    with values that no recipe takes, by field; results: ids and titles of a graph's nodes among
+    which one may be chosen, where there are several.
     """
 
     source: str
@@ -35,6 +37,7 @@ class Reading:
     where: Mapping[str, str] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
     refused: UserError | None = field(default=None, compare=False)
+    results: tuple[tuple[str, str], ...] = field(default=(), compare=False)
     unfit: Mapping[str, UserError] = field(default_factory=dict, compare=False)
 
     @classmethod
@@ -119,6 +122,11 @@ class Reading:
             )
         values = {**{name: usual[name] for name in self.missing}, **self.values}
         return Recipe(**{name: _on_grid(name, value) for name, value in values.items()})
+
+    def check_result(self, result: str | None) -> None:
+        """Raise `MetadataError` where a result was chosen of what is no graph."""
+        if result is not None and self.source != COMFYUI:
+            raise MetadataError(Sentence("reading_one_result", source=self.source))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the values as plain JSON, as `Recipe.to_dict` does; defaults are left out."""

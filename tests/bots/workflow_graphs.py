@@ -79,3 +79,19 @@ def write(folder: Path, **graphs: Any) -> Path:
     for name, graph in graphs.items():
         (folder / f"{name}.json").write_text(json.dumps(graph))
     return folder
+
+
+def two_results() -> Graph:
+    """Return a graph that saves a picture of node 3, and by node 61 one of another seed."""
+    graph = marked({"9": "Small"})
+    graph["60"] = {
+        "class_type": "KSampler",
+        "inputs": {**graph["3"]["inputs"], "seed": 7, "steps": 2},
+    }
+    graph["62"] = {"class_type": "VAEDecode", "inputs": {"samples": ["60", 0], "vae": ["4", 2]}}
+    graph["61"] = {
+        "class_type": "SaveImage",
+        "inputs": {"images": ["62", 0], "filename_prefix": "other"},
+        "_meta": {"title": "Other seed"},
+    }
+    return graph

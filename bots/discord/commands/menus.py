@@ -20,7 +20,8 @@ from bots.discord.forms import seal_of, start_form
 from bots.discord.handler import Handler
 from bots.discord.interaction import InteractionRequest
 from bots.discord.registration import name_text
-from bots.discord.replies import CONTENT, recipe_text
+from bots.discord.replies import CONTENT, Reply, recipe_text
+from bots.discord.results import readings_of
 from bots.presentation.lines import ignored_text, name_of, reading_lines, reading_notes
 from bots.presentation.text import cut, escape_markdown
 from bots.texts import Words
@@ -29,6 +30,7 @@ from engine.formats.metadata import read_recipe
 from engine.formats.reading import Reading
 from engine.pictures.images import check_file_size
 from engine.sentences import Sentence
+from storage import Job
 
 START: Final = "Use as start image"
 IMAGE_TIMEOUT: Final = 2.0  # seconds: a form can only be the first answer, within 3 s
@@ -109,13 +111,18 @@ async def _show_recipe(
 ) -> None:
     """Show what a file says of how it was made, and what of it Marble cannot honour."""
     await handler.acknowledge(request, private=True)
-    reading, words = await _read(file), request.words
+    data, words = await read_attachment(file), request.words
+    reading = await asyncio.to_thread(read_recipe, data)
     notes = (f"\n{escape_markdown(note)}" for note in reading_notes(reading, words))
     below = cut("".join(notes), CONTENT // 2)
     values = reading_lines(reading, words)
     source = f" ({reading.source})"
     text = recipe_text(file.filename, values, words, CONTENT - len(below), source)
-    await request.answer(text + below)
+    results = await asyncio.to_thread(readings_of, data, reading)
+    choice = []
+    if results:
+        choice.append(handler.results.offer(request.event, results, reading.results, words))
+    await request.answer(Reply(content=text + below, buttons=choice))
 
 
 async def _rerun(handler: Handler, request: InteractionRequest, file: discord.Attachment) -> None:
@@ -125,12 +132,27 @@ async def _rerun(handler: Handler, request: InteractionRequest, file: discord.At
     """
     async with handler.drawing(request):
         await handler.app.gate.admit(request)  # nothing is fetched for who may not ask
-        reading = await _read(file)
-        if reading.inputs and reading.refused is None:
-            raise UserError(request.words.starts_from_others)
-        job = await handler.studio.draw_reading(reading, {}, request.asker)
-    request.note = _ignored(reading, request.words)
+        reading = await asyncio.to_thread(read_recipe, await read_attachment(file))
+        job = await _draw(handler, request, reading)
     await handler.placeholders.announce(request, job)
+
+
+async def draw_result(handler: Handler, request: InteractionRequest, key: str, result: str) -> None:
+    """Draw the result of a graph that was chosen in a menu; key: the menu's."""
+    reading = handler.results.find(key, result)
+    if reading is None:
+        raise UserError(request.words.results_gone)
+    async with handler.drawing(request):
+        job = await _draw(handler, request, reading)
+    await handler.placeholders.announce(request, job)
+
+
+async def _draw(handler: Handler, request: InteractionRequest, reading: Reading) -> Job:
+    if reading.inputs and reading.refused is None:
+        raise UserError(request.words.starts_from_others)
+    job = await handler.studio.draw_reading(reading, {}, request.asker)
+    request.note = _ignored(reading, request.words)
+    return job
 
 
 # What can be done with a picture that Marble does not know.
@@ -148,7 +170,3 @@ def _picture_in(message: discord.Message) -> discord.Attachment | None:
 def _ignored(reading: Reading, words: Words) -> str:
     what = escape_markdown(ignored_text(reading.ignored, words))
     return words.ignored.format(what=what) if what else ""
-
-
-async def _read(file: discord.Attachment) -> Reading:
-    return await asyncio.to_thread(read_recipe, await read_attachment(file))

@@ -269,8 +269,8 @@ SENTENCES: Final[Mapping[str, str]] = {
     "graph_saves_undrawn": "ComfyUI 图保存的图片不是画出来的。",
     "graph_enlarged_twice": "保存的图放大了两次，这是 Marble 做不到的",
     "graph_saves_nothing": "ComfyUI 图什么也不保存：没有以下任一节点：{nodes}。",
-    "graph_result": "图有多个结果：采用 {node}，不用 {others}；`marble run 文件 "
-    "--result {name}` 选另一个",
+    "graph_result": "图有多个结果：采用 {node}，不用 {others}（`--result {name}` 或 Discord 菜单“配"
+    "方”可选另一个）",
     "graph_no_result": "ComfyUI 图没有结果 {node}；它的结果：{nodes}。",
     "graph_saved_so": "不支持，照原样采用它的图片",
     "graph_saved_otherwise": "ComfyUI 图用 {node} 保存，Marble 不支持这个节点。",
@@ -342,6 +342,8 @@ SENTENCES: Final[Mapping[str, str]] = {
     "reading_half": "尺寸只有一半",
     "reading_rounded": "{was} 像素变为 {now}，取整个潜变量",
     "reading_no_model": "{source} 的文字没有说明模型：请用 `--model` 选择一个。",
+    "reading_one_result": "`--result` 在 ComfyUI 图的多个结果中选一个；{source} 写在这个文件里的"
+    "只是一张图的参数。",
     "reading_filled": "文件没有说明以下内容，采用模型 {model!r} 的默认值：{option}。",
     "reading_lacks": "{source} 的文字没有说明：{option}。",
     "reading_damaged": "文字已损坏，数值可能与原来不同",

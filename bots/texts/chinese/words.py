@@ -135,6 +135,12 @@ class Chinese(Words):
 
     # Starting from a picture
     no_picture = "那条消息里没有图片。"
+    result_how = (
+        "`--result 节点` 在 ComfyUI 图的多个结果中选一个：请与以文件发送的图片一起写，"
+        "不加其他文字。"
+    )
+    choose_result = "画另一个结果"
+    results_gone = "这个选择已失效；请再用一次菜单“配方”。"
     mask_alone = "蒙版需要起始图：请同时提供起始图。"
     slow_picture = "那张图下载太慢；请用 `/imagine` 的 `image`。"
     start_title = "从这张图开始"

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Final
 
 from engine.errors import GraphError, UserError, shorten
@@ -13,14 +14,14 @@ from engine.formats.graphs.masks import MASKS
 from engine.formats.graphs.models import MODELS
 from engine.formats.graphs.node_values import Draft, LoadedPicture, PendingUpscale
 from engine.formats.graphs.pictures import ALPHA, PICTURES, note_filters
-from engine.formats.graphs.results import chosen, picture_of
+from engine.formats.graphs.results import choices, chosen, picture_of
 from engine.formats.graphs.sampling import SAMPLERS, one_model
 from engine.formats.graphs.sigmas import SIGMAS
 from engine.formats.graphs.survey import survey
 from engine.formats.graphs.upscaling import finished_upscale
 from engine.formats.graphs.words import WORDS
 from engine.formats.graphs.workflow import from_workflow
-from engine.formats.reading import Reading
+from engine.formats.reading import COMFYUI, Reading
 from engine.pictures.masks import inverse_of
 from engine.sentences import Sentence
 
@@ -72,7 +73,8 @@ def from_graph(
     where = {name: each.where for name, each in found.items() if seen[name] == values.get(name)}
     if refused is not None:
         values, where = seen, {name: each.where for name, each in found.items()}
-    return Reading.of("ComfyUI", values, where, dict.fromkeys(graph.notes), refused)
+    reading = Reading.of(COMFYUI, values, where, dict.fromkeys(graph.notes), refused)
+    return replace(reading, results=tuple(choices(graph)))
 
 
 def pictures_of(data: object) -> dict[str, set[str]]:

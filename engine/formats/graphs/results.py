@@ -53,6 +53,14 @@ def chosen(graph: Graph, result: str | None = None) -> Node:
     return best
 
 
+def choices(graph: Graph) -> list[tuple[str, str]]:
+    """Return the ids and titles of the nodes among which `chosen` decides, if there are several."""
+    saving, showing = _results(graph)
+    results = saving or showing
+    several = len({_source(node) for node in results}) > 1
+    return [(node.name, node.title) for node in results[:MOST]] if several else []
+
+
 def _results(graph: Graph) -> tuple[list[Node], list[Node]]:
     """Return the nodes that save, and those that show; what is not connected is none."""
     used = {source for source, _, _ in graph.links()}

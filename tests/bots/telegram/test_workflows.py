@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import pytest
 from tests.bots.presentation.test_presentation import png
 from tests.bots.telegram.conftest import a_marble
 from tests.bots.telegram.test_edits import recipe_of
-from tests.bots.workflow_graphs import from_picture, marked, write
+from tests.bots.workflow_graphs import from_picture, marked, two_results, write
+from tests.engine.formats import others
 from tests.fakes.process import Marble
 from tests.fakes.telegram.people import Person
 from tests.fakes.telegram.server import TelegramServer
@@ -62,3 +64,23 @@ async def test_what_is_missing_or_not_marked_is_said_in_their_language(
     await ada.chat.words(said, "nothing is marked as sampler; what may be set: prompt, negative")
     said = await ada.says("a cat --workflow torn")
     await ada.chat.words(said, "There is no workflow 'torn'; available workflows: portrait, redraw")
+
+
+async def test_one_of_a_graphs_results_is_chosen_by_an_option(
+    telegram: TelegramServer, marble: Marble, ada: Person
+) -> None:
+    file = others.png({"prompt": json.dumps(two_results())})
+    said = await ada.sends_file(file, "image/png")
+    await ada.chat.words(
+        said, "Small (SaveImage, node 9) is taken, not Other seed (SaveImage, node"
+    )
+    assert (await recipe_of(ada, ada.chat, said)).steps == 4
+    said = await ada.sends_file(file, "image/png", "--result 61")
+    assert (await recipe_of(ada, ada.chat, said)).seed == 7
+    said = await ada.sends_file(file, "image/png", "--result 62")
+    await ada.chat.words(said, "no result '62'; its results: Small (SaveImage, node 9), Other seed")
+    ours = others.png({"parameters": f"an owl\n{others.LINE}"})
+    said = await ada.sends_file(ours, "image/png", "--result 61")
+    await ada.chat.words(said, "what A1111 wrote into this file is one picture's.")
+    for text in ("--result 61", "a cat --result 61", "--workflow portrait --result 61"):
+        await ada.chat.words(await ada.says(text), "chooses among the results of a ComfyUI graph")

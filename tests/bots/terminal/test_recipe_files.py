@@ -437,7 +437,7 @@ def test_a_result_is_chosen_and_the_choice_said(marble: Marble, tmp_path: Path) 
     graph["12"] = {"class_type": "ImageScaleBy", "inputs": scaled}
     graph["13"] = {"class_type": "SaveImage", "inputs": {"images": ["12", 0]}}
     file = write(tmp_path / "graph.json", graph)
-    said = "SaveImage (node 13) is taken, not SaveImage (node 9); `marble run FILE --result 9`"
+    said = "SaveImage (node 13) is taken, not SaveImage (node 9) (`--result 9`, or"
     for result, side in ((), 128), (("--result", "9"), 64), (("--result", "13"), 128):
         answer = marble("run", file, *result)
         assert (said in answer.out) == (not result)

@@ -8,6 +8,7 @@ import pytest
 from bots.discord.adapter import REACTIONS
 from bots.requests.options import OPTIONS
 from bots.telegram.commands import COMMANDS as TELEGRAM
+from bots.telegram.imagine import RESULT
 from bots.telegram.moderation import NAMES
 from bots.texts import LANGUAGES, Words, language_of, words_of
 from bots.texts.commands import COMMANDS, DESCRIPTION
@@ -100,7 +101,8 @@ def test_every_language_names_the_same_commands_options_and_emoji(language: str)
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_commands_and_options_that_messages_name_are_there(language: str) -> None:
-    flags = {each for option in OPTIONS for each in (option.name, *option.aliases)} | {*NAMES}
+    flags = {each for option in OPTIONS for each in (option.name, *option.aliases)}
+    flags |= {*NAMES, RESULT.name}
     for name, text in messages(LANGUAGES[language]).items():
         for code in CODE.findall(text):
             found = COMMAND.match(code)

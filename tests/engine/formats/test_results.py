@@ -101,7 +101,7 @@ def test_of_many_results_some_are_named_and_that_there_are_more_is_said() -> Non
     assert refused.endswith(f"its results: SaveImage (node 9), {named}, ….")
     (note,) = from_graph(graph).ignored
     assert "not SaveImage (node 9), SaveImage (node 21), " in note
-    assert "SaveImage (node 23), …; " in note
+    assert "SaveImage (node 23), … (`--result 9`" in note
 
 
 @pytest.mark.parametrize(
