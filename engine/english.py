@@ -124,6 +124,8 @@ ENGLISH: Final[Mapping[str, str]] = {
     "unweighted": "The model {model!r} reads {typed} as plain text: it knows no weights of words, "
     "no BREAK and no embeddings.",
     "not_embedded": "The model {model!r} knows no embeddings, so {typed} stands for nothing there.",
+    "unbroken": "The model {model!r} reads {typed} as plain text: it has no windows of tokens that "
+    "it could start.",
     "references_left_out": "The model {model!r} takes {most} {most:picture|pictures} to edit, so "
     "the others are left out.",
     "which_one": "The name {name} fits several files ({kind}): {fitting}; write the full name.",

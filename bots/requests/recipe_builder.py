@@ -21,7 +21,7 @@ from engine.recipe.parts import Upscale
 from engine.recipe.prompt_tags import choose, plain, take_loras
 from engine.recipe.recipe import DEFAULTS, Recipe, random_seed
 from engine.sentences import Sentence
-from engine.text_encode.prompts import EMBEDDING, marks
+from engine.text_encode.prompts import BREAK, EMBEDDING, marks
 
 
 class Built(NamedTuple):
@@ -171,18 +171,25 @@ def _read_words(values: Mapping[str, Any], seed: int) -> dict[str, Any]:
 
 
 def _unweighted(words: Mapping[str, Any], checkpoint: Checkpoint) -> list[Sentence]:
-    """Return what is said of weights and embeddings in words for a model that knows none."""
-    if checkpoint.weighs and checkpoint.embeds:
+    """Return what is said of weights, BREAK and embeddings in words for a model without them."""
+    if checkpoint.weighs and checkpoint.embeds and checkpoint.breaks:
         return []
     typed = [each for name in WORDS for each in marks(words.get(name, ""))]
-    if checkpoint.weighs:
-        typed = [each for each in typed if EMBEDDING.fullmatch(each)]
-    if not typed:
-        return []
-    shown, model = some([shorten(each) for each in dict.fromkeys(typed)]), checkpoint.name
-    if checkpoint.weighs:
-        return [Sentence("not_embedded", model=model, typed=shown)]
-    return [Sentence("unweighted", model=model, typed=shown)]
+    model = checkpoint.name
+    if not checkpoint.weighs:
+        return [Sentence("unweighted", model=model, typed=_shown(typed))] if typed else []
+    named = [each for each in typed if EMBEDDING.fullmatch(each)]
+    breaks = [each for each in typed if BREAK.fullmatch(each)]
+    notes = []
+    if named and not checkpoint.embeds:
+        notes.append(Sentence("not_embedded", model=model, typed=_shown(named)))
+    if breaks and not checkpoint.breaks:
+        notes.append(Sentence("unbroken", model=model, typed=_shown(breaks)))
+    return notes
+
+
+def _shown(typed: Iterable[str]) -> str:
+    return some([shorten(each) for each in dict.fromkeys(typed)])
 
 
 def _rounded(

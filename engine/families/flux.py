@@ -193,7 +193,14 @@ class _Prompts:
         (first, second), device = model.encoders.values(), model.device
         tokenizer, tokenizer_2 = model.tokenizers.values()
         self._clip = clip.ClipEncoder(
-            tokenizer, first, embeddings, 0, device=device, last_layer=1, normed=False
+            tokenizer,
+            first,
+            embeddings,
+            0,
+            device=device,
+            last_layer=1,
+            normed=False,
+            breaks=False,
         )
         self._t5 = t5.T5Encoder(tokenizer_2, second, device=device, least=model.least)
 

@@ -196,7 +196,13 @@ class _Prompts:
         *clips, words = zip(model.tokenizers.values(), model.encoders.values(), strict=True)
         self._clips = [
             clip.ClipEncoder(
-                *each, embeddings, number, device=model.device, last_layer=2, normed=False
+                *each,
+                embeddings,
+                number,
+                device=model.device,
+                last_layer=2,
+                normed=False,
+                breaks=False,
             )
             for number, each in enumerate(clips)
         ]

@@ -65,7 +65,8 @@ class Checkpoint:
     prediction, zero_snr: as its owner or its file says (None: as the folder's scheduler says).
     has_vae: without one, a recipe must name a VAE; variant: what it is called within its family;
     lacks, multiple, references: as of its `Family` and its variant; weighs: whether a text encoder
-    knows weights of words and BREAK; embeds: whether one knows embeddings.
+    knows weights of words; embeds: whether one knows embeddings; breaks: whether BREAK begins a
+    window of tokens.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Checkpoint:
     references: int = 0
     weighs: bool = True
     embeds: bool = True
+    breaks: bool = True
     notes: Mapping[str, str] = field(default_factory=dict)  # language → a sentence for people
     second_pass_strength: float = 0.3  # of a picture that is upscaled
     preview: Mapping[str, Any] | None = None  # latents → RGB, see `engine.decode.vae`
@@ -331,6 +333,7 @@ def _describe_flow(
             references=variant.references,
             weighs=not WEIGHING.isdisjoint(parts.values()),
             embeds=not EMBEDDING.isdisjoint(parts.values()),
+            breaks=False,  # CLIP, where there is one, does not read the words alone
         ),
         own,
         extra,

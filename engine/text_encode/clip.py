@@ -45,7 +45,8 @@ class ClipEncoder:
     """One of CLIP's text encoders, with its tokenizer.
 
     number: which of a model's text encoders it is, from 0, as files of embeddings count them;
-    last_layer: the layer that is read, from the end; normed: through the final norm.
+    last_layer: the layer that is read, from the end; normed: through the final norm;
+    breaks: whether `BREAK` begins a window, rather than being a word.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class ClipEncoder:
         device: torch.device,
         last_layer: int,
         normed: bool,
+        breaks: bool = True,
     ) -> None:
         self._tokenizer = tokenizer
         self.embeddings = Embeddings(embeddings, encoder, number)
@@ -65,6 +67,7 @@ class ClipEncoder:
         self._device = device
         self._last_layer = last_layer
         self._normed = normed
+        self._breaks = breaks
 
     def encode(self, prompt: str, clip_skip: int | None) -> Encoded:
         """Return a prompt's embeddings, of 77·chunks tokens.
@@ -98,6 +101,7 @@ class ClipEncoder:
             eos=tokenizer.eos_token_id,
             pad=tokenizer.pad_token_id,
             max_length=self._encoder.config.max_position_embeddings,
+            breaks=self._breaks,
         )
         if len(chunks) > MOST_WINDOWS:
             raise PromptError(Sentence("many_windows", windows=len(chunks), most=MOST_WINDOWS))

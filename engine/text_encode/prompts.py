@@ -3,7 +3,7 @@
     (x)        weighs x by 1.1; nested parentheses multiply
     (x:1.2)    sets the weight of x
     \\( \\)      are literal parentheses
-    BREAK      starts a new window
+    BREAK      starts a new window, where there are windows
 
 Every string is valid: unmatched parentheses, and weights that are no numbers, are text. The rules
 are ComfyUI's, so that prompts give the same tokens in both; `BREAK` is A1111's. Standard library
@@ -82,19 +82,21 @@ def tokenize(
     eos: int,
     pad: int | None = None,
     max_length: int = 77,
+    breaks: bool = True,
 ) -> list[list[Token]]:
     """Return a prompt's weighted tokens in one or more windows: BOS, tokens, EOS, padding.
 
     encode: returns a text's ids without BOS and EOS, in groups: the words between two embeddings,
-    or an embedding's vectors; pad: EOS by default; max_length: tokens of a window. A group of 8
-    tokens or more is split where a window ends, a shorter one moves to the next window. Windows
-    that `BREAK` leaves empty are left out. Raises `PromptError` as `parse` does.
+    or an embedding's vectors; pad: EOS by default; max_length: tokens of a window; breaks: whether
+    `BREAK` begins one, rather than being a word. A group of 8 tokens or more is split where a
+    window ends, a shorter one moves to the next window. Windows that `BREAK` leaves empty are left
+    out. Raises `PromptError` as `parse` does.
     """
     room = max_length - 2
     if room < 1:
         raise ValueError(f"max_length must be at least 3, not {max_length}")
     bodies: list[list[Token]] = [[]]
-    for piece in _pieces(parse(prompt), encode):
+    for piece in _pieces(parse(prompt), encode, breaks=breaks):
         if piece is None:
             bodies.append([])
             continue
@@ -138,11 +140,12 @@ def _is_weighted(prompt: str, opening: int, close: int) -> bool:
 
 
 def flat(prompt: str, encode: Encode) -> list[Token]:
-    """Return a prompt's weighted tokens, without windows: `BREAK` is left out.
+    """Return a prompt's weighted tokens, without windows: `BREAK` is a word.
 
     encode: as for `tokenize`. Raises `PromptError` as `parse` does.
     """
-    return [token for piece in _pieces(parse(prompt), encode) for token in piece or ()]
+    pieces = _pieces(parse(prompt), encode, breaks=False)
+    return [token for piece in pieces for token in piece or ()]
 
 
 def check_length(tokens: int, most: int) -> None:
@@ -210,10 +213,13 @@ def _read_group(text: str, start: int, end: int, weight: float) -> tuple[int, in
     return start, end, weight
 
 
-def _pieces(spans: Sequence[Span], encode: Encode) -> Iterator[list[Token] | None]:
-    """Yield the weighted tokens of each group of each span, and None for each `BREAK`."""
+def _pieces(spans: Sequence[Span], encode: Encode, *, breaks: bool) -> Iterator[list[Token] | None]:
+    """Yield the weighted tokens of each group of each span, and None for each `BREAK`.
+
+    breaks: as for `tokenize`.
+    """
     for text, weight in spans:
-        for i, part in enumerate(BREAK.split(text)):
+        for i, part in enumerate(BREAK.split(text) if breaks else [text]):
             if i > 0:
                 yield None
             for group in encode(part):

@@ -106,6 +106,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "no_references": "模型 {model!r} 不能按文字编辑图片。",
     "unweighted": "模型 {model!r} 把 {typed} 当作普通文字来读：它不支持词语权重、BREAK 和嵌入。",
     "not_embedded": "模型 {model!r} 不支持嵌入，因此 {typed} 在那里不起作用。",
+    "unbroken": "模型 {model!r} 把 {typed} 当作普通文字来读：它没有可由此另起的词元窗口。",
     "references_left_out": "模型 {model!r} 最多同时编辑 {most} 张图，其余已略去。",
     "which_one": "名称 {name} 对应多个文件（{kind}）：{fitting}；请写出完整名称。",
     "no_part": "没有名为 {name} 的 {kind}；尚未安装任何一个。",

@@ -98,6 +98,11 @@ def graph_differences(recipe: Recipe, checkpoint: Checkpoint | None = None) -> t
             recipe.references and flow is FLOW_FAMILIES["flux2"]
         ),
         "short prompts are padded otherwise there": flow is FLOW_FAMILIES["flux2"],
+        "the blank before 'embedding:' is lost there": (
+            checkpoint
+            and not checkpoint.weighs
+            and any("embedding:" in text for text in (recipe.prompt, recipe.negative_prompt))
+        ),
     }
     return tuple(why for why, applies in differences.items() if applies)
 

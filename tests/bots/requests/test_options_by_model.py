@@ -185,6 +185,23 @@ async def test_embeddings_are_said_to_be_unknown_by_models_without_clip(
     assert say(note, ZH) == "模型 'tiny' 不支持嵌入，因此 'embedding:ink' 在那里不起作用。"
 
 
+async def test_break_is_said_to_be_text_by_models_without_windows(
+    house: House, ann: Asker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alter(monkeypatch, tiny={"breaks": False})
+    typed = {"prompt": "a (gold:1.3) cat BREAK a dog", "checkpoint": "tiny"}
+    job = await house.studio.imagine(typed, ann)
+    (note,) = ann.notes
+    assert note == (
+        "The model 'tiny' reads 'BREAK' as plain text: it has no windows of tokens that it could "
+        "start."
+    )
+    assert say(note, ZH) == (
+        "模型 'tiny' 把 'BREAK' 当作普通文字来读：它没有可由此另起的词元窗口。"
+    )
+    assert job.recipe.prompt == typed["prompt"]
+
+
 async def test_weights_are_said_to_be_text_by_models_that_know_none(
     house: House, ann: Asker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

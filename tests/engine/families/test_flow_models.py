@@ -1,5 +1,6 @@
 """What holds for each family that predicts velocities: sharing calls, masks, passes, previews."""
 
+import re
 from collections import defaultdict
 from dataclasses import replace
 from functools import partial
@@ -20,6 +21,8 @@ from engine.families import flux, qwen_image
 from engine.families.registry import load
 from engine.files.stored import PictureFolder
 from engine.loading.model import Model
+from engine.models.folders import ModelKind
+from engine.models.model_files import ModelFiles
 from engine.models.parts import NETWORK
 from engine.pictures.references import FLUX2
 from engine.pipeline.batching import Batching
@@ -224,6 +227,18 @@ def test_progress_has_previews(model: Model) -> None:
     shown = [each.preview for each in news if isinstance(each, Progress) and each.preview]
     assert shown
     assert Image.open(BytesIO(shown[0])).format == "JPEG"
+
+
+@torch.inference_mode()
+def test_break_is_a_word_as_any_other(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    def encoded(prompt: str) -> list[torch.Tensor]:
+        found = model.prompts(ModelFiles(None, ModelKind.EMBEDDING)).encode(prompt, None)
+        return [found.embeds, *found.others.values()]
+
+    found, without = encoded("a cat BREAK a dog"), encoded("a cat a dog")
+    assert not all(map(torch.equal, found, without))
+    monkeypatch.setattr("engine.text_encode.prompts.BREAK", re.compile("(?!)"))
+    assert all(map(torch.equal, found, encoded("a cat BREAK a dog")))
 
 
 def test_a_prompt_of_too_many_tokens_is_one_sentence(model: Model) -> None:

@@ -439,6 +439,13 @@ def test_what_is_nearly_the_same_is_said() -> None:
     )
 
 
+def test_a_language_model_loses_the_blank_before_an_embedding_there() -> None:
+    named = make_recipe(prompt="a house embedding:foo")
+    z = replace(CHECKPOINTS["z"], weighs=False)
+    assert graph_differences(named, z) == ("the blank before 'embedding:' is lost there",)
+    assert graph_differences(named, replace(z, weighs=True)) == ()
+
+
 def test_break_is_a_word_to_flow_models() -> None:
     graph = written("z turbo", prompt="a BREAK b")
     assert graph["6"]["inputs"]["text"] == "a BREAK b"

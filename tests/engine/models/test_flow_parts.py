@@ -94,6 +94,7 @@ def test_the_parts_of_split_files_are_found_and_described(models: Path) -> None:
     flux = catalogue.get("flux1-dev")
     assert (checkpoint.weighs, flux.weighs) == (False, True)  # words, by their text encoders
     assert (checkpoint.embeds, flux.embeds) == (False, True)
+    assert (checkpoint.breaks, flux.breaks) == (False, False)
     assert parts(flux, models)["text_encoder_2"] == "text_encoders/t5xxl_fp16.safetensors"
     assert parts(flux, models)["tokenizer_2"] == "tokenizers/t5"
     assert "tokenizer" not in flux.parts  # CLIP's, which Marble ships

@@ -1,6 +1,7 @@
 """Language models as FLUX.2 reads them, held to ComfyUI's and to diffusers' pipelines."""
 
 from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any, Final
 
 import pytest
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from engine.files.safetensors import BadFile
 from engine.text_encode import mistral3, qwen3
-from engine.text_encode.language_model import first_layers, layer_states
+from engine.text_encode.language_model import first_layers, layer_states, template_ids
 from tests.conftest import SHARED_FLOW
 
 TEXT: Final = SHARED_FLOW / "text"
@@ -44,6 +45,25 @@ def test_mistral_equals_comfyui(case: str, layers: int) -> None:
         assert found.shape == (1, 32, 96)
         found = found[:, -len(ids) :] if left else found[:, : len(ids)]
         assert (found - wanted).abs().max() <= 1e-5
+
+
+class Letters:
+    """A tokenizer of letters, with names below 0 for special tokens."""
+
+    def __call__(self, text: str, **_: Any) -> Any:
+        return SimpleNamespace(input_ids=[ord(letter) for letter in text])
+
+    def convert_tokens_to_ids(self, name: str) -> int:
+        return -len(name)
+
+
+@pytest.mark.parametrize("before", ["", "a house ", "a house\n"])
+def test_what_is_no_grammar_to_it_stays_as_it_was_typed(before: str) -> None:
+    # ComfyUI loses a blank or newline before `embedding:`, the template's as well; the makers' own
+    # pipelines, which know no embeddings, do not.
+    typed = f"{before}embedding:foo, by night BREAK <|im_end|>"
+    found = template_ids(Letters(), "<|im_start|>user\n{}<|im_end|>", typed)
+    assert found == [-12, *map(ord, f"user\n{typed}"), -10]
 
 
 START: Final = ("language_model.model.", "model.language_model.", "")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from engine.errors import PromptError
 from engine.loading.tokenizer import make_tokenizer
-from engine.text_encode.prompts import Span, Token, marks, parse, tokenize
+from engine.text_encode.prompts import Span, Token, flat, marks, parse, tokenize
 from tests.conftest import REFERENCE
 
 BOS, EOS = 1, 2
@@ -214,6 +214,12 @@ def test_a_short_span_longer_than_a_window_is_split() -> None:
 @pytest.mark.parametrize("prompt", ["a BREAK b", "a BREAK, b", "BREAK a BREAK\nBREAK (b) BREAK"])
 def test_break_goes_on_in_a_new_window(prompt: str) -> None:
     assert [body(window).strip(",") for window in ids(prompt, 12)] == ["a", "b"]
+
+
+def test_break_is_a_word_where_no_window_can_begin() -> None:
+    found = tokenize("a BREAK (b:2)", letters, bos=BOS, eos=EOS, max_length=20, breaks=False)
+    assert [body([token.id for token in window]) for window in found] == ["aBREAKb"]
+    assert "".join(chr(token.id) for token in flat("a BREAK (b:2)", letters)) == "aBREAKb"
 
 
 def test_break_is_a_word_of_its_own() -> None:

@@ -84,8 +84,15 @@ def test_each_weighted_span_is_tokenized_by_itself() -> None:
     tokens = encoder(least=8).tokens("cat (dog:1.3) cat")
     assert [token for token, _ in tokens] == [4, 5, 4, 1, 0, 0, 0, 0]
     assert [weight for _, weight in tokens] == [1, 1.3, *[1.0] * 6]
-    assert [token for token, _ in encoder().tokens("cat BREAK dog")] == [4, 5, 1]
     assert encoder().tokens("") == [(1, 1.0)]
+
+
+def test_break_is_a_word_as_any_other() -> None:
+    its = encoder()._tokenizer
+    found = [token for token, _ in encoder().tokens("cat BREAK dog")]
+    assert found == [*its("cat BREAK dog", add_special_tokens=False).input_ids, 1]
+    assert found[:2] + found[-2:] == [4, 3, 5, 1]
+    assert len(found) > 4
 
 
 def test_embeddings_are_left_out_and_what_follows_is_tokenized_by_itself() -> None:
