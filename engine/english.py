@@ -43,6 +43,7 @@ ENGLISH: Final[Mapping[str, str]] = {
     "given": "given",
     "recipe_parts": "the parts of a recipe",
     "most_parts": "{most} at most",
+    "so_many": "{count:one number|{count} numbers}",
     "beside_image": "{allowed} beside a start image",
     "without_margins": "left out where margins are painted",
     "inner_pixels": "such that 8 pixels of the image remain",

@@ -87,6 +87,7 @@ class Words:
         "references": "edited pictures",
         "margins": "margins",
         "variations": "variations",
+        "patches": "changes to the network",
         "upscale": "upscale",
         "style": "style",
         "parent": "made from",

@@ -17,17 +17,20 @@ from torch import Tensor
 
 from engine.denoise.control import ActiveControl, control_residuals
 from engine.denoise.flow import FlowSchedule
+from engine.denoise.freeu import features_weighed
 from engine.denoise.guidance import guide, needs_negative, rescale
 from engine.denoise.inpainting import keep_unmasked
 from engine.denoise.multidiffusion import count as count_tiles
 from engine.denoise.multidiffusion import in_tiles
 from engine.denoise.noise import JobNoise
+from engine.denoise.perturbed import attention_perturbed
 from engine.denoise.samplers import SAMPLERS, Request, Sampling, advance
 from engine.denoise.schedules import sigmas_for
 from engine.denoise.takeover import begun_anew, takeover_step
 from engine.errors import UserError
 from engine.loading.model import Conditioning, Model
 from engine.recipe.limits import ANEW, LARGEST
+from engine.recipe.patches import perturbed_scale
 from engine.recipe.recipe import Recipe
 from engine.sentences import Sentence
 from engine.text_encode.conditioning import stack
@@ -102,6 +105,8 @@ class Denoising:
         begun: Begun | None = None,
     ) -> None:
         inputs = inputs or PassInputs(width=recipe.width, height=recipe.height, steps=recipe.steps)
+        self.patches = recipe.patches
+        model = model.read_as(self.patches)
         self.picture = picture
         self.extra = inputs.extra
         self.controls = inputs.controls
@@ -147,10 +152,12 @@ class Denoising:
     @property
     def kind(self) -> tuple[Hashable, ...]:
         """Return what the pictures of one call must have in common: shapes, their references'
-        included, LoRAs and controls, and how many calls answer them.
+        included, LoRAs, patches and controls, and how many calls answer them.
         """
         controls = (control.key for control in self.controls)
-        return self.shape, self.reference_shapes, self.loras, len(self.conditions), *controls
+        patches = (self.patches,) if self.patches else ()
+        calls = len(self.conditions)
+        return self.shape, self.reference_shapes, self.loras, calls, *patches, *controls
 
     @property
     def reference_shapes(self) -> tuple[Shape, ...]:
@@ -283,7 +290,8 @@ def evaluate(model: Model, batch: Sequence[Denoising], rows: int = 0) -> list[Te
     the same.
     """
     call_rows = [row for picture in batch for row in picture.call_rows()]
-    used = len(call_rows)
+    used, patches = len(call_rows), batch[0].patches
+    model = model.read_as(patches)
     call_rows += call_rows[:1] * max(0, rows - used)
     extras = [row.extra for row in call_rows if row.extra is not None]
     predict = partial(
@@ -298,12 +306,23 @@ def evaluate(model: Model, batch: Sequence[Denoising], rows: int = 0) -> list[Te
             torch.cat(rows) for rows in zip(*(row.references for row in call_rows), strict=True)
         ],
     )
-    answers = [predict(conditions)[:used] for conditions in _gather(batch, len(call_rows) - used)]
-    by_call = [torch.split(answer, [picture.rows for picture in batch]) for answer in answers]
-    return [
-        _guide(torch.cat(parts), picture)
-        for parts, picture in zip(zip(*by_call, strict=True), batch, strict=True)
-    ]
+    conditions = _gather(batch, len(call_rows) - used)
+
+    def answered() -> list[Tensor]:
+        """Return each picture's prediction for its prompts, the negative one's before the other."""
+        answers = [predict(each)[:used] for each in conditions]
+        by_call = [torch.split(answer, [picture.rows for picture in batch]) for answer in answers]
+        return [torch.cat(parts) for parts in zip(*by_call, strict=True)]
+
+    with features_weighed(model.network, patches):
+        found = answered()
+        guided = [_guide(each, picture) for each, picture in zip(found, batch, strict=True)]
+        if scale := perturbed_scale(patches):
+            with attention_perturbed(model.network):
+                weaker = answered()
+            pairs = zip(guided, found, weaker, strict=True)
+            guided = [made + (full[-1:] - less[-1:]) * scale for made, full, less in pairs]
+    return guided
 
 
 def call_on_noise(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -39,7 +39,7 @@ from engine.loading.model import (
     Prompts,
 )
 from engine.loading.modules import Target, read_tensors, reading, vae_tensors
-from engine.loading.noise_schedule import NoiseSchedule, model_input
+from engine.loading.noise_schedule import NoiseSchedule, model_input, read_as
 from engine.loading.tokenizer import check_tokenizer, make_tokenizer, reading_tokenizer
 from engine.loading.unused_tensors import left_in_text, left_in_vae, left_over
 from engine.models.catalogue import Checkpoint
@@ -50,6 +50,7 @@ from engine.models.tensor_names import respelled
 from engine.pictures.start_image import Pixels
 from engine.recipe.context_length import UNET, WINDOW, ContextRule
 from engine.recipe.limits import SCORE
+from engine.recipe.patches import Patch, reading_of
 from engine.text_encode.clip import ClipEncoder, configured_encoder
 
 log = logging.getLogger(__name__)
@@ -168,6 +169,13 @@ class StableDiffusion(Model):
         """Return the noise that it was trained with, the same for all pictures."""
         return self.noise_schedule
 
+    def read_as(self, patches: Sequence[Patch]) -> StableDiffusion:
+        """Return the model with its output read as the patches say."""
+        if (patch := reading_of(patches)) is None:
+            return self
+        schedule = read_as(self.noise_schedule, patch.kind, patch.numbers[0] == 1)
+        return replace(self, noise_schedule=schedule)
+
     def levels(self, sigmas: Sequence[float]) -> Tensor:
         """Return each row's σ and timestep, [2, n] fp32, on the device."""
         timesteps = [_timestep(self.noise_schedule, sigma) for sigma in sigmas]
@@ -198,7 +206,7 @@ class StableDiffusion(Model):
             arguments["timestep_cond"] = others["guidance"].to(self.dtype)
         unet = self.network
         output = unet(channels.to(self.dtype), levels[1], **arguments, return_dict=False)[0]
-        return self.noise_schedule.denoised(x, sigma, output)
+        return self.noise_schedule.denoised(x, sigma, output, levels[1].view(-1, 1, 1, 1))
 
 
 class _Prompts:

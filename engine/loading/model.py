@@ -30,6 +30,7 @@ from engine.pictures.references import ReferenceSizes
 from engine.pictures.start_image import Pixels
 from engine.recipe.context_length import ContextRule
 from engine.recipe.limits import SCORE
+from engine.recipe.patches import Patch
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -213,6 +214,10 @@ class Model(ABC):
 
         steps: from pure noise, also where a start image leaves out the first ones.
         """
+
+    def read_as(self, patches: Sequence[Patch]) -> Model:
+        """Return the model with its output read as a recipe's patches say: the same modules."""
+        return self
 
     @abstractmethod
     def levels(self, sigmas: Sequence[float]) -> Tensor:

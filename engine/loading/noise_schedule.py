@@ -9,12 +9,14 @@ the CPU.
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property, partial
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache, partial
 from typing import Final
 
 import torch
 from torch import Tensor
+
+from engine.recipe.patches import LCM
 
 ZERO_SNR: Final = 4.8973451890853435e-08
 
@@ -74,6 +76,7 @@ class NoiseSchedule(SigmaTable):
     num_train_timesteps: int = 1000
     prediction_type: str = "epsilon"
     zero_snr: bool = False  # the table ends in pure noise
+    stride: int = 1  # of the table's entries, those that the model was distilled at
 
     def __post_init__(self) -> None:
         for key, allowed in (("beta_schedule", BETAS), ("prediction_type", PREDICTIONS)):
@@ -93,6 +96,10 @@ class NoiseSchedule(SigmaTable):
 
     @cached_property
     def _sigmas64(self) -> Tensor:
+        return self._all_sigmas[self.stride - 1 :: self.stride]
+
+    @property
+    def _all_sigmas(self) -> Tensor:
         betas = BETAS[self.beta_schedule](self.beta_start, self.beta_end, self.num_train_timesteps)
         alphas_cumprod = (1 - betas).cumprod(0)
         if self.zero_snr:
@@ -102,11 +109,12 @@ class NoiseSchedule(SigmaTable):
     @property
     def timesteps(self) -> tuple[float, float]:
         """Return the first and the last timestep, from noise to picture."""
-        return self.num_train_timesteps - 1, 0
+        return self.num_train_timesteps - 1, self.stride - 1
 
     def sigma(self, timestep: Tensor | float) -> Tensor:
         """Return σ at (fractional) timesteps of any shape: log σ is linear between entries."""
-        t = torch.as_tensor(timestep, dtype=torch.float32).clamp(0, len(self.sigmas) - 1)
+        place = (torch.as_tensor(timestep, dtype=torch.float32) - (self.stride - 1)) / self.stride
+        t = place.clamp(0, len(self.sigmas) - 1)
         low, high, weight = t.floor().long(), t.ceil().long(), t.frac()
         return torch.exp((1 - weight) * self.log_sigmas[low] + weight * self.log_sigmas[high])
 
@@ -115,17 +123,30 @@ class NoiseSchedule(SigmaTable):
         return self.sigma((1 - share) * self.timesteps[0]).item()
 
     def timestep(self, sigma: Tensor | Sequence[float] | float) -> Tensor:
-        """Return the table index (int64) whose log σ is nearest, for σ of any shape."""
+        """Return the timestep (int64) whose log σ is nearest, for σ of any shape."""
         log_sigma = torch.as_tensor(sigma, dtype=torch.float32).log()
-        return (log_sigma.unsqueeze(-1) - self.log_sigmas).abs().argmin(-1)
+        index = (log_sigma.unsqueeze(-1) - self.log_sigmas).abs().argmin(-1)
+        return index * self.stride + (self.stride - 1)
 
-    def denoised(self, x: Tensor, sigma: Tensor | float, output: Tensor) -> Tensor:
+    def denoised(
+        self,
+        x: Tensor,
+        sigma: Tensor | float,
+        output: Tensor,
+        timestep: Tensor | float | None = None,
+    ) -> Tensor:
         """Read the denoised latent, fp32, out of the model's output for `model_input(x, sigma)`.
 
         x: [B, C, h, w] fp32; sigma: a number, or [B, 1, 1, 1] on x's device; output: [B, C, h, w]
-        in the model's dtype.
+        in the model's dtype; timestep: as sigma, of that σ (None: it is looked up).
         """
-        return PREDICTIONS[self.prediction_type](x, sigma, output.to(x.dtype))
+        seen = PREDICTIONS[self.prediction_type](x, sigma, output.to(x.dtype))
+        if self.stride == 1:
+            return seen
+        # Luo et al. (2023), arXiv:2310.04378, equation 9, with σ_data = ½ and timesteps times ten.
+        t = 10 * (self.timestep(sigma) if timestep is None else timestep)
+        spread = t**2 + 0.25
+        return seen * (t / spread**0.5) + x * (0.25 / spread)
 
     def add_noise(self, latents: Tensor, noise: Tensor, sigma: float) -> Tensor:
         """Return latents + σ·noise, all [B, C, h, w]."""
@@ -162,6 +183,7 @@ def _from_v(x: Tensor, sigma: Tensor | float, v: Tensor) -> Tensor:
 PREDICTIONS: Final[Mapping[str, Callable[[Tensor, Tensor | float, Tensor], Tensor]]] = {
     "epsilon": _from_epsilon,
     "v_prediction": _from_v,
+    "sample": lambda x, sigma, output: output,
 }
 
 
@@ -183,3 +205,19 @@ BETAS: Final[Mapping[str, Callable[[float, float, int], Tensor]]] = {
     "linear": partial(torch.linspace, dtype=torch.float64),
     "scaled_linear": _scaled_linear,
 }
+# Latent consistency models take steps between as many entries of the table.
+LCM_ENTRIES: Final = 50
+# How a network's output is read, by ComfyUI's names for it.
+READ_AS: Final[Mapping[str, str]] = {
+    "eps": "epsilon", "v_prediction": "v_prediction", LCM: "epsilon", "x0": "sample",
+}  # fmt: skip
+
+
+@lru_cache(maxsize=64)
+def read_as(schedule: NoiseSchedule, reading: str, zero_snr: bool) -> NoiseSchedule:
+    """Return a schedule with the output read otherwise, as ComfyUI's ModelSamplingDiscrete does.
+
+    reading: of `READ_AS`; lcm also takes every 20th of a thousand noise levels alone.
+    """
+    stride = schedule.num_train_timesteps // LCM_ENTRIES if reading == LCM else 1
+    return replace(schedule, prediction_type=READ_AS[reading], zero_snr=zero_snr, stride=stride)

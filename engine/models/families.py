@@ -135,7 +135,7 @@ def _flow(
         pipeline=pipeline,
         module=module,
         channels=channels,
-        lacks=frozenset(("clip_skip", "controls")),
+        lacks=frozenset(("clip_skip", "controls", "patches")),
         multiple=16,
         longest=longest,
         parts=tuple(parts.items()),

@@ -14,6 +14,7 @@ from typing import Final
 
 from engine.pictures.tile_grid import drawn
 from engine.recipe.context_length import UNET, estimate
+from engine.recipe.patches import perturbed_scale
 from engine.recipe.recipe import Recipe
 
 # How often samplers call the network in a step, where it is more than once; a test holds them to
@@ -104,7 +105,7 @@ def work_of(recipe: Recipe) -> Work:
 
     Calls of a second pass are counted in units of the first pass's width.
     """
-    each = CALLS.get(recipe.sampler, 1)
+    each, again = CALLS.get(recipe.sampler, 1), 2 if perturbed_scale(recipe.patches) else 1
     guided = not math.isclose(recipe.guidance_scale, 1.0)
     texts = (recipe.negative_prompt, recipe.prompt) if guided else (recipe.prompt,)
     rows = len(texts) * UNET.mean_weight([estimate(text) for text in texts])
@@ -113,7 +114,7 @@ def work_of(recipe: Recipe) -> Work:
     size = _pixels(recipe) / MILLION
     widths = [one.drawn / MILLION * (1 if one.tiled else controlled) for one in todo]
     # The step to σ = 0 takes one.
-    calls = [one.steps * each - (each - 1) for one in todo]
+    calls = [(one.steps * each - (each - 1)) * again for one in todo]
     first = widths[0] if widths else size
     pictures = len(recipe.pictures)
     return Work(

@@ -173,7 +173,7 @@ CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
 def check(name: str, value: object) -> None:
     """Raise `OptionError` where a plain field of a recipe cannot have this value."""
     if name in RANGES:
-        _check_number(name, value, RANGES[name])
+        check_number(name, value, RANGES[name])
     elif name in CHOICES:
         if value not in CHOICES[name]:
             raise OptionError(name, value, one_of(CHOICES[name]))
@@ -235,7 +235,8 @@ def is_int(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _check_number(name: str, value: object, allowed: Range) -> None:
+def check_number(name: str, value: object, allowed: Range) -> None:
+    """Raise `OptionError` where a value is no number of a range."""
     whole = allowed.step is not None
     right = is_int(value) if whole else is_int(value) or isinstance(value, float)
     if not (right and value in allowed):  # type: ignore[operator]  # a number by now

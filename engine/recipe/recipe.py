@@ -24,6 +24,7 @@ from engine.recipe.limits import (
     parse_seed,
 )
 from engine.recipe.parts import Control, Lora, Margins, Upscale, Variation
+from engine.recipe.patches import Patch
 from engine.sentences import Sentence
 
 VERSION: Final = 3
@@ -40,8 +41,9 @@ class Recipe:
     that edit by words do; `shift` is that of a flow model's noise levels (None: its own). `noise`
     and `ensd` say whose numbers the noise is, as `engine.denoise.noise` tells. `refiner` is a
     second model, which takes over after a share of the steps (`refiner_at`), as `refiner_by` tells
-    (`engine.recipe.limits`), and finishes the picture. Every value is checked; the first one out of
-    range raises `OptionError`.
+    (`engine.recipe.limits`), and finishes the picture. `patches` change how a U-Net works, both
+    models' where there are two. Every value is checked; the first one out of range raises
+    `OptionError`.
     """
 
     prompt: str
@@ -77,6 +79,7 @@ class Recipe:
     refiner_by: str = BY_STEPS
     aesthetic_score: float = SCORE
     negative_aesthetic_score: float = NEGATIVE_SCORE
+    patches: tuple[Patch, ...] = ()
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -178,6 +181,7 @@ NESTED: Final[Mapping[str, NestedField]] = {
     "loras": NestedField(Lora, 16, lambda data: Lora(**data)),
     "upscale": NestedField(Upscale, 0, lambda data: Upscale(**data)),
     "references": NestedField(str, 4, str),
+    "patches": NestedField(Patch, 8, Patch.from_dict),
 }
 FRACTIONS: Final = (
     *("guidance_scale", "guidance_rescale", "strength", "shift"),

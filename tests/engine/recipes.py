@@ -12,6 +12,7 @@ from engine.formats.graphs.recipe import from_graph
 from engine.formats.graphs.upscaling import factor_to
 from engine.recipe.limits import INDEPENDENT, NOISES, SAMPLERS, SCHEDULES, SEED_LIMIT
 from engine.recipe.parts import LANCZOS, Control, Lora, Margins, Upscale, Variation
+from engine.recipe.patches import PATCHES, Patch
 from engine.recipe.recipe import Recipe
 from engine.text_encode.prompts import BREAK
 from tests.factories import make_recipe
@@ -40,6 +41,13 @@ controls = st.lists(
     min_size=1,
     max_size=3,
 ).map(tuple)
+patches = st.sampled_from(sorted(PATCHES)).flatmap(
+    lambda kind: st.builds(
+        Patch,
+        kind=st.just(kind),
+        numbers=st.tuples(*(st.integers(0, int(each.high)) for each in PATCHES[kind])),
+    )
+)
 upscalers = st.sampled_from(("lanczos", "4x-UltraSharp", "RealESRGAN_x4"))
 
 
@@ -107,11 +115,12 @@ KINDS: dict[str, Mapping[str, Any]] = {
         ).map(tuple)
     },
     "margins": {**START, "margins": st.builds(Margins, left=st.integers(1, 30))},
+    "patched": {"patches": st.lists(patches, min_size=1, max_size=4).map(tuple)},
     "tiles": {"upscale": _enlarging(strength=strengths, tile=st.just(64))},
     "edited": {"references": st.just((IMAGE,)) | st.just((IMAGE, MAP))},
 }
 NO_GRAPH = {"start image, only larger", "padded", "variations", "margins", "tiles", "edited"}
-NO_LINE = {"two passes on a start image", "variations", "margins", "tiles", "edited"}
+NO_LINE = {"two passes on a start image", "variations", "margins", "patched", "tiles", "edited"}
 
 
 @st.composite

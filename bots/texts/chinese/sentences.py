@@ -43,6 +43,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "given": "已填写的值",
     "recipe_parts": "配方的组成部分",
     "most_parts": "不超过 {most} 项",
+    "so_many": " {count} 个数",
     "beside_image": "{allowed}（有起始图时）",
     "without_margins": "空（画边距时不能填写）",
     "inner_pixels": "使图片至少保留 8 个像素的值",

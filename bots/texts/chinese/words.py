@@ -82,6 +82,7 @@ class Chinese(Words):
         "references": "所编辑的图",
         "margins": "边距",
         "variations": "变体",
+        "patches": "对网络的改动",
         "upscale": "放大",
         "style": "风格",
         "parent": "源自",

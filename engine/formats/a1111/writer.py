@@ -45,6 +45,7 @@ def no_line_reasons(recipe: Recipe) -> tuple[str, ...]:
         "it edits pictures by words": recipe.references,
         "its noise is turned towards another seed's": recipe.variations,
         "the scene is continued beyond its start image": recipe.margins,
+        "its network is changed as ComfyUI's nodes do": recipe.patches,
         "its detail is drawn in tiles": upscale and upscale.tile,
         "it draws on its start image and on the enlarged one, each with a strength": (
             recipe.strength and upscale and upscale.strength

@@ -2,12 +2,14 @@
 
 from typing import Any, Final
 
+from engine.formats.graphs.models import PATCHING
 from engine.formats.graphs.nodes import NODE_KINDS, NOISE
 from engine.formats.graphs.pictures import FITS
 from engine.formats.graphs.sampling import ON_GPU, usual_noise
 from engine.models.families import TINY_VAES
 from engine.recipe.limits import BROWNIAN, GPU
 from engine.recipe.parts import LANCZOS, Control, Lora
+from engine.recipe.patches import READINGS, Patch
 from engine.recipe.recipe import Recipe
 from engine.text_encode.prompts import BREAK
 
@@ -36,6 +38,7 @@ LORAS: Final = range(FIRST_LORA, FIRST_LORA + 16)
 FIRST_CONTROL: Final = 100
 CONTROL_IDS: Final = 10  # for each control: loader and picture, then two nodes for each pass
 CUSTOM_IDS: Final = {Id.SAMPLER: 72, Id.SECOND: 75}  # each pass: guider, noise levels, a share
+FIRST_PATCH: Final = 80  # the others follow
 FIRST_REFERENCE: Final = 200
 REFERENCE_IDS: Final = 10  # for each: picture, scaled, as latents, beside prompt and negative one
 FIRST_TEXT: Final = {Id.POSITIVE: 1000, Id.NEGATIVE: 5000}  # what follows a BREAK
@@ -130,11 +133,22 @@ class GraphBuilder:
             clip = self.add(Id.LAYER, "CLIPSetLastLayer", **layer, clip=clip)
         if rescale := recipe.guidance_rescale:
             model = self.add(Id.RESCALE, "RescaleCFG", multiplier=rescale, model=model)
+        for number, patch in enumerate(recipe.patches, FIRST_PATCH):
+            model = self._patch(str(number), patch, model)
         if recipe.vae:
             # ComfyUI joins a tiny VAE's two files under a name that is none of theirs.
             name = recipe.vae if recipe.vae in TINY_VAES else file_of(recipe.vae)
             vae = self.add(Id.VAE, "VAELoader", vae_name=name)
         return model, clip, vae
+
+    def _patch(self, name: str, patch: Patch, model: Link) -> Link:
+        """Add a node that changes how a network works; return that."""
+        kind = PATCHING[patch.kind]
+        values: tuple[object, ...] = patch.numbers
+        if patch.kind in READINGS:
+            values = patch.kind, bool(*patch.numbers)
+        named = dict(zip(NODE_KINDS[kind].values, values, strict=True))
+        return self.add(name, kind, **named, model=model)
 
     def _control(
         self, control: Control, texts: tuple[Link, Link], size: Size, first: int, own: int

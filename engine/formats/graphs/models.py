@@ -19,6 +19,7 @@ from engine.formats.graphs.graph import Node, Rule
 from engine.formats.graphs.node_values import GraphModel, GraphShift, GraphVae
 from engine.formats.graphs.nodes import NODE_KINDS
 from engine.recipe.parts import Lora
+from engine.recipe.patches import FREEU, FREEU_2, PERTURBED, READINGS, Patch
 from engine.sentences import Sentence
 
 LARGEST_MU: Final = 100  # above any that means something, and of which e^μ is a number
@@ -32,6 +33,13 @@ CONFIGS: Final[Mapping[str, int | None]] = {
     "v2-inpainting-inference": None,
 }
 CONFIG_ENDING: Final = re.compile(r"(_fp16|_fp32)?\.yaml$")
+# Nodes that patch a U-Net, by the patches that do so in Marble.
+PATCHING: Final = {
+    FREEU: "FreeU",
+    FREEU_2: "FreeU_V2",
+    PERTURBED: "PerturbedAttentionGuidance",
+    **dict.fromkeys(READINGS, "ModelSamplingDiscrete"),
+}
 PARTS: Final = (("model", "strength_model"), ("clip", "strength_clip"))
 
 
@@ -109,6 +117,24 @@ def _shifted_by_size(node: Node) -> GraphModel:
     return replace(node.input("model", GraphModel), shift=GraphShift(math.exp(mu), size))
 
 
+def _patched(node: Node) -> GraphModel:
+    kind = next(kind for kind, name in PATCHING.items() if name == node.kind)
+    numbers = tuple(node.number(each) for each in NODE_KINDS[node.kind].values)
+    return _with_patch(node, Patch(kind=kind, numbers=numbers))
+
+
+def _read_otherwise(node: Node) -> GraphModel:
+    kind = node.value("sampling")
+    if kind not in READINGS:
+        return _changed(node)
+    return _with_patch(node, Patch(kind=kind, numbers=(float(node.value("zsnr") is True),)))
+
+
+def _with_patch(node: Node, patch: Patch) -> GraphModel:
+    model = node.input("model", GraphModel)
+    return replace(model, patches=(*model.patches, patch))
+
+
 def _changed(node: Node) -> GraphModel:
     """Read a node that changes guidance or masks in a way that Marble has not."""
     node.note(Sentence("graph_unchanged"))
@@ -141,6 +167,11 @@ MODELS: Final[Mapping[str, Rule]] = {
     "ModelSamplingFlux": _shifted_by_size,
     **dict.fromkeys(("CFGNorm", "CFGZeroStar"), _changed),
     **dict.fromkeys(("DifferentialDiffusion", "SkipLayerGuidanceSD3"), _changed),
+    **dict.fromkeys(("SelfAttentionGuidance", "HyperTile", "TomePatchModel"), _changed),
+    **dict.fromkeys(("PatchModelAddDownscale", "ModelSamplingContinuousEDM"), _changed),
+    "Automatic CFG": _changed,
+    **dict.fromkeys(("FreeU", "FreeU_V2", "PerturbedAttentionGuidance"), _patched),
+    "ModelSamplingDiscrete": _read_otherwise,
     "LoraLoader": _with_lora,
     "LoraLoaderModelOnly": _with_lora,
     "RescaleCFG": _rescaled,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from engine.recipe.parts import LANCZOS, Control, Margins, Upscale
+from engine.recipe.patches import Patch
 
 DIGITS: Final = 20  # of a seed
 EXACT: Final = 2**53  # above it not every whole number is a float
@@ -69,6 +70,7 @@ class GraphModel:
     apart: bool = False
     family: str | None = None
     told: bool = True
+    patches: tuple[Patch, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ DRAWN: Final = {**MODEL, **BOTH, "latent_image": "LATENT"}
 CUSTOM: Final = {"sampler": "SAMPLER", **SIGMAS, "latent_image": "LATENT"}
 PARTS: Final = ("MODEL", "CLIP", "VAE")
 WORDS: Final = ("CONDITIONING",)
+FACTORS: Final = ("b1", "b2", "s1", "s2")
 TWO: Final = ("clip_name1", "clip_name2")
 EDITED: Final = ("image1", "image2", "image3")
 MARGINS: Final = ("left", "top", "right", "bottom")
@@ -83,6 +84,28 @@ NODE_KINDS: Final[Mapping[str, NodeKind]] = {
     "SkipLayerGuidanceSD3": NodeKind(
         MODEL, ("layers", "scale", "start_percent", "end_percent"), ("MODEL",), (315, 130)
     ),
+    "FreeU": NodeKind(MODEL, FACTORS, ("MODEL",), (315, 130)),
+    "FreeU_V2": NodeKind(MODEL, FACTORS, ("MODEL",), (315, 130)),
+    "PerturbedAttentionGuidance": NodeKind(MODEL, ("scale",), ("MODEL",), (315, 58)),
+    "ModelSamplingDiscrete": NodeKind(MODEL, ("sampling", "zsnr"), ("MODEL",), (315, 82)),
+    "ModelSamplingContinuousEDM": NodeKind(
+        MODEL, ("sampling", "sigma_max", "sigma_min"), ("MODEL",), (315, 106)
+    ),
+    "SelfAttentionGuidance": NodeKind(MODEL, ("scale", "blur_sigma"), ("MODEL",), (315, 82)),
+    "HyperTile": NodeKind(
+        MODEL, ("tile_size", "swap_size", "max_depth", "scale_depth"), ("MODEL",), (315, 130)
+    ),
+    "TomePatchModel": NodeKind(MODEL, ("ratio",), ("MODEL",), (315, 58)),
+    "PatchModelAddDownscale": NodeKind(
+        MODEL,
+        (
+            "block_number", "downscale_factor", "start_percent", "end_percent",
+            "downscale_after_skip", "downscale_method", "upscale_method",
+        ),
+        ("MODEL",),
+        (315, 202),
+    ),
+    "Automatic CFG": NodeKind(MODEL, ("hard_mode", "boost"), ("MODEL", "STRING"), (315, 102)),
     # words
     "CLIPTextEncode": NodeKind(CLIP, ("text",), WORDS, (425, 180)),
     "CLIPTextEncodeFlux": NodeKind(CLIP, ("clip_l", "t5xxl", "guidance"), WORDS, (400, 280)),

@@ -234,6 +234,7 @@ def _drawn(node: Node, guided: GraphGuider, values: dict[str, Any], draft: Draft
         "loras": loras(node, model, positive.encoder),
         "clip_skip": positive.encoder.skip,
         "guidance_rescale": model.rescale,
+        "patches": model.patches,
         "fit": draft.fit or positive.fit or "crop",
     }
     return Pass(values, model, guided)

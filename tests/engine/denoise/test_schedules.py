@@ -13,7 +13,7 @@ from scipy.stats import beta as beta_distribution
 from engine.denoise.samplers import SAMPLERS
 from engine.denoise.schedules import SCHEDULES, sigmas_for
 from engine.errors import OptionError
-from engine.loading.noise_schedule import NoiseSchedule, model_input
+from engine.loading.noise_schedule import NoiseSchedule, model_input, read_as
 from engine.recipe import limits
 from engine.sentences import Sentence
 from tests.conftest import REFERENCE
@@ -202,3 +202,53 @@ def test_a_start_below_the_top_has_noise_of_sigma() -> None:
 
 def test_recipes_know_every_schedule() -> None:
     assert tuple(SCHEDULES) == limits.SCHEDULES
+
+
+LCM = read_as(SD, "lcm", zero_snr=False)
+
+
+def test_lcm_takes_every_twentieth_noise_level() -> None:
+    assert LCM.sigmas.tolist() == SD.sigmas[19::20].tolist()
+    assert (LCM.sigma_max, LCM.timesteps) == (SD.sigma_max, (999, 19))
+    assert LCM.timestep(LCM.sigmas).tolist() == list(range(19, 1000, 20))
+    assert LCM.sigma(torch.arange(19, 1000, 20)).tolist() == pytest.approx(LCM.sigmas.tolist())
+    halfway = (SD.sigmas[39] * SD.sigmas[59]).sqrt().item()
+    assert LCM.sigma(49).item() == pytest.approx(halfway, rel=1e-5)
+    # The nearest of its own levels.
+    assert LCM.timestep(SD.sigmas[501]).item() == 499
+
+
+@pytest.mark.parametrize(
+    ("schedule", "wanted"),
+    [
+        ("sgm_uniform", (999, 754, 509, 264)),
+        ("simple", (999, 759, 499, 259)),
+        ("normal", (999, 2017 / 3, 1037 / 3, 19)),
+    ],
+)
+def test_lcms_steps_are_spaced_between_its_own_levels(
+    schedule: str, wanted: tuple[float, ...]
+) -> None:
+    found = SCHEDULES[schedule](LCM, 4)
+    assert found.tolist() == pytest.approx([*LCM.sigma(torch.tensor(wanted)).tolist(), 0], rel=1e-5)
+
+
+def test_lcm_reads_an_output_with_its_boundary() -> None:
+    """Song et al. (2023): c_skip(t)·x + c_out(t)·x₀ with σ_data ½, and timesteps times ten."""
+    generator = torch.Generator().manual_seed(0)
+    x, output = torch.randn((2, 3, 4, 8, 8), generator=generator)
+    t = torch.tensor([19.0, 499.0, 999.0]).reshape(3, 1, 1, 1)
+    sigma = LCM.sigma(t)
+    skip, out = 0.25 / ((10 * t) ** 2 + 0.25), 10 * t / ((10 * t) ** 2 + 0.25).sqrt()
+    wanted = out * (x - sigma * output) + skip * x
+    assert torch.allclose(LCM.denoised(x, sigma, output, t), wanted, rtol=0, atol=1e-5)
+    assert torch.equal(LCM.denoised(x, sigma, output), LCM.denoised(x, sigma, output, t))
+
+
+def test_other_readings_keep_the_table() -> None:
+    x, output = torch.ones(2, 1, 4, 8, 8).unbind()
+    assert read_as(SD, "eps", zero_snr=False) == SD
+    assert torch.equal(read_as(SD, "x0", zero_snr=False).denoised(x, 2.0, output * 3), output * 3)
+    v = read_as(SD, "v_prediction", zero_snr=True)
+    assert v == NoiseSchedule(prediction_type="v_prediction", zero_snr=True)
+    assert read_as(v, "v_prediction", zero_snr=False).sigma_max == SD.sigma_max

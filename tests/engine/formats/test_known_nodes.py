@@ -11,6 +11,7 @@ from engine.formats.graphs.node_values import LoadedPicture
 from engine.formats.graphs.nodes import NODE_KINDS
 from engine.formats.graphs.recipe import RULES
 from engine.recipe.parts import Control, Lora, Margins, Upscale
+from engine.recipe.patches import Patch
 from tests.engine.formats.test_comfy import default_graph
 from tests.engine.recipes import IMAGE, MAP, MASK, read_graph
 from tests.factories import make_recipe
@@ -42,6 +43,9 @@ BESIDE = [
     "DisableNoise", "ImagePadForOutpaint", "Canny", "SolidMask", "InvertMask", "MaskToImage",
     "CheckpointLoader", "VAEDecodeTiled", "VAEEncodeTiled", "SDTurboScheduler",
     "BetaSamplingScheduler", "KarrasScheduler", "ExponentialScheduler", "PolyexponentialScheduler",
+    "FreeU", "FreeU_V2", "PerturbedAttentionGuidance", "ModelSamplingDiscrete",
+    "ModelSamplingContinuousEDM", "SelfAttentionGuidance", "HyperTile", "TomePatchModel",
+    "PatchModelAddDownscale", "Automatic CFG",
     "DiffusersLoader", "RescaleCFG", "LatentFromBatch", "LoadImageMask", "ImageToMask",
     "ImageCompositeMasked", "LoadImageOutput", "ImageStitch", "GetImageSize", "PrimitiveInt",
     "PrimitiveFloat", "PrimitiveBoolean", "PrimitiveString", "PrimitiveStringMultiline",
@@ -350,6 +354,38 @@ ROWS: dict[str, tuple[Graph, dict[str, Any]]] = {
     ),
     "CFGNorm": (by_model("CFGNorm", strength=1), {"checkpoint": "v1-5-pruned-emaonly.ckpt"}),
     "CFGZeroStar": (by_model("CFGZeroStar"), {"steps": 20}),
+    "FreeU": (
+        by_model("FreeU", b1=1.1, b2=1.2, s1=0.9, s2=0.2),
+        {"patches": (Patch(kind="freeu", numbers=(1.1, 1.2, 0.9, 0.2)),)},
+    ),
+    "FreeU_V2": (
+        by_model("FreeU_V2", b1=1.3, b2=1.4, s1=0.9, s2=0.2),
+        {"patches": (Patch(kind="freeu_v2", numbers=(1.3, 1.4, 0.9, 0.2)),)},
+    ),
+    "PerturbedAttentionGuidance": (
+        by_model("PerturbedAttentionGuidance", scale=3),
+        {"patches": (Patch(kind="perturbed_attention", numbers=(3,)),)},
+    ),
+    "ModelSamplingDiscrete": (
+        by_model("ModelSamplingDiscrete", sampling="v_prediction", zsnr=True),
+        {"patches": (Patch(kind="v_prediction", numbers=(1,)),)},
+    ),
+    "ModelSamplingContinuousEDM": (
+        by_model("ModelSamplingContinuousEDM", sampling="v_prediction", sigma_max=120, sigma_min=0),
+        {"patches": ()},
+    ),
+    "SelfAttentionGuidance": (
+        by_model("SelfAttentionGuidance", scale=0.5, blur_sigma=2), {"patches": ()}
+    ),
+    "HyperTile": (
+        by_model("HyperTile", tile_size=256, swap_size=2, max_depth=0, scale_depth=False),
+        {"patches": ()},
+    ),
+    "TomePatchModel": (by_model("TomePatchModel", ratio=0.3), {"patches": ()}),
+    "PatchModelAddDownscale": (
+        by_model("PatchModelAddDownscale", block_number=3, downscale_factor=2), {"patches": ()}
+    ),
+    "Automatic CFG": (by_model("Automatic CFG", hard_mode=True, boost=True), {"patches": ()}),
     "DifferentialDiffusion": (by_model("DifferentialDiffusion", strength=1), {"steps": 20}),
     "SkipLayerGuidanceSD3": (
         by_model("SkipLayerGuidanceSD3", layers="7, 8, 9", scale=3, **PART), {"steps": 20}

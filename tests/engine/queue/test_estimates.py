@@ -6,6 +6,7 @@ import pytest
 from engine.queue.estimates import CALLS, MILLION, Meter, Speeds, Work, pixel_steps, work_of
 from engine.recipe.limits import SAMPLERS
 from engine.recipe.parts import Control, Upscale
+from engine.recipe.patches import Patch
 from tests.factories import make_recipe
 
 MODEL = "starter"
@@ -61,6 +62,11 @@ def test_one_picture_of_a_grid_is_the_work_of_one() -> None:
 
 def test_samplers_of_two_evaluations_take_one_for_the_last_step() -> None:
     assert work_of(make_recipe(sampler="heun", steps=10)).calls == 19
+
+
+def test_perturbed_attention_takes_each_call_twice() -> None:
+    patches = (Patch(kind="perturbed_attention", numbers=(3,)),)
+    assert work_of(make_recipe(sampler="heun", steps=10, patches=patches)).calls == 38
 
 
 def test_evaluations_are_those_of_the_samplers() -> None:

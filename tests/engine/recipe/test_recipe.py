@@ -51,7 +51,7 @@ def test_a_value_out_of_range_is_named_with_what_is_allowed(
     assert error.value.option == option
     assert allowed in str(error.value)
     assert "\n" not in str(error.value)
-    assert len(str(error.value)) < 250
+    assert len(str(error.value)) < 450
 
 
 def test_a_second_model_is_written_only_where_there_is_one() -> None:
