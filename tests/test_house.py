@@ -92,6 +92,7 @@ STANDARD_LIBRARY_ONLY = (
     "engine.recipe.recipe",
     "engine.recipe.limits",
     "engine.recipe.parts",
+    "engine.recipe.patches",
     "engine.events",
     "engine.errors",
     "engine.sentences",

@@ -179,6 +179,6 @@ def by_noise_ratio(run: Run) -> Run:
             sigma = state.sigma / (1 + state.sigma)
             denoised = yield Request(state.x * (1 - sigma), sigma, state.step)
             state = advance(inner, denoised)
-        return state
+        return state * (1 - sigmas[-1])
 
     return sampling

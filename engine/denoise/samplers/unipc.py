@@ -50,7 +50,7 @@ def uni_pc(
         predictor, corrector = _weights(h, ratios, variant)
         arrival = approach(x, denoised, sigma_next / sigma)
         x = arrival + combine(predictor, changes) if changes else arrival
-    return x / (1 - END) if flow else x
+    return x / (1 - END) if flow and sigmas[-1] == 0 else x
 
 
 def _weights(h: float, ratios: Sequence[float], variant: str) -> tuple[Array, Array]:

@@ -159,6 +159,21 @@ def test_samplers_equal_comfyui(key: str, arrays: Mapping[str, np.ndarray]) -> N
     np.testing.assert_allclose(found.numpy(), arrays[key], rtol=0, atol=tolerance)
 
 
+@pytest.mark.parametrize("name", [name for name in SAMPLERS if SAMPLERS[name].flows])
+def test_a_run_that_ends_before_the_picture_holds_its_noise(name: str) -> None:
+    """Where each prediction is the noise alone, or the latent alone, so is x at the last σ."""
+    schedule = FlowSchedule(shift=3.0)
+    sigmas = torch.tensor([0.9, 0.7, 0.5, 0.4])
+    latent, noise = torch.full((1, 1, 1, 1), 0.7), torch.full((1, 1, 1, 1), 3.0)
+    x = schedule.add_noise(latent, noise, float(sigmas[0]))
+    quiet = SAMPLERS[name](x, sigmas, torch.zeros_like, schedule)
+    found = drive(quiet, lambda x, sigma: latent)
+    if SAMPLERS[name].uses_noise:  # the noise that it takes away is not given back here
+        assert (found - 0.6 * latent).abs() < (x - 0.1 * latent).abs()
+    else:
+        assert found.item() == pytest.approx(0.6 * 0.7 + 0.4 * 3.0, abs=1e-5)
+
+
 def test_ddpm_is_refused_for_flow_models() -> None:
     with pytest.raises(OptionError, match="'ddpm'"):
         sigmas_for("ddpm", "simple", 4, noise_schedule=FlowSchedule())
