@@ -16,13 +16,23 @@ from bots.requests.options import OPTIONS, Values
 from bots.requests.styles import STYLE
 from engine.errors import GraphError, UserError
 from engine.formats.file_texts import holds_json
-from engine.formats.graphs.marks import RESULT, TEXTS, MarkedGraph, Marks, loras_in, read_marks
-from engine.formats.graphs.node_values import LoadedPicture
+from engine.formats.graphs.marks import (
+    RESULT,
+    TEXTS,
+    VALUE,
+    MarkedGraph,
+    Marks,
+    loras_in,
+    read_marks,
+)
+from engine.formats.graphs.node_values import LoadedPicture, as_number
 from engine.formats.graphs.recipe import from_graph, pictures_of
 from engine.formats.graphs.survey import INPUTS, SIDES
 from engine.formats.metadata import graph_in
 from engine.formats.reading import Reading
 from engine.formats.texts import decode_text, parse_json
+from engine.recipe.limits import LATENT_SIDE
+from engine.recipe.prompt_tags import take_loras
 from engine.recipe.recipe import random_seed
 from engine.sentences import Sentence
 
@@ -102,8 +112,11 @@ class Workflow:
     def check(self, values: Values) -> None:
         """Raise `UserError` for what people may not set in it; values: by fields of a recipe."""
         allowed = (*self.inputs, *([STYLE] if PROMPT in self.inputs else []))
-        for field in values:
-            if (option := OPTION_OF.get(field, field)) not in allowed:
+        given = [OPTION_OF.get(field, field) for field in values]
+        if take_loras(values.get("prompt", ""))[1]:
+            given.append(LORA)
+        for option in given:
+            if option not in allowed:
                 facts = {"name": self.name, "given": option, "inputs": ", ".join(allowed)}
                 raise UserError(Sentence("workflow_unmarked", **facts))
 
@@ -117,14 +130,14 @@ class Workflow:
         for field, text in self.texts.items():
             if field in found:
                 found[field] = text.replace(ROOM, found[field])
-        if "loras" in found:
-            own = reading.values.get("loras", ())
-            found["loras"] = (
-                *(lora for lora in own if lora.name not in self.loras),
-                *found["loras"],
-            )
-        upscale = reading.values.get("upscale")
-        if STRENGTH in found and "image" not in reading.values and upscale:
+        own, given = reading.values.get("loras", ()), found.get("loras")
+        if own and given is None:  # tags in words, a style's among them, are added to these
+            found["loras"] = own
+        elif given is not None:
+            found["loras"] = (*(lora for lora in own if lora.name not in self.loras), *given)
+        upscale, held = reading.values.get("upscale"), _numbers(self.graph, STRENGTH)
+        first = reading.values.get(STRENGTH) in held
+        if STRENGTH in found and upscale and upscale.strength in held and not first:
             found["upscale"] = replace(upscale, strength=found.pop(STRENGTH))
         if FIXED_SEED not in self.graph.marked:
             found.setdefault("seed", random_seed())
@@ -163,6 +176,7 @@ def read_workflow(name: str, folder: Path, data: bytes) -> Workflow | None:
     reading = _with_stand_ins(graph, graph.nodes)
     if reading.refused is not None:
         raise reading.refused
+    _check_size(graph, reading)
     texts = _texts(graph)
     inputs = {*graph.marked, *ALWAYS, *(mark for mark, field in WORDS.items() if field in texts)}
     return Workflow(
@@ -177,6 +191,23 @@ def read_workflow(name: str, folder: Path, data: bytes) -> Workflow | None:
         loras=frozenset(loras_in(graph, LORA)),
         notes=reading.ignored,
     )
+
+
+def _check_size(graph: MarkedGraph, reading: Reading) -> None:
+    """Raise `GraphError` for a marked size that is not the one at which the picture is drawn."""
+    for name in graph.marked.get(SIZE, ()):
+        for side in SIDES:
+            held = as_number(graph.nodes[name]["inputs"].get(side))
+            if held is not None and held // LATENT_SIDE != reading.values[side] // LATENT_SIDE:
+                raise graph.unused(SIZE, name)
+
+
+def _numbers(graph: MarkedGraph, mark: str) -> set[float]:
+    """Return the numbers that marked nodes hold for a mark."""
+    nodes = (graph.nodes[name]["inputs"] for name in graph.marked.get(mark, ()))
+    options = (*MARKED_INPUTS[mark], VALUE)
+    found = (as_number(inputs.get(option)) for inputs in nodes for option in options)
+    return {number for number in found if number is not None}
 
 
 def _texts(graph: MarkedGraph) -> dict[str, str]:

@@ -69,6 +69,9 @@ class Workflows:
         mean what the workflow loads, whatever it makes of that. Nobody's default options count.
         """
         workflow = _find(name, (await self.look()).workflows)
+        if workflow is None:
+            offered = await self.offered(asker.place)
+            raise UnknownWorkflow(name, [each.name for each in offered])
         await self.gate.check_workflow(asker, workflow.name)
         workflow.check(values)
         pictures = await self._pictures(workflow, values)
@@ -118,11 +121,11 @@ def _read(path: Path) -> bytes:
         return file.read(BYTES + 1)
 
 
-def _find(name: str, known: Mapping[str, Workflow]) -> Workflow:
-    """Return the workflow of a name, in any case of letters; raises `UnknownWorkflow`."""
+def _find(name: str, known: Mapping[str, Workflow]) -> Workflow | None:
+    """Return the workflow of a name, in any case of letters."""
     if name in known:
         return known[name]
     for each in sorted(known):
         if each.casefold() == name.strip().casefold():
             return known[each]
-    raise UnknownWorkflow(name, sorted(known))
+    return None

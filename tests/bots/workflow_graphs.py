@@ -95,3 +95,21 @@ def two_results() -> Graph:
         "_meta": {"title": "Other seed"},
     }
     return graph
+
+
+def with_loras(**titles: str) -> Graph:
+    """Return a graph with LoRAs of these names, whose nodes have these titles."""
+    graph, before = marked({}), "4"
+    for number, (name, title) in enumerate(titles.items(), 40):
+        graph[str(number)] = {
+            "class_type": "LoraLoader",
+            "inputs": {
+                **{"lora_name": f"{name}.safetensors", "strength_model": 1, "strength_clip": 1},
+                **{"model": [before, 0], "clip": [before, 1]},
+            },
+            "_meta": {"title": title},
+        }
+        before = str(number)
+    graph["3"]["inputs"]["model"] = [before, 0]
+    graph["6"]["inputs"]["clip"] = graph["7"]["inputs"]["clip"] = [before, 1]
+    return graph

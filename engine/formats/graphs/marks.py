@@ -75,9 +75,12 @@ class MarkedGraph:
                 changed[name] = {**node, "inputs": {**node["inputs"], FILE: file}}
         return replace(self, nodes=changed)
 
-    def unused(self, mark: str) -> GraphError:
-        """Return an error that says that the picture does not depend on a mark's first node."""
-        return _unused(self.called[self.marked[mark][0]], mark)
+    def unused(self, mark: str, name: str | None = None) -> GraphError:
+        """Return an error that says that the picture does not depend on a marked node.
+
+        name: the node's id, or the first one that has the mark.
+        """
+        return _unused(self.called[name or self.marked[mark][0]], mark)
 
     def held(self, mark: str, option: str) -> list[str]:
         """Return the texts of an input of the nodes with a mark."""

@@ -9,7 +9,15 @@ import pytest
 from bots.requests.workflow_file import Workflow, read_workflow
 from engine.errors import UserError
 from engine.recipe.parts import Lora
-from tests.bots.workflow_graphs import PORTRAIT, Graph, canvas, from_picture, marked, with_mask
+from tests.bots.workflow_graphs import (
+    PORTRAIT,
+    Graph,
+    canvas,
+    from_picture,
+    marked,
+    with_loras,
+    with_mask,
+)
 from tests.engine.formats.flow_graphs import Link, node
 
 HERE = Path()
@@ -92,19 +100,36 @@ def test_a_seed_is_new_each_time_unless_it_is_fixed() -> None:
 
 
 def test_given_loras_take_the_place_of_marked_ones_alone() -> None:
-    graph = marked({})
-    for name, file, before in (("40", "turbo", "4"), ("41", "ink", "40")):
-        graph[name] = node(
-            "LoraLoader", lora_name=f"{file}.safetensors", strength_model=1, strength_clip=1,
-            model=Link(before), clip=Link(before, 1),
-        )  # fmt: skip
-    graph["41"]["_meta"] = {"title": "LoRA"}
-    graph["3"]["inputs"]["model"] = ["41", 0]
-    graph["6"]["inputs"]["clip"] = graph["7"]["inputs"]["clip"] = ["41", 1]
-    workflow = read(graph)
+    workflow = read(with_loras(turbo="Load LoRA", ink="LoRA"))
     assert workflow.inputs == ("prompt", "seed", "count", "lora")
     chalk = (Lora(name="chalk"),)
     assert [lora.name for lora in drawn(workflow, loras=chalk)["loras"]] == ["turbo", "chalk"]
+
+
+def test_tags_in_words_are_loras_that_need_the_mark_and_are_added() -> None:
+    with pytest.raises(UserError, match="nothing is marked as lora"):
+        read(with_loras(turbo="x")).check({"prompt": "a cat <lora:ink:0.5>"})
+    workflow = read(with_loras(turbo="x", ink="lora"))
+    workflow.check({"prompt": "a cat <lora:chalk>"})
+    # The words' own are added where the recipe is built.
+    assert [lora.name for lora in workflow.drawn(workflow.read({}), {})["loras"]] == [
+        "turbo",
+        "ink",
+    ]
+
+
+def test_a_marked_size_is_that_of_the_first_pass() -> None:
+    graph = marked({})
+    graph["50"] = node(
+        "LatentUpscale", upscale_method="bilinear", width=128, height=128, crop="disabled",
+        samples=Link(3),
+    )  # fmt: skip
+    graph["50"]["_meta"] = {"title": "size"}
+    again = {**graph["3"]["inputs"], "latent_image": ["50", 0], "denoise": 0.5}
+    graph["51"] = {"class_type": "KSampler", "inputs": again}
+    graph["8"]["inputs"]["samples"] = ["51", 0]
+    with pytest.raises(UserError, match="node 50\\) is marked 'size', but the picture does not"):
+        read(graph)
 
 
 def test_strength_is_that_of_the_second_pass_where_there_is_no_picture() -> None:

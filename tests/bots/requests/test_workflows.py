@@ -23,7 +23,7 @@ from bots.texts import tell, words_of
 from engine.errors import UserError
 from storage import Job
 from tests.bots.conftest import House
-from tests.bots.workflow_graphs import from_picture, marked, with_mask, write
+from tests.bots.workflow_graphs import from_picture, marked, with_loras, with_mask, write
 
 ANN = Asker(person="discord:ann", place="discord:1")
 Draw = Callable[..., Any]
@@ -77,6 +77,20 @@ async def test_what_people_set_replaces_what_nodes_hold_and_nothing_else_does(
     # The recipe is as any other: it is drawn again without the workflow.
     rerun = await house.studio.rerun(str(job.id), {"steps": 2}, replace(ANN, notes=[]))
     assert rerun.recipe == replace(recipe, steps=2)
+
+
+async def test_loras_of_the_graph_stay_beside_those_in_words(
+    workflows: Workflows, folder: Path
+) -> None:
+    graph = with_loras(Ink_v2="lora")
+    graph["4"]["inputs"]["ckpt_name"] = "tiny"
+    write(folder, inked=graph)
+    own = (await draw(workflows, "inked")).recipe
+    assert [(lora.name, lora.weight) for lora in own.loras] == [("Ink_v2", 1)]
+    both = (await draw(workflows, "inked", prompt="a cat <lora:Ink_v2:0.3>")).recipe
+    assert [(lora.name, lora.weight) for lora in both.loras] == [("Ink_v2", 1), ("Ink_v2", 0.3)]
+    given = (await draw(workflows, "inked", **parse_values([("lora", "Ink_v2:0.5")]))).recipe
+    assert [(lora.name, lora.weight) for lora in given.loras] == [("Ink_v2", 0.5)]
 
 
 async def test_a_given_picture_goes_where_the_graph_loads_one(
@@ -150,6 +164,8 @@ async def test_a_places_rules_hold_for_workflows_and_their_recipes(
     gated = replace(workflows, studio=type(house.studio)(
         house.studio.catalogue, house.storage, house.worker, gate=gate
     ))  # fmt: skip
+    with pytest.raises(UserError, match=r"no workflow 'gone'; available workflows: portrait\.$"):
+        await draw(workflows, "gone")
     await gate.narrow(ANN.place, {"steps": "1-3"}, "discord:judge")
     with pytest.raises(UserError, match="Here steps must be between 1 and 3, not 4"):
         await draw(gated, "portrait")
