@@ -127,6 +127,9 @@ ENGLISH: Final[Mapping[str, str]] = {
     "not_embedded": "The model {model!r} knows no embeddings, so {typed} stands for nothing there.",
     "unbroken": "The model {model!r} reads {typed} as plain text: it has no windows of tokens that "
     "it could start.",
+    "of_a1111": "{typed} is drawn as words here: to have it read as A1111 reads it, add "
+    "--syntax a1111.",
+    "many_texts": "The prompts would change between more than {most} texts.",
     "references_left_out": "The model {model!r} takes {most} {most:picture|pictures} to edit, so "
     "the others are left out.",
     "which_one": "The name {name} fits several files ({kind}): {fitting}; write the full name.",
@@ -385,9 +388,9 @@ ENGLISH: Final[Mapping[str, str]] = {
     "a1111_words": "{words} ({why})",
     "a1111_network": "Marble has no such network; left out",
     "a1111_embedding": "not found in the prompts",
-    "a1111_changing": "drawn as words; Marble cannot change words between steps",
+    "a1111_changing": "drawn as words; Marble changes words between steps for A1111 alone",
     "a1111_weaker": "drawn as words; to reduce weight, write (words:0.9)",
-    "a1111_and": "drawn as a word; Marble reads one prompt",
+    "a1111_and": "drawn as a word; Marble composes prompts for A1111 alone",
     "a1111_none": "The text has no line of settings as A1111 writes it.",
     "a1111_template": "the prompt was made from it",
     "a1111_blocks": "only the name and the first weights are read",

@@ -93,6 +93,8 @@ STANDARD_LIBRARY_ONLY = (
     "engine.recipe.limits",
     "engine.recipe.parts",
     "engine.recipe.patches",
+    "engine.recipe.conditions",
+    "engine.recipe.prompt_editing",
     "engine.events",
     "engine.errors",
     "engine.sentences",

@@ -14,6 +14,7 @@ from bots.admission.blocked_words import find_blocked
 from bots.admission.rulebook import MEASURES, NAMED, Rules, is_among
 from engine.errors import UserError, shorten, some
 from engine.queue.estimates import MILLION, pixel_steps
+from engine.recipe.conditions import drawn_texts
 from engine.recipe.prompt_tags import plain
 from engine.recipe.recipe import Recipe
 from engine.sentences import Sentence
@@ -41,9 +42,7 @@ def check(rules: Rules, recipe: Recipe, lacks: Container[str] = ()) -> None:
     for name in (each for each in NAMED if each in rules):
         for used in NAMED[name](recipe):
             check_name(rules, name, used)
-    # Guidance below 1 turns towards the negative prompt: then that is what is drawn.
-    turned = recipe.negative_prompt if recipe.guidance_scale < 1 else ""
-    check_words(rules, recipe.prompt, turned)
+    check_words(rules, *drawn_texts(recipe))
 
 
 def check_name(rules: Rules, name: str, used: str) -> None:

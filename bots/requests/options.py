@@ -13,9 +13,11 @@ from bots.requests.aspect import parse_size
 from bots.requests.styles import NO_STYLE, STYLE, style_name
 from engine.errors import OptionError, PromptError, UnknownOption
 from engine.recipe.limits import (
+    A1111,
     CPU,
     FITS,
     GPU,
+    MARBLE,
     RANGES,
     SAMPLERS,
     SCHEDULES,
@@ -271,6 +273,13 @@ OPTIONS: Final = (
         example="WHOSE",
         help=f"whose random numbers are added between steps: {CPU}, or {GPU} as ComfyUI on a GPU",
         choices=(CPU, GPU),
+    ),
+    Option(
+        name="syntax",
+        read=_name,
+        example="WHOSE",
+        help=f"whose signs prompts contain: {MARBLE}, or {A1111} for [a:b:0.5], [a|b], [a] and AND",
+        choices=(MARBLE, A1111),
     ),
 )
 

@@ -16,8 +16,10 @@ from engine.models.control_files import find_control
 from engine.models.folders import ModelKind
 from engine.models.model_files import ModelFiles
 from engine.models.second_model import check_second, is_second
-from engine.recipe.limits import check_words
+from engine.recipe.conditions import check_texts
+from engine.recipe.limits import MARBLE, check_words
 from engine.recipe.parts import Upscale
+from engine.recipe.prompt_editing import foreign_signs
 from engine.recipe.prompt_tags import choose, plain, take_loras
 from engine.recipe.recipe import DEFAULTS, Recipe, random_seed
 from engine.sentences import Sentence
@@ -60,6 +62,7 @@ class RecipeBuilder:
         filled, notes = _rounded(filled, checkpoint)
         words = _read_words(filled, filled["seed"])
         notes += _unweighted(words, checkpoint)
+        notes += _of_a1111(words, filled.get("syntax", MARBLE))
         typed = {name for name in (*values, *(words.keys() - filled)) if name not in kept}
         return self._fit(Recipe(**words), checkpoint, typed, notes)
 
@@ -79,6 +82,8 @@ class RecipeBuilder:
             )
         else:
             notes += _unweighted(words, checkpoint)
+        if not foreign:
+            notes += _of_a1111(words, words.get("syntax", recipe.syntax))
         return self._fit(change(recipe, words), checkpoint, words, notes)
 
     def fit(self, recipe: Recipe) -> Built:
@@ -110,6 +115,7 @@ class RecipeBuilder:
         asked = "negative_prompt" in typed or "guidance_scale" in typed
         if asked and recipe.negative_prompt and recipe.guidance_scale == 1:
             notes.append(Sentence("negative_unread", model=checkpoint.name))
+        check_texts(recipe)
         return Built(self._with_full_names(recipe, checkpoint), tuple(notes))
 
     def _with_second(
@@ -190,6 +196,14 @@ def _unweighted(words: Mapping[str, Any], checkpoint: Checkpoint) -> list[Senten
 
 def _shown(typed: Iterable[str]) -> str:
     return some([shorten(each) for each in dict.fromkeys(typed)])
+
+
+def _of_a1111(words: Mapping[str, Any], syntax: str) -> list[Sentence]:
+    """Return what is said of signs in typed words that mean something to A1111 alone."""
+    typed = [each for name in WORDS for each in foreign_signs(words.get(name, ""))]
+    if syntax != MARBLE or not typed:
+        return []
+    return [Sentence("of_a1111", typed=some([shorten(each) for each in dict.fromkeys(typed)]))]
 
 
 def _rounded(

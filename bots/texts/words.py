@@ -70,6 +70,7 @@ class Words:
         "shift": "shift",
         "noise": "noise",
         "ensd": "noise seed delta",
+        "syntax": "prompt syntax",
         "checkpoint": "model",
         "refiner": "second model",
         "refiner_at": "from (share of steps)",

@@ -6,25 +6,26 @@ that any number of them request, in one call of the network, whatever their samp
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 from typing import NamedTuple
 from weakref import ref
 
 import torch
 from torch import Tensor
 
+from engine.denoise.conditions import Asked, Box, Conditions, Guidance
 from engine.denoise.control import ActiveControl, control_residuals
 from engine.denoise.flow import FlowSchedule
 from engine.denoise.freeu import features_weighed
-from engine.denoise.guidance import guide, needs_negative, rescale
 from engine.denoise.inpainting import keep_unmasked
 from engine.denoise.multidiffusion import count as count_tiles
 from engine.denoise.multidiffusion import in_tiles
 from engine.denoise.noise import JobNoise
 from engine.denoise.perturbed import attention_perturbed
-from engine.denoise.samplers import SAMPLERS, Request, Sampling, advance
+from engine.denoise.samplers import SAMPLERS, Request, Sampling, advance, numbered
 from engine.denoise.schedules import sigmas_for
 from engine.denoise.takeover import begun_anew, takeover_step
 from engine.errors import UserError
@@ -63,13 +64,13 @@ class PassInputs:
 
 
 class Begun(NamedTuple):
-    """Sampling that has begun: what it requests, its steps, and the one from which a second model
-    answers, if one does.
+    """Sampling that has begun: what it requests, the noise levels between which its steps go, and
+    the step from which a second model answers, if one does.
     """
 
     sampling: Sampling
     state: Request | Tensor
-    total: int
+    sigmas: Sequence[float]
     takeover: int | None = None
 
 
@@ -88,10 +89,11 @@ class Row(NamedTuple):
 class Denoising:
     """The state of one picture between steps: its sampler's request, and the steps done.
 
-    Without inputs it starts from noise, at the recipe's size. negative: None where it has no effect
-    (`guided_by`). conditions: its conditioning for each call that a request takes: mostly one call
-    of 1 or 2 rows, the negative prompt's row, where guidance needs it, before the prompt's. Prompts
-    of very different lengths take a call each. begun: by another model, whose sampling goes on.
+    Without inputs it starts from noise, at the recipe's size. A request takes a call of 1 or 2
+    rows: the negative prompt's row, where guidance needs it, before the prompt's. Prompts of very
+    different lengths take a call each, and so do several conditions of a side; which of them act
+    may change from call to call. conditions: the conditioning of each call of its request; begun:
+    by another model, whose sampling goes on.
     """
 
     def __init__(
@@ -99,8 +101,7 @@ class Denoising:
         model: Model,
         recipe: Recipe,
         picture: int,
-        positive: Conditioning,
-        negative: Conditioning | None,
+        conditions: Conditions,
         inputs: PassInputs | None = None,
         begun: Begun | None = None,
     ) -> None:
@@ -111,53 +112,62 @@ class Denoising:
         self.extra = inputs.extra
         self.controls = inputs.controls
         self.references = inputs.references
-        self.guidance_scale = guided_by(model, recipe)
-        self.guidance_rescale = recipe.guidance_rescale
+        self.guidance = Guidance(conditions, guided_by(model, recipe), recipe.guidance_rescale)
         self.loras = recipe.loras
-        texts: tuple[Conditioning, ...] = (positive,)
-        if needs_negative(self.guidance_scale):
-            assert negative is not None
-            texts = negative, positive
-        scores = recipe.negative_aesthetic_score, recipe.aesthetic_score
-        told = [
-            model.conditions(text, inputs.width, inputs.height, recipe.guidance_scale, score)
-            for text, score in zip(texts, scores[-len(texts) :], strict=True)
-        ]
+        scores = {True: recipe.negative_aesthetic_score, False: recipe.aesthetic_score}
+        self._told = {
+            (text, negative): model.conditions(
+                text, inputs.width, inputs.height, recipe.guidance_scale, scores[negative]
+            )
+            for text, negative in conditions.texts
+        }
         whole = shape_of(model, inputs.width, inputs.height)
         tile = inputs.tile or max(whole)
         _check_length(model, min(max(whole[1:]), tile))
         self.context_rule = model.context_rule(min(whole[2], tile), min(whole[1], tile))
-        self.lengths = tuple(text.tokens for text in texts)
-        together = self.context_rule.share_a_call(self.lengths)
-        self.conditions = (stack(told, self.context_rule),) if together else tuple(told)
         self.denoised: Tensor | None = None
         # Conditioning of the previous batch, reused while its members stay the same. They are held
         # weakly: this picture is one of them, and a circle would keep its controls in memory.
         self.stacked: tuple[tuple[object, ...], list[Conditioning]] | None = None
         begun = begun or _begin(model, recipe, picture, inputs)
-        self._sampling, self._state, self.total, self._takeover = begun
+        self._sampling, self._state, self._sigmas, self._takeover = begun
+        self.total = len(self._sigmas) - 1
         assert isinstance(self._state, Request), "at least one step"
         self.shape: Shape = (whole[0], *self._state.x.shape[2:])  # of each request
         self._whole = self.shape == whole
-        calls = 1 if inputs.tile is None else count_tiles(*whole[1:], inputs.tile)
+        tiles = 1 if inputs.tile is None else count_tiles(*whole[1:], inputs.tile)
+        each = SAMPLERS[recipe.sampler].evaluations
         # At most: the last step may take one.
-        own = (self._takeover or self.total) - self._state.step
-        self.evaluations = SAMPLERS[recipe.sampler].evaluations * own * calls
-
-    @property
-    def rows(self) -> int:
-        """Return its rows in a call: two with guidance, else one."""
-        return self.conditions[0].rows
+        until = self._takeover or self.total
+        self.evaluations = each * (until - self._state.step) * tiles
+        forecast = _forecast(conditions, self._sigmas, each, range(self._state.step, until))
+        lengths = {tuple(text.tokens for _, text, _ in asked) for asked in forecast}
+        alike = all(map(self.context_rule.share_a_call, lengths))
+        self.rows = 2 if conditions.is_paired and alike else 1
+        self.work = tiles * sum(self._work_of(asked) for asked in forecast)
+        self._asked: list[Asked] = []
+        self.conditions: tuple[Conditioning, ...] = ()
+        self._ask()
 
     @property
     def kind(self) -> tuple[Hashable, ...]:
         """Return what the pictures of one call must have in common: shapes, their references'
-        included, LoRAs, patches and controls, and how many calls answer them.
+        included, LoRAs, patches and controls, and how many calls answer them, of which parts of the
+        latents.
         """
         controls = (control.key for control in self.controls)
         patches = (self.patches,) if self.patches else ()
-        calls = len(self.conditions)
-        return self.shape, self.reference_shapes, self.loras, calls, *patches, *controls
+        return self.shape, self.reference_shapes, self.loras, self.boxes, *patches, *controls
+
+    @property
+    def boxes(self) -> tuple[Box | None, ...]:
+        """Return which part of the latents the network sees in each call of its request."""
+        return tuple(asked.condition.box for asked in self._asked[:: self.rows])
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """Return the share of the latents that the network sees in each call of its request."""
+        return tuple(map(self._share, self.boxes))
 
     @property
     def reference_shapes(self) -> tuple[Shape, ...]:
@@ -166,8 +176,13 @@ class Denoising:
 
     @property
     def tokens(self) -> tuple[int, ...]:
-        """Return the length of its context, in tokens, in each call that a request takes."""
+        """Return the length of its context, in tokens, in each call of its request."""
         return tuple(each.tokens for each in self.conditions)
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Return the length of each text of its request, before they were brought to one."""
+        return tuple(text.tokens for _, text, _ in self._asked)
 
     @property
     def request(self) -> Request | None:
@@ -186,17 +201,30 @@ class Denoising:
     @property
     def begun(self) -> Begun:
         """Return what a second model goes on with."""
-        return Begun(self._sampling, self._state, self.total)
+        return Begun(self._sampling, self._state, self._sigmas)
 
-    def call_rows(self) -> list[Row]:
-        """Return its rows of the next call."""
-        request = self.request
+    def call_rows(self, call: int) -> list[Row]:
+        """Return its rows of a call of its request."""
+        request, box = self.request, self.boxes[call]
         assert request is not None
+        # ControlNets see the whole picture, and so no part of it.
         control_scales = tuple(
-            control.scale_at(request.step, self.total) for control in self.controls
+            0.0 if box else control.scale_at(request.step, self.total) for control in self.controls
         )
-        row = Row(request.x, request.sigma, self.extra, control_scales, self.references)
-        return [row] * self.rows
+        x, extra = request.x, self.extra
+        if box is not None:
+            x, extra = box.of(x), None if extra is None else box.of(extra)
+        return [Row(x, request.sigma, extra, control_scales, self.references)] * self.rows
+
+    def guided(self, answers: Sequence[Tensor]) -> Tensor:
+        """Return the guided prediction, [1, C, h, w], of the answers of its calls, [rows, …]."""
+        assert self.request is not None
+        return self.guidance(self._asked, _rows_of(answers), self.request)
+
+    def towards(self, answers: Sequence[Tensor]) -> Tensor:
+        """Return the prediction for the prompt, unguided, [1, C, h, w]; answers: as in `guided`."""
+        assert self.request is not None
+        return self.guidance.towards(self._asked, _rows_of(answers), self.request)
 
     @property
     def latents(self) -> Tensor:
@@ -216,6 +244,47 @@ class Denoising:
         self._state = advance(self._sampling, denoised)
         if self.request is None:
             self.stacked = None  # free its memory before the picture is decoded
+        else:
+            self._ask()
+
+    def _ask(self) -> None:
+        """Find what the network is asked for its request."""
+        request = self.request
+        assert request is not None
+        asked = self.guidance.conditions.asked(request.call, request.sigma)
+        if asked == self._asked:
+            return
+        self._asked = asked
+        told = [self._told[text, negative] for _, text, negative in asked]
+        self.conditions = (stack(told, self.context_rule),) if self.rows == 2 else tuple(told)
+
+    def _work_of(self, asked: Sequence[Asked]) -> float:
+        """Return the work of a request's calls, in rows of a usual context."""
+        rule, tokens = self.context_rule, [text.tokens for _, text, _ in asked]
+        if self.rows == 2:
+            return rule.weight(rule.common(tokens))
+        return sum(
+            rule.weight(length) * self._share(each.condition.box)
+            for length, each in zip(tokens, asked, strict=True)
+        )
+
+    def _share(self, box: Box | None) -> float:
+        return box.height * box.width / prod(self.shape[1:]) if box else 1.0
+
+
+def _rows_of(answers: Sequence[Tensor]) -> list[Tensor]:
+    return [row for answer in answers for row in torch.split(answer, 1)]
+
+
+def _forecast(
+    conditions: Conditions, sigmas: Sequence[float], each: int, steps: Iterable[int]
+) -> list[list[Asked]]:
+    """Return what is asked in each call of a sampler in some steps, of which one has `each`."""
+    return [
+        conditions.asked(step * each + number, sigmas[step])
+        for step in steps
+        for number in range(each)
+    ]
 
 
 def guided_by(model: Model, recipe: Recipe) -> float:
@@ -274,11 +343,12 @@ def _begin(model: Model, recipe: Recipe, picture: int, inputs: PassInputs) -> Be
         sampling = begun_anew(run(x, sigmas[: takeover + 1]), rest, takeover)
     else:
         sampling = run(x, sigmas)
+    sampling = numbered(sampling)
     if inputs.mask is not None and inputs.latents is not None:
         sampling = keep_unmasked(sampling, inputs.latents, noise, inputs.mask, schedule.add_noise)
     if inputs.tile is not None and max(shape[1:]) > inputs.tile:
         sampling = in_tiles(sampling, inputs.tile)
-    return Begun(sampling, advance(sampling), len(sigmas) - 1, takeover)
+    return Begun(sampling, advance(sampling), sampler.levels(sigmas, flow), takeover)
 
 
 def evaluate(model: Model, batch: Sequence[Denoising], rows: int = 0) -> list[Tensor]:
@@ -289,40 +359,49 @@ def evaluate(model: Model, batch: Sequence[Denoising], rows: int = 0) -> list[Te
     rows, since their number moves the last bits of each row: at one number a picture's are always
     the same.
     """
-    call_rows = [row for picture in batch for row in picture.call_rows()]
-    used, patches = len(call_rows), batch[0].patches
+    patches = batch[0].patches
     model = model.read_as(patches)
-    call_rows += call_rows[:1] * max(0, rows - used)
-    extras = [row.extra for row in call_rows if row.extra is not None]
-    predict = partial(
-        model.predict,
-        torch.cat([row.x for row in call_rows]),
-        torch.cat(extras) if extras else None,
-        model.levels([row.sigma for row in call_rows]),
-        control=partial(
-            control_residuals, batch[0].controls, [row.control_scales for row in call_rows]
-        ),
-        references=[
-            torch.cat(rows) for rows in zip(*(row.references for row in call_rows), strict=True)
-        ],
-    )
-    conditions = _gather(batch, len(call_rows) - used)
-
-    def answered() -> list[Tensor]:
-        """Return each picture's prediction for its prompts, the negative one's before the other."""
-        answers = [predict(each)[:used] for each in conditions]
-        by_call = [torch.split(answer, [picture.rows for picture in batch]) for answer in answers]
-        return [torch.cat(parts) for parts in zip(*by_call, strict=True)]
-
     with features_weighed(model.network, patches):
-        found = answered()
-        guided = [_guide(each, picture) for each, picture in zip(found, batch, strict=True)]
+        found = _answers(model, batch, rows)
+        guided = [picture.guided(each) for picture, each in zip(batch, found, strict=True)]
         if scale := perturbed_scale(patches):
             with attention_perturbed(model.network):
-                weaker = answered()
-            pairs = zip(guided, found, weaker, strict=True)
-            guided = [made + (full[-1:] - less[-1:]) * scale for made, full, less in pairs]
+                weaker = _answers(model, batch, rows)
+            pairs = zip(batch, guided, found, weaker, strict=True)
+            guided = [
+                made + (picture.towards(full) - picture.towards(less)) * scale
+                for picture, made, full, less in pairs
+            ]
     return guided
+
+
+def _answers(model: Model, batch: Sequence[Denoising], rows: int) -> list[list[Tensor]]:
+    """Return for each picture the answers of its calls, [1 or 2, C, h, w]."""
+    padding = max(0, rows - sum(picture.rows for picture in batch))
+    answers: list[Sequence[Tensor]] = []
+    for call, conditioning in enumerate(_gather(batch, padding)):
+        call_rows = [row for picture in batch for row in picture.call_rows(call)]
+        answer = _predict(model, call_rows + call_rows[:1] * padding, conditioning, batch[0])
+        own = [picture.rows for picture in batch]
+        answers.append(torch.split(answer[: len(call_rows)], own))
+    return [[answer[number] for answer in answers] for number in range(len(batch))]
+
+
+def _predict(
+    model: Model, rows: Sequence[Row], conditioning: Conditioning, leader: Denoising
+) -> Tensor:
+    """Call the network for rows of pictures of one kind."""
+    extras = [row.extra for row in rows if row.extra is not None]
+    return model.predict(
+        torch.cat([row.x for row in rows]),
+        torch.cat(extras) if extras else None,
+        model.levels([row.sigma for row in rows]),
+        conditioning,
+        control=partial(control_residuals, leader.controls, [row.control_scales for row in rows]),
+        references=[
+            torch.cat(each) for each in zip(*(row.references for row in rows), strict=True)
+        ],
+    )
 
 
 def call_on_noise(
@@ -350,17 +429,10 @@ def call_on_noise(
     )
 
 
-def _guide(denoised: Tensor, picture: Denoising) -> Tensor:
-    """Return the guided prediction from a picture's rows, [1 or 2, C, h, w]."""
-    guided, request = guide(denoised, picture.guidance_scale), picture.request
-    if request is None or not picture.guidance_rescale or len(denoised) == 1:
-        return guided
-    return rescale(guided, denoised[1:], request.x, request.sigma, picture.guidance_rescale)
-
-
 def _gather(batch: Sequence[Denoising], padding: int) -> list[Conditioning]:
     """Return the batch's conditioning, stacked for each call; reused from the previous batch."""
-    members = (*map(ref, batch), padding)
+    texts = (text for picture in batch for text in picture.conditions)
+    members = (*map(ref, batch), padding, *texts)
     leader = batch[0]
     if leader.stacked is None or leader.stacked[0] != members:
         by_call = zip(*(picture.conditions for picture in batch), strict=True)

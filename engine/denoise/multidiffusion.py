@@ -31,7 +31,7 @@ def in_tiles(sampling: Sampling, tile: int) -> Sampling:
         denoised = torch.zeros_like(whole)
         for (top, down), (left, across) in product(rows, columns):
             part = (..., slice(top, top + len(down)), slice(left, left + len(across)))
-            predicted = yield replace(state, x=whole[part].contiguous())
+            predicted = yield replace(state, x=whole[part].contiguous(), corner=(top, left))
             weights = (down[:, None] * across[None, :]).to(whole.device)
             denoised[part] += predicted * weights
         state = advance(sampling, denoised)

@@ -11,9 +11,10 @@ join while that saves time.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import repeat
 from typing import Final, Generic, TypeVar
 
 from engine.device.call_costs import CHEAP, Buckets
@@ -50,8 +51,8 @@ class Member(Generic[T]):
     Pictures of one `kind` (model, dtype, latent shape, LoRAs) may share calls. left: predictions
     it still needs; tokens: the length of its context in each call of a prediction; context_rule:
     what these lengths mean, the same for all of a kind; lengths: of each row's own context, before
-    rows were brought to one length; alone: it shares calls with pictures of its
-    own job only.
+    rows were brought to one length; alone: it shares calls with pictures of its own job only;
+    shares: of the latents that each call sees (empty: all).
     """
 
     picture: T
@@ -64,11 +65,18 @@ class Member(Generic[T]):
     context_rule: ContextRule = UNET
     lengths: tuple[int, ...] = ()
     alone: bool = False
+    shares: tuple[float, ...] = ()
 
     @property
     def cost(self) -> float:
-        """Return the seconds of one prediction for this picture alone."""
-        return self.buckets.cost(self.rows) * sum(map(self.context_rule.weight, self.tokens))
+        """Return the seconds of its next prediction for this picture alone."""
+        return self.buckets.cost(self.rows) * self.work(self.tokens)
+
+    def work(self, tokens: Iterable[int]) -> float:
+        """Return the work of a row in each of its calls, with contexts of these lengths."""
+        weights = map(self.context_rule.weight, tokens)
+        shares = self.shares or repeat(1.0)
+        return sum(weight * share for weight, share in zip(weights, shares, strict=False))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +90,8 @@ class Batch(Generic[T]):
     def cost(self) -> float:
         """Return the seconds of its calls."""
         leader = self.members[0]
-        rule = leader.context_rule
-        lengths = map(rule.common, _by_call(self.members))
-        return leader.buckets.cost(self.rows) * sum(map(rule.weight, lengths))
+        lengths = map(leader.context_rule.common, _by_call(self.members))
+        return leader.buckets.cost(self.rows) * leader.work(lengths)
 
 
 class Batcher(Generic[T]):

@@ -155,7 +155,8 @@ class RunningJob:
             if not self.loaded_model.costs.measure(member.picture, calls=calls):
                 return False
             member.buckets = self.loaded_model.costs.of(member.picture)
-            more = member.picture.evaluations * member.cost  # were it alone in each call
+            # Were it alone in each call.
+            more = member.buckets.cost(member.rows) * member.picture.work
             self.account.total += more
             self.account.remaining += more
             del self._unmeasured[0]
@@ -286,8 +287,16 @@ def member_of(
         buckets=loaded_model.costs.of(picture),
         rows=picture.rows,
         tokens=picture.tokens,
+        shares=picture.shares,
         left=picture.evaluations,
         context_rule=picture.context_rule,
         lengths=picture.lengths,
         alone=spec.alone,
     )
+
+
+def follow(member: Member[Denoising], loaded_model: LoadedModel) -> None:
+    """Tell the batcher of what a picture asks for next."""
+    picture = member.picture
+    member.kind = (loaded_model, *picture.kind)
+    member.tokens, member.lengths, member.shares = picture.tokens, picture.lengths, picture.shares

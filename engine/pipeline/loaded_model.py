@@ -15,6 +15,7 @@ from engine.decode.encode import encode, encode_whole, to_images, to_mask, witho
 from engine.decode.external_vae import ExternalVaes
 from engine.decode.tiled_vae import decode_in_tiles, encode_in_tiles
 from engine.decode.vae import Pixels, Previewer, decode, decode_whole
+from engine.denoise.conditions import Conditions, needs_negative
 from engine.denoise.control import ActiveControl, Controls
 from engine.denoise.denoising import (
     Begun,
@@ -22,12 +23,11 @@ from engine.denoise.denoising import (
     PassInputs,
     check_second_pass,
     evaluate,
-    guided_by,
     shape_of,
 )
-from engine.denoise.guidance import needs_negative
 from engine.denoise.inpainting import latent_mask
 from engine.denoise.noise import JobNoise
+from engine.denoise.samplers import SAMPLERS
 from engine.device.backends import is_out_of_memory
 from engine.device.finite import are_finite
 from engine.device.out_of_memory import Ladder, Rung, Way
@@ -36,7 +36,7 @@ from engine.errors import NotFinite, OutOfMemory
 from engine.events import Stage
 from engine.finish.upscale import upscale_latents
 from engine.loading.lora import Loras
-from engine.loading.model import Conditioning, Model
+from engine.loading.model import Model
 from engine.models.folders import ModelKind
 from engine.models.model_files import WatchedFiles
 from engine.models.parts import NETWORK
@@ -44,6 +44,7 @@ from engine.pictures.control_images import ControlImage
 from engine.pictures.start_image import StartImage
 from engine.pipeline.costs import Costs, Measure
 from engine.pipeline.placement import PARTS, TEXT, VAE, Placement
+from engine.recipe.conditions import calls_of, sides_of, texts_of, written
 from engine.recipe.recipe import Recipe
 from engine.sentences import Sentence
 from engine.text_encode.conditioning import CACHED, TextEncoder
@@ -169,7 +170,7 @@ class LoadedModel:
         self._parts.move_back()
         # A broken VAE should fail the job before denoising, not after it.
         self._ladder.run(Stage.LOAD, partial(self._vaes.decoder, recipe.vae))
-        texts = self._encode_prompts(recipe, references)
+        conditions = self._encode_prompts(recipe, references)
         controls = self._active_controls(control_images, recipe.width, recipe.height)
         if all(begun) and not self.model.inpaints:  # the latents of a start image are in x
             inputs = PassInputs(width=recipe.width, height=recipe.height, steps=recipe.steps)
@@ -182,7 +183,7 @@ class LoadedModel:
             noise=JobNoise(recipe),
         )
         return [
-            Denoising(self.model, recipe, index, *texts, inputs, each)
+            Denoising(self.model, recipe, index, conditions, inputs, each)
             for index, each in zip(recipe.pictures, begun, strict=True)
         ]
 
@@ -225,9 +226,9 @@ class LoadedModel:
             references=tuple(self.encode(each, recipe.vae) for each in references),
             noise=noise,
         )
-        texts = self._encode_prompts(recipe, references)
+        conditions = self._encode_prompts(recipe, references, second=True)
         recipe = replace(recipe, refiner=None)  # which is for the first pass
-        return Denoising(self.model, recipe, picture, *texts, inputs)
+        return Denoising(self.model, recipe, picture, conditions, inputs)
 
     def _active_controls(
         self, control_images: Sequence[ControlImage], width: int, height: int
@@ -241,26 +242,39 @@ class LoadedModel:
         return tuple(self._ladder.run(Stage.LOAD, way))
 
     def _encode_prompts(
-        self, recipe: Recipe, references: Sequence[Pixels]
-    ) -> tuple[Conditioning, Conditioning | None]:
-        """Return the conditioning of the prompt and, if it has an effect, of the negative one."""
-        prompts = [self.model.checkpoint.family.system_prompt + recipe.prompt]
-        if needs_negative(guided_by(self.model, recipe)):
-            prompts.append(recipe.negative_prompt)
+        self, recipe: Recipe, references: Sequence[Pixels], *, second: bool = False
+    ) -> Conditions:
+        """Return what a pass is asked; second: whether it is the second one."""
+        each = SAMPLERS[recipe.sampler].evaluations
+        sides = sides_of(recipe, calls_of(recipe, each, second=second))
+        negative = needs_negative(self.model, recipe, sides)
+        family, weighs = self.model.checkpoint.family, self.model.checkpoint.weighs
 
-        def way() -> tuple[Conditioning, Conditioning | None]:
+        def words_of(text: str, *, positive: bool) -> str:
+            return family.system_prompt * positive + written(text, recipe, weighs=weighs)
+
+        words = [words_of(text, positive=True) for text in texts_of(sides.positive)]
+        if negative:
+            words += [words_of(text, positive=False) for text in texts_of(sides.negative)]
+
+        def way() -> Conditions:
             key = recipe.loras, recipe.references
-            if not all(self._text.holds(words, recipe.clip_skip, key) for words in prompts):
+            if not all(self._text.holds(each, recipe.clip_skip, key) for each in words):
                 if TEXT in self._parts.away:
                     self._make_room(self._parts.size_of(TEXT))
                 self._parts.move_to_device(TEXT)
             self._loras.use(recipe.loras)
-            positive, *negative = (
-                self._text.encode(words, recipe.clip_skip, key, references) for words in prompts
-            )
+            encoded = {
+                each: self._text.encode(each, recipe.clip_skip, key, references)
+                for each in dict.fromkeys(words)
+            }
             if self._text.cached > CACHED:  # as its last prompts alone may be
                 self._make_room(0)
-            return positive, negative[0] if negative else None
+            return Conditions.encoded(
+                sides,
+                lambda text: encoded[words_of(text, positive=True)],
+                (lambda text: encoded[words_of(text, positive=False)]) if negative else None,
+            )
 
         offloaded = partial(self._parts.offload, way)
         return self._ladder.run(Stage.ENCODE, way, (Rung.OFFLOAD, offloaded))

@@ -29,7 +29,7 @@ from engine.files.stored import PictureStore
 from engine.models.second_model import check_second
 from engine.pipeline.batching import Batch, Batcher, Batching
 from engine.pipeline.finishing import Finisher, SafetyCheck
-from engine.pipeline.job import RunningJob, Upscale, key_of, start
+from engine.pipeline.job import RunningJob, Upscale, follow, key_of, start
 from engine.pipeline.loaded_model import LoadedModel
 from engine.pipeline.previews import Previews
 from engine.pipeline.residency import Residency
@@ -204,6 +204,7 @@ class Pipeline:
         failed: dict[Key, Exception] = {}
         for member, job, answer in zip(batch.members, jobs, answers, strict=True):
             error = _advance(member.picture, answer)
+            follow(member, loaded_model)
             if error and failed.setdefault(job.key, error) is not error:
                 _without_frames(error)  # only the first error of a job is reported
         for key, error in failed.items():

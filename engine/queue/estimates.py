@@ -7,14 +7,15 @@ Standard library only.
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from engine.pictures.tile_grid import drawn
+from engine.recipe.conditions import calls_of, sides_of, texts_of
 from engine.recipe.context_length import UNET, estimate
 from engine.recipe.patches import perturbed_scale
+from engine.recipe.prompt_editing import at
 from engine.recipe.recipe import Recipe
 
 # How often samplers call the network in a step, where it is more than once; a test holds them to
@@ -74,6 +75,7 @@ class Pass:
     drawn: int
     steps: int
     tiled: bool = False
+    second: bool = False
 
 
 def passes(recipe: Recipe) -> list[Pass]:
@@ -87,7 +89,9 @@ def passes(recipe: Recipe) -> list[Pass]:
         seen, tiled = drawn(*recipe.size, upscale.tile), upscale.tile is not None
         steps = recipe.second_pass_steps
         seen += references
-        found.append(Pass(pixels=_pixels(recipe), drawn=seen, steps=steps, tiled=tiled))
+        found.append(
+            Pass(pixels=_pixels(recipe), drawn=seen, steps=steps, tiled=tiled, second=True)
+        )
     return found
 
 
@@ -106,24 +110,47 @@ def work_of(recipe: Recipe) -> Work:
     Calls of a second pass are counted in units of the first pass's width.
     """
     each, again = CALLS.get(recipe.sampler, 1), 2 if perturbed_scale(recipe.patches) else 1
-    guided = not math.isclose(recipe.guidance_scale, 1.0)
-    texts = (recipe.negative_prompt, recipe.prompt) if guided else (recipe.prompt,)
-    rows = len(texts) * UNET.mean_weight([estimate(text) for text in texts])
     controlled = 1 + CONTROL * sum(control.end - control.start for control in recipe.controls)
     todo = passes(recipe)
     size = _pixels(recipe) / MILLION
-    widths = [one.drawn / MILLION * (1 if one.tiled else controlled) for one in todo]
+    widths = [
+        one.drawn / MILLION * (1 if one.tiled else controlled) * _rows(recipe, each, one.second)
+        for one in todo
+    ]
     # The step to σ = 0 takes one.
     calls = [(one.steps * each - (each - 1)) * again for one in todo]
-    first = widths[0] if widths else size
+    first = widths[0] if widths else size * _rows(recipe, each)
     pictures = len(recipe.pictures)
     return Work(
         model=recipe.checkpoint,
         second=recipe.refiner,
-        width=first * rows * pictures,
+        width=first * pictures,
         calls=sum(width / first * number for width, number in zip(widths, calls, strict=True)),
         pixels=(sum(one.pixels / MILLION for one in todo) or size) * pictures,
     )
+
+
+def _rows(recipe: Recipe, each: int, second: bool = False) -> float:
+    """Return the rows of a prediction in a pass, those of long prompts counting more.
+
+    Where prompts change between steps, it is the mean of all calls; each: calls that a step takes.
+    """
+    calls = calls_of(recipe, each, second=second)
+    sides = sides_of(recipe, calls)
+    parts = sides.positive
+    if sides.needs_negative(recipe.guidance_scale):
+        parts = (*sides.negative, *parts)
+    tokens = {text: estimate(text) for text in texts_of(parts)}
+    changing = any(len(part.turns) > 1 for part in parts)
+    times = range(calls.of_pass if changing else 1)
+    total = 0.0
+    for call in times:
+        lengths = [tokens[at(part.turns, call)] for part in parts]
+        if len(sides.positive) == 1:
+            total += len(lengths) * UNET.mean_weight(lengths)
+        else:
+            total += sum(map(UNET.weight, lengths))
+    return total / max(1, len(times))
 
 
 def _pixels(recipe: Recipe) -> int:

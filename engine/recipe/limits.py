@@ -99,6 +99,13 @@ ANCESTRAL: Final = (
 )
 
 
+# Whose grammar prompts have: Marble's own, or A1111's, before version 1.6 and since.
+MARBLE: Final = "marble"
+A1111: Final = "a1111"
+A1111_OLD: Final = "a1111_old"
+SYNTAXES: Final = (MARBLE, A1111, A1111_OLD)
+
+
 @dataclass(frozen=True, slots=True)
 class Range:
     """The least and greatest allowed value of a number, and the step it moves in."""
@@ -167,6 +174,7 @@ CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "preprocessor": PREPROCESSORS,
     "noise": NOISES,
     "refiner_by": TAKEOVERS,
+    "syntax": SYNTAXES,
 }
 
 

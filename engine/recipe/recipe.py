@@ -17,6 +17,7 @@ from engine.recipe.limits import (
     BY_STEPS,
     CPU,
     INDEPENDENT,
+    MARBLE,
     NEGATIVE_SCORE,
     RANGES,
     SCORE,
@@ -42,8 +43,8 @@ class Recipe:
     and `ensd` say whose numbers the noise is, as `engine.denoise.noise` tells. `refiner` is a
     second model, which takes over after a share of the steps (`refiner_at`), as `refiner_by` tells
     (`engine.recipe.limits`), and finishes the picture. `patches` change how a U-Net works, both
-    models' where there are two. Every value is checked; the first one out of range raises
-    `OptionError`.
+    models' where there are two. `syntax` says whose grammar the prompts have. Every value is
+    checked; the first one out of range raises `OptionError`.
     """
 
     prompt: str
@@ -80,6 +81,7 @@ class Recipe:
     aesthetic_score: float = SCORE
     negative_aesthetic_score: float = NEGATIVE_SCORE
     patches: tuple[Patch, ...] = ()
+    syntax: str = MARBLE
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -89,5 +89,6 @@ COMMANDS: Final[Mapping[str, CommandText]] = {
     ":vae": CommandText("vae", "替换模型自带的 VAE，或 own（模型默认）"),
     ":rescale": CommandText("回调", "引导对比度的回调程度"),
     ":shift": CommandText("偏移", "流模型的噪声级别向噪声偏移多少，或 own（模型默认）"),
+    ":syntax": CommandText("语法", "提示词用谁的符号：marble，或 a1111（[a:b:0.5]、[a|b]、AND）"),
     ":noise": CommandText("噪声", "步间噪声用谁的随机数：cpu，或 gpu（与显卡上的 ComfyUI 相同）"),
 }

@@ -65,6 +65,7 @@ class Chinese(Words):
         "shift": "噪声偏移",
         "noise": "噪声来源",
         "ensd": "噪声种子偏移",
+        "syntax": "提示词语法",
         "checkpoint": "模型",
         "refiner": "第二个模型",
         "refiner_at": "接手位置（步数比例）",

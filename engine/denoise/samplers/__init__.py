@@ -23,6 +23,7 @@ from engine.denoise.samplers.base import (
     advance,
     by_noise_ratio,
     drive,
+    numbered,
 )
 from engine.denoise.samplers.er_sde import er_sde
 from engine.denoise.samplers.multistep import (
@@ -40,7 +41,16 @@ from engine.denoise.samplers.sde import HEUN, dpmpp_2m_sde, dpmpp_3m_sde, dpmpp_
 from engine.denoise.samplers.seeds import exp_heun_2_x0, seeds_2, seeds_3
 from engine.denoise.samplers.unipc import uni_pc
 
-__all__ = ["SAMPLERS", "DrawNoise", "Request", "Sampler", "Sampling", "advance", "drive"]
+__all__ = [
+    "SAMPLERS",
+    "DrawNoise",
+    "Request",
+    "Sampler",
+    "Sampling",
+    "advance",
+    "drive",
+    "numbered",
+]
 
 MIDDLE: Final = (0.2, 0.8)  # of the model's time, in which ComfyUI's SA-Solver adds noise
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -22,11 +22,16 @@ from engine.loading.noise_schedule import NoiseSchedule, SigmaTable
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Request:
-    """A request for the denoised latents of x, [pictures, C, h, w] fp32, at σ; step: from 0."""
+    """A request for the denoised latents of x, [pictures, C, h, w] fp32, at σ; step: from 0.
+
+    call: which request of a sampler it is, from 0; corner: of a tile in the latents: top, left.
+    """
 
     x: Tensor
     sigma: float
     step: int
+    call: int = 0
+    corner: tuple[int, int] = (0, 0)
 
 
 Sampling = Generator[Request, Tensor, Tensor]
@@ -92,6 +97,15 @@ def advance(sampling: Sampling, denoised: Tensor | None = None) -> Request | Ten
     except StopIteration as end:
         x: Tensor = end.value
         return x
+
+
+def numbered(sampling: Sampling) -> Sampling:
+    """Count a sampler's requests; it wraps it and is itself one."""
+    state, call = advance(sampling), 0
+    while isinstance(state, Request):
+        denoised = yield replace(state, call=call)
+        state, call = advance(sampling, denoised), call + 1
+    return state
 
 
 def drive(sampling: Sampling, denoise: Callable[[Tensor, float], Tensor]) -> Tensor:

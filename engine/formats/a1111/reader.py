@@ -17,11 +17,12 @@ from engine.formats.a1111.names import (
     sampling,
 )
 from engine.formats.a1111.settings import NEGATIVE, RESOURCES, Settings, number
-from engine.formats.a1111.syntax import name_embeddings, name_syntax, take_networks
+from engine.formats.a1111.syntax import is_alike, name_embeddings, name_syntax, take_networks
 from engine.formats.graphs.flow_families import USUAL_VAES, is_usual
 from engine.formats.graphs.upscaling import factor_to
 from engine.formats.reading import Reading
-from engine.recipe.limits import ANCESTRAL, BROWNIAN, CPU, GPU, INDEPENDENT, is_int
+from engine.recipe.limits import A1111 as A1111_SYNTAX
+from engine.recipe.limits import A1111_OLD, ANCESTRAL, BROWNIAN, CPU, GPU, INDEPENDENT, is_int
 from engine.recipe.parts import LATENT, Control, Lora, Upscale, Variation
 from engine.recipe.recipe import noise_of_version_2
 from engine.sentences import Sentence
@@ -36,7 +37,7 @@ CALLED: Final = {
     "variations": "Variation seed", "controls": "ControlNet 0",
     "count": "Marble count", "picture": "Marble picture", "image": "Marble image",
     "mask": "Marble mask", "guidance_rescale": "Marble rescale",
-    "noise": "RNG", "ensd": "ENSD",
+    "noise": "RNG", "ensd": "ENSD", "syntax": "prompt",
 }  # fmt: skip
 CALLED_SO: Final = {
     "schedule": ("Schedule type", "Schedule", "Sampler"),
@@ -67,6 +68,8 @@ WRITERS: Final = (
     (r"neo", FORGES[0]), (r"f\d[.\d]*v\d+-v", FORGES[1]), (r"f\d|forge", FORGES[2]),
 )  # fmt: skip
 PLAIN_UNTIL: Final = (1, 9)  # A1111's version from which a schedule is said apart
+PLAIN_TIMES: Final = (1, 6)  # and from which prompts count the steps of a second pass anew
+OLD_TIMES: Final = "Old prompt editing timelines"  # whether they count as before
 SIDES: Final = ("width", "height")
 STRENGTH: Final = "Denoising strength"
 VARIED: Final = "Variation seed strength"
@@ -130,8 +133,9 @@ def _read(settings: Settings, texts: tuple[str, str]) -> Reading:
         settings.pop(name, None)
     prompt, loras = take_networks(texts[0], settings)
     prompt, negative_prompt = texts = name_embeddings((prompt, texts[1]), settings)
-    name_syntax(texts, settings)
+    syntax = _syntax(texts, settings, version, writer)
     values: dict[str, Any] = {"prompt": prompt, "negative_prompt": negative_prompt}
+    values["syntax"] = syntax
     values |= _size(settings.pop("Size", ""))
     values |= _plain(settings, version, writer)
     values |= _start_image(settings)
@@ -147,6 +151,28 @@ def _read(settings: Settings, texts: tuple[str, str]) -> Reading:
     if values.pop("told"):
         values["negative_prompt"] = ""
     return Reading.of(writer, values, where, settings.left())
+
+
+def _syntax(texts: tuple[str, str], settings: Settings, version: str, writer: str) -> str | None:
+    """Read whose grammar prompts have: Marble's own, where it reads them as A1111's does.
+
+    Others' programs that write such lines have grammars of their own.
+    """
+    old = settings.pop(OLD_TIMES, None) == "True" or _before(PLAIN_TIMES, version, writer)
+    if (own := settings.pop("Marble syntax", None)) is not None:
+        return own
+    if writer not in ALIKE:
+        name_syntax(texts, settings)
+        return None
+    if is_alike(*texts):
+        return None
+    return A1111_OLD if old else A1111_SYNTAX
+
+
+def _before(number: tuple[int, int], version: str, writer: str) -> bool:
+    """Return whether a line is of A1111 before a version, or of a fork of it."""
+    found = re.search(r"v(\d+)\.(\d+)", version) if writer in ALIKE else None
+    return found is not None and (int(found[1][:9]), int(found[2][:9])) < number
 
 
 def _where(given: Collection[str]) -> dict[str, str]:
@@ -249,8 +275,8 @@ def _sampling(settings: Settings, version: str, writer: str) -> Sampling:
     if said is None or found.schedule is not None:
         return found
     sampler = found.sampler
-    number = re.search(r"v(\d+)\.(\d+)", version) if writer in ALIKE else None
-    if automatic or (number and (int(number[1][:9]), int(number[2][:9])) >= PLAIN_UNTIL):
+    known = re.search(r"v\d+\.\d", version) if writer in ALIKE else None
+    if automatic or (known and not _before(PLAIN_UNTIL, version, writer)):
         return found._replace(schedule=AUTOMATIC.get(sampler, "normal"))
     if writer in (SD_NEXT, KRITA):  # whose default depends on the model
         return found

@@ -8,11 +8,15 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from engine.errors import UserError, shorten, some
+from engine.errors import PromptError, UserError, shorten, some
 from engine.formats.a1111.settings import Settings
+from engine.recipe import prompt_editing
+from engine.recipe.limits import PROMPT_LIMIT
 from engine.recipe.parts import Lora
+from engine.recipe.prompt_editing import composed, weighted
 from engine.recipe.prompt_tags import take_loras
 from engine.sentences import Sentence
+from engine.text_encode.prompts import parse
 
 # Hostile texts are read in linear time: no blank is tried twice.
 NETWORK: Final = re.compile(r"(?<![ \t])[ \t]*<(\w{1,32}):([^<>]*)>")
@@ -78,8 +82,33 @@ def name_embeddings(texts: tuple[str, str], settings: Settings) -> tuple[str, st
     return texts
 
 
+def is_alike(prompt: str, negative_prompt: str) -> bool:
+    """Return whether Marble's grammar reads prompts as A1111's does."""
+    if len(prompt) > PROMPT_LIMIT or len(negative_prompt) > PROMPT_LIMIT:
+        return True  # which no recipe takes
+    first, *others = composed(prompt)
+    if others or first.weight != 1:
+        return False
+    return _is_alike(prompt) and _is_alike(negative_prompt)
+
+
+def _is_alike(text: str) -> bool:
+    if any(not isinstance(piece, str) for piece in prompt_editing.parse(text)):
+        return False
+    try:
+        spans = parse(text)
+    except PromptError:
+        return False
+    joined: list[tuple[str, float]] = []
+    for words, weight in spans:
+        if joined and joined[-1][1] == weight:
+            words = joined.pop()[0] + words
+        joined.append((words, weight))
+    return joined == weighted(text)
+
+
 def name_syntax(texts: tuple[str, str], settings: Settings) -> None:
-    """Note syntax that A1111 interprets and Marble draws as words."""
+    """Note syntax that A1111 interprets, and that of a program like it is drawn as words."""
     brackets = [found for text in texts for found in BRACKETS.finditer(text)]
     changing = [b[0] for b in brackets if "|" in b[1] or EDITED.search(b[1])]
     weaker = [b[0] for b in brackets if b[0] not in changing]

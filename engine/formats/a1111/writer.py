@@ -10,11 +10,12 @@ from typing import Final
 
 from engine.formats.a1111.names import RESIZE_NAMES, SAMPLER_NAMES, SCHEDULE_NAMES, UPSCALER_NAMES
 from engine.formats.a1111.settings import NEGATIVE, write
+from engine.formats.a1111.syntax import is_alike
 from engine.formats.flow_model import FlowModel
 from engine.formats.graphs.upscaling import factor_to
 from engine.models.catalogue import Checkpoint
 from engine.models.name_matching import stem
-from engine.recipe.limits import ANCESTRAL, BROWNIAN, CPU, GPU
+from engine.recipe.limits import A1111_OLD, ANCESTRAL, BROWNIAN, CPU, GPU, MARBLE
 from engine.recipe.parts import CANNY, Control, Upscale
 from engine.recipe.prompt_tags import plain, write_loras
 from engine.recipe.recipe import Recipe
@@ -139,9 +140,13 @@ def _how_much(recipe: Recipe, upscale: Upscale) -> tuple[str, str]:
 def _marble_settings(recipe: Recipe) -> dict[str, str | None]:
     """Return settings under Marble's own names, where A1111 has none."""
     maps = {f"Marble control {i}": each.image for i, each in enumerate(recipe.controls)}
+    alike = is_alike(recipe.prompt, recipe.negative_prompt)
+    own_syntax = recipe.syntax == MARBLE if not alike else recipe.syntax != MARBLE
     own_noise = recipe.noise != CPU or recipe.sampler in (*ANCESTRAL, *BROWNIAN)
     return {
         "Marble noise": recipe.noise if recipe.ensd is None and own_noise else None,
+        "Marble syntax": recipe.syntax if own_syntax else None,
+        "Old prompt editing timelines": "True" if recipe.syntax == A1111_OLD else None,
         "Marble rescale": plain(recipe.guidance_rescale) if recipe.guidance_rescale else None,
         "Marble count": str(recipe.count) if recipe.count > 1 else None,
         "Marble picture": None if recipe.picture is None else str(recipe.picture),

@@ -7,6 +7,7 @@ from engine.formats.graphs.nodes import NODE_KINDS, NOISE
 from engine.formats.graphs.pictures import FITS
 from engine.formats.graphs.sampling import ON_GPU, usual_noise
 from engine.models.families import TINY_VAES
+from engine.recipe.conditions import written
 from engine.recipe.limits import BROWNIAN, GPU
 from engine.recipe.parts import LANCZOS, Control, Lora
 from engine.recipe.patches import READINGS, Patch
@@ -86,8 +87,11 @@ class GraphBuilder:
     def words(self) -> tuple[Link, Link]:
         """Add the prompt and the negative prompt; return both."""
         recipe = self.recipe
-        positive = self.text(Id.POSITIVE, recipe.prompt)
-        return positive, self.text(Id.NEGATIVE, recipe.negative_prompt)
+        positive, negative = (
+            self.text(name, written(text, recipe, weighs=True))
+            for name, text in ((Id.POSITIVE, recipe.prompt), (Id.NEGATIVE, recipe.negative_prompt))
+        )
+        return positive, negative
 
     def controlled(self, texts: tuple[Link, Link], size: Size, number: int) -> tuple[Link, Link]:
         """Add the ControlNets of a pass (number 0 or 1) of that size behind its prompts."""

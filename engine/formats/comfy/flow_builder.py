@@ -16,6 +16,7 @@ from engine.formats.flow_model import GGUF, FlowModel
 from engine.formats.graphs.flow_families import FLUX_MU
 from engine.formats.graphs.nodes import EDITED, TWO
 from engine.models.catalogue import Checkpoint
+from engine.recipe.conditions import written
 from engine.recipe.parts import LANCZOS, Lora
 from engine.recipe.recipe import Recipe
 
@@ -77,10 +78,14 @@ class FlowBuilder(GraphBuilder):
         if self.flow is None:
             return super().words()
         references = [self._reference(*each) for each in enumerate(recipe.references)]
-        prompt = self.flow.checkpoint.family.system_prompt + recipe.prompt
+        weighs = self.flow.checkpoint.weighs
+        words, negative = (
+            written(text, recipe, weighs=weighs) for text in (recipe.prompt, recipe.negative_prompt)
+        )
+        prompt = self.flow.checkpoint.family.system_prompt + words
         positive = self._beside(Id.POSITIVE, prompt, references, 3)
         if not self.flow.has_one_prompt:
-            return positive, self._beside(Id.NEGATIVE, recipe.negative_prompt, references, 4)
+            return positive, self._beside(Id.NEGATIVE, negative, references, 4)
         if self.flow.is_told or self.family == "flux":  # which does not mind where it takes none
             guidance = {"guidance": recipe.guidance_scale}
             positive = self.add(Id.GUIDANCE, "FluxGuidance", conditioning=positive, **guidance)

@@ -10,6 +10,7 @@ from engine.formats.graphs.sampling import DROPPING
 from engine.formats.graphs.sigmas import MOST, OWN_SCHEDULE
 from engine.models.catalogue import Checkpoint
 from engine.models.families import SD, SDXL
+from engine.recipe.conditions import changes
 from engine.recipe.limits import ANCESTRAL, CPU, INDEPENDENT
 from engine.recipe.parts import LANCZOS, LATENT
 from engine.recipe.recipe import Recipe
@@ -46,6 +47,7 @@ def no_graph_reasons(recipe: Recipe, checkpoint: Checkpoint | None = None) -> tu
         "its sampler leaves out a noise level, which ComfyUI does on other schedules": (
             own_levels and recipe.sampler in DROPPING
         ),
+        "its prompts change between steps, or guide apart, as A1111's": changes(recipe),
         "its noise is turned towards another seed's": recipe.variations,
         "its noise is drawn as A1111 does it": recipe.ensd is not None,
         "the scene is continued beyond its start image": recipe.margins,

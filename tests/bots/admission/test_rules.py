@@ -235,8 +235,16 @@ ASKED: dict[str, tuple[dict[str, Any], str, str]] = {
     "images": ({"image": SHA, "strength": 0.5}, "images", "0-0"),
 }
 # Any number, whose numbers noise is, when a second model takes over, and words, which `blocked` is
-# for.
-FREE = {"seed", "noise", "refiner-at", "negative", "style"}
+# for, whatever their grammar.
+FREE = {"seed", "noise", "refiner-at", "negative", "style", "syntax"}
+
+
+@pytest.mark.parametrize("prompt", ["a [b|g]ad day", "a [ba:x:0.5][d|t]", "x AND [b:3]ad :-1"])
+def test_words_are_blocked_where_steps_put_them_together(prompt: str) -> None:
+    rules = {**UNLIMITED, "blocked": ["bad"]}
+    check(rules, make_recipe(prompt=prompt))
+    with pytest.raises(Refusal, match="bad"):
+        check(rules, make_recipe(prompt=prompt, syntax="a1111"))
 
 
 def test_every_option_has_a_rule() -> None:

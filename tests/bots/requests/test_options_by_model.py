@@ -15,7 +15,7 @@ from bots.requests.options import parse_values
 from bots.requests.studio import Asker
 from bots.requests.styles import Stylebook
 from bots.texts import say, tell, words_of
-from engine.errors import UserError
+from engine.errors import PromptError, UserError
 from engine.recipe.parts import Control, Lora, Upscale
 from engine.recipe.recipe import Recipe
 from storage import Job
@@ -200,6 +200,31 @@ async def test_break_is_said_to_be_text_by_models_without_windows(
         "模型 'tiny' 把 'BREAK' 当作普通文字来读：它没有可由此另起的词元窗口。"
     )
     assert job.recipe.prompt == typed["prompt"]
+
+
+async def test_signs_of_a1111_are_said_to_be_words_until_they_are_asked_for(
+    house: House, ann: Asker
+) -> None:
+    typed = {"prompt": "a [cat:dog:0.5] AND [x]", "negative_prompt": "(fog)"}
+    job = await house.studio.imagine(typed, ann)
+    (note,) = ann.notes
+    assert note == (
+        "'[cat:dog:0.5]', '[x]', 'AND' is drawn as words here: to have it read as A1111 reads it, "
+        "add --syntax a1111."
+    )
+    assert say(note, ZH) == (
+        "'[cat:dog:0.5]', '[x]', 'AND' 在这里按文字画出；要像 A1111 那样读取，请加上 "
+        "--syntax a1111。"
+    )
+    ann.notes.clear()
+    again = await house.studio.rerun(str(job.id), {"syntax": "a1111"}, ann)
+    assert (again.recipe.syntax, again.recipe.prompt) == ("a1111", typed["prompt"])
+    await house.studio.rerun(str(again.id), {"prompt": "a [b|c]"}, ann)
+    await house.studio.rerun(str(job.id), {"seed": 5}, ann)  # they were told
+    assert ann.notes == []
+    many = "[a|b|c|d|e|f|g][a|b|c|d|e|f|g|h|i|j|k]"
+    with pytest.raises(PromptError, match="change between more than 64 texts"):
+        await house.studio.imagine({**typed, "prompt": many, "syntax": "a1111", "steps": 150}, ann)
 
 
 async def test_weights_are_said_to_be_text_by_models_that_know_none(

@@ -11,6 +11,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor
 from torch.nn import functional
 
+from engine.denoise.conditions import Conditions
 from engine.denoise.denoising import Denoising, evaluate
 from engine.denoise.freeu import _places, features_weighed
 from engine.denoise.perturbed import attention_perturbed
@@ -50,7 +51,9 @@ def begun(model: StableDiffusion, recipe: Recipe) -> Denoising:
     positive, negative = (
         text.encode(each, None) for each in (recipe.prompt, recipe.negative_prompt)
     )
-    return Denoising(model, recipe, 0, positive, negative)
+    guided = recipe.guidance_scale != 1
+    conditions = Conditions.of(positive, negative if guided else None)
+    return Denoising(model, recipe, 0, conditions)
 
 
 def first(model: StableDiffusion, *recipes: Recipe, rows: int = 4) -> list[Tensor]:

@@ -9,6 +9,7 @@ import torch
 from diffusers.models.controlnets.controlnet import ControlNetModel
 from torch import Tensor
 
+from engine.denoise.conditions import Conditions
 from engine.denoise.control import ActiveControl
 from engine.denoise.control_union import Union
 from engine.denoise.denoising import Denoising, PassInputs, call_on_noise
@@ -291,8 +292,8 @@ def test_controls_of_another_form_are_measured_anew(model: StableDiffusion) -> N
         )
         inputs = PassInputs(width=64, height=64, steps=1, controls=(control,))
         with torch.inference_mode():
-            text = TextEncoder(model).encode("")
-            costs.measure(Denoising(model, make_recipe(steps=1), 0, text, text, inputs))
+            both = Conditions.of(*[TextEncoder(model).encode("")] * 2)
+            costs.measure(Denoising(model, make_recipe(steps=1), 0, both, inputs))
     assert len(set(whats)) == len(whats) == 2
 
 

@@ -7,10 +7,13 @@ from hypothesis import strategies as st
 from bots.texts import say, words_of
 from engine.errors import PromptError, UserError
 from engine.formats.a1111.settings import NAME, next_name
+from engine.formats.a1111.writer import to_a1111
+from engine.recipe.limits import SYNTAXES
 from engine.recipe.parts import Lora
 from engine.recipe.prompt_tags import take_loras
 from engine.recipe.recipe import Recipe
 from tests.engine.recipes import read_line
+from tests.factories import make_recipe
 
 LINE = "Steps: 20, Sampler: Euler, CFG scale: 7, Seed: 1, Size: 512x512, Model: m, RNG: CPU"
 
@@ -71,20 +74,57 @@ def test_weights_may_bear_names(tag: str, weight: float, text: float) -> None:
     assert read(f"a king {tag}")[0].loras == (lora,)
 
 
-def test_words_that_change_and_several_prompts_are_noted_and_stay() -> None:
-    prompt = r"a [cat:dog:0.5] AND a [tree|bush], [fog:3], [x::2], [soft], \[kept\] BRAND a:b"
-    recipe, ignored = read(prompt, "[old:new:0.2], x AND y")
+SIGNS = r"a [cat:dog:0.5] AND a [tree|bush], [fog:3], [x::2], [soft], \[kept\] BRAND a:b"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "negative", "more", "syntax"),
+    [
+        (SIGNS, "x", "", "a1111"),
+        (SIGNS, "x", ", Version: v1.10.1", "a1111"),
+        (SIGNS, "x", ", Version: f2.0.1v1.10.1-previous-665-gae278f79", "a1111"),
+        (SIGNS, "x", ", Version: v1.5.2", "a1111_old"),
+        (SIGNS, "x", ", Version: v1.10.1, Old prompt editing timelines: True", "a1111_old"),
+        (SIGNS, "x", ", Marble syntax: marble", "marble"),
+        ("[soft]", "", "", "a1111"),
+        ("a", "[x:0.2]", "", "a1111"),
+        ("a, b :0.5", "", "", "a1111"),
+        ("((gold:1.2))", "", "", "a1111"),  # Marble's weight is 1.2 there
+        ("a (gold:1.2), ((b)), c: d BREAK :)", "(x:0.5)", "", "marble"),
+    ],
+)
+def test_prompts_have_the_grammar_of_their_program_where_marbles_differs(
+    prompt: str, negative: str, more: str, syntax: str
+) -> None:
+    recipe, ignored = read(prompt, negative, more)
+    assert (recipe.prompt, recipe.negative_prompt) == (prompt, negative)
+    assert (recipe.syntax, ignored) == (syntax, ())
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+@pytest.mark.parametrize("prompt", ["a king", "a [cat|dog]", "((gold:1.2))"])
+def test_a_line_says_whose_grammar_prompts_have(prompt: str, syntax: str) -> None:
+    recipe = make_recipe(prompt=prompt, syntax=syntax)
+    assert read_line(to_a1111(recipe)) == (recipe, ())
+
+
+def test_words_that_change_are_noted_where_another_program_writes_such_a_line() -> None:
+    prompt = SIGNS
+    recipe, ignored = read(
+        prompt, "[old:new:0.2], x AND y", ", App: SD.Next, Schedule type: Karras"
+    )
+    assert recipe.syntax == "marble"
     assert recipe.prompt == prompt
     assert ignored == (
         "[cat:dog:0.5], [tree|bush], [fog:3], [x::2], [old:new:0.2] "
-        "(drawn as words; Marble cannot change words between steps)",
+        "(drawn as words; Marble changes words between steps for A1111 alone)",
         "[soft] (drawn as words; to reduce weight, write (words:0.9))",
-        "AND (drawn as a word; Marble reads one prompt)",
+        "AND (drawn as a word; Marble composes prompts for A1111 alone)",
     )
     assert [say(each, words_of("zh")).partition("（")[2] for each in ignored] == [
-        "按文字画出；Marble 不能在步数之间更换提示词）",
+        "按文字画出；Marble 只按 A1111 的语法在步数之间更换提示词）",
         "按文字画出；要减弱权重，请写作 (词语:0.9)）",
-        "按文字画出；Marble 只读一个提示词）",
+        "按文字画出；Marble 只按 A1111 的语法组合多个提示词）",
     ]
 
 

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch._dynamo.utils import counters
 
+from engine.denoise.conditions import Conditions
 from engine.denoise.denoising import Denoising, evaluate
 from engine.errors import BrokenModel, UnknownPart
 from engine.events import Ended, Picture
@@ -66,7 +67,7 @@ def by_marble(model: StableDiffusion, recipe: Recipe, shelf: ModelFiles) -> Tens
     adapters, text = Loras(model, shelf), TextEncoder(model)
     adapters.use(recipe.loras)
     positive, negative = (text.encode(words, key=recipe.loras) for words in (recipe.prompt, ""))
-    picture = Denoising(model, recipe, 0, positive, negative)
+    picture = Denoising(model, recipe, 0, Conditions.of(positive, negative))
     while picture.request:
         picture.advance(evaluate(model, [picture])[0])
     adapters.use(())

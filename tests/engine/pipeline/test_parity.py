@@ -9,6 +9,7 @@ from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
 from torch import Tensor
 
+from engine.denoise.conditions import Conditions
 from engine.denoise.denoising import Denoising, evaluate
 from engine.denoise.schedules import sigmas_for
 from engine.families.stable_diffusion import StableDiffusion, load
@@ -43,7 +44,9 @@ def by_marble(model: StableDiffusion, recipe: Recipe) -> Tensor:
     positive, negative = (
         text.encode(words, recipe.clip_skip) for words in (recipe.prompt, recipe.negative_prompt)
     )
-    picture = Denoising(model, recipe, 0, positive, negative)
+    guided = recipe.guidance_scale != 1
+    conditions = Conditions.of(positive, negative if guided else None)
+    picture = Denoising(model, recipe, 0, conditions)
     while picture.request:
         picture.advance(evaluate(model, [picture])[0])
     return picture.latents

@@ -45,9 +45,12 @@ from tests.engine.ticks import (
 from tests.factories import make_recipe
 
 LONG = "a marble scholar " * 6  # more than one window of tokens
+# In A1111's grammar: texts that take turns, of one length and of two, and that compose.
+CHANGING = ["a [cat|dog]", f"[a cat:{LONG * 4}:2]", "a cat AND a dog :0.5", "a [cat::0.5] AND b"]
 RECIPES = st.builds(
     make_recipe,
-    prompt=st.sampled_from(["a cat", "a (blue:1.3) dog", LONG]),
+    prompt=st.sampled_from(["a cat", "a (blue:1.3) dog", LONG, *CHANGING]),
+    syntax=st.sampled_from(["marble", "a1111"]),
     negative_prompt=st.sampled_from(["", "blurred"]),
     seed=st.integers(0, 2**64 - 1),
     steps=st.integers(1, 5),

@@ -77,6 +77,19 @@ def test_evaluations_are_those_of_the_samplers() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("prompt", "rows"),
+    [("a [b|c]", 2), ("a AND b", 3), ("a :0.5 AND b :0.5", 3), ("a AND b AND c", 4)],
+)
+def test_each_prompt_that_composes_is_a_row(prompt: str, rows: int) -> None:
+    plain = work_of(make_recipe(guidance_scale=1.0, width=512, height=512))
+    composed = make_recipe(prompt=prompt, width=512, height=512, syntax="a1111")
+    assert work_of(composed).width == pytest.approx(rows * plain.width)
+    assert work_of(replace(composed, guidance_scale=1.0, prompt="a :0.5 AND b :0.5")).width == (
+        pytest.approx(2 * plain.width)
+    )
+
+
 def test_speed_is_what_was_measured() -> None:
     speeds = Speeds()
     assert not speeds.has_measured(MODEL)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from engine.denoise.conditions import Conditions
 from engine.denoise.denoising import Denoising, evaluate
 from engine.device.tensor_bytes import tensor_bytes
 from engine.families.stable_diffusion import StableDiffusion
@@ -87,10 +88,13 @@ def test_a_seed_gives_the_same_bytes_whatever_prompts_its_neighbours_have(
 @torch.inference_mode()
 def test_calls_of_their_own_answer_as_one_with_repeated_contexts(model: StableDiffusion) -> None:
     text = TextEncoder(model)
-    picture = Denoising(model, make_recipe(), 0, text.encode(FIVE), text.encode(SEVEN))
+    picture = Denoising(
+        model, make_recipe(), 0, Conditions.of(text.encode(FIVE), text.encode(SEVEN))
+    )
     assert (picture.rows, picture.tokens) == (1, (7 * WINDOW, 5 * WINDOW))
     [split] = evaluate(model, [picture])
     picture.conditions, picture.stacked = (conditioning.stack(picture.conditions, UNET),), None
+    picture.rows = 2
     assert picture.tokens == (35 * WINDOW,)
     [joined] = evaluate(model, [picture])
     # What the network predicts is multiplied by σ, about 14: last bits, by the machine.

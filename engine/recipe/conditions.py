@@ -1,0 +1,124 @@
+"""What the network is asked of a recipe's prompts: which texts, when, and how they weigh.
+
+Standard library only: estimates count calls without a model.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import product
+from typing import Final
+
+from engine.errors import PromptError
+from engine.recipe.limits import A1111, A1111_OLD
+from engine.recipe.prompt_editing import Calls, Turn, composed, in_own_grammar, schedule
+from engine.recipe.recipe import Recipe
+from engine.sentences import Sentence
+
+MOST: Final = 64  # texts of a pass, each of which is encoded
+EDITED: Final = (A1111, A1111_OLD)  # grammars in which prompts change between steps
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A prompt of one side of guidance: its texts by calls of the network, and its weight."""
+
+    turns: tuple[Turn, ...]
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """What is guided towards, and what away from.
+
+    composed: each positive part guides away from the negative ones by itself, as A1111's `AND`;
+    else a side's prediction is the mean of its parts'.
+    """
+
+    positive: tuple[Part, ...]
+    negative: tuple[Part, ...]
+    composed: bool = False
+
+    @property
+    def weight(self) -> float:
+        """Return by how much the positive parts guide together, in scales of the guidance."""
+        return sum(part.weight for part in self.positive) if self.composed else 1.0
+
+    def needs_negative(self, scale: float) -> bool:
+        """Return whether the negative side has any effect: at scale 1 it has none."""
+        return not math.isclose(scale * self.weight, 1.0)
+
+
+def calls_of(recipe: Recipe, each: int, *, second: bool = False) -> Calls:
+    """Return by which calls of the network prompts count in a pass.
+
+    each: calls that a step takes; second: whether it is the second pass.
+    """
+    upscale, old = recipe.upscale, recipe.syntax == A1111_OLD
+    later = recipe.second_pass_steps * each
+    if second and recipe.image and recipe.strength is None:  # the only pass, on an enlarged picture
+        share = upscale.strength if upscale else None
+        return Calls(max(1, int(later / (share or 1))), old=old)
+    # As A1111, of whose steps a start image leaves out the first ones.
+    first = int(recipe.steps / (recipe.strength or 1)) * each
+    return Calls(first, later if second and later else None, old)
+
+
+def sides_of(recipe: Recipe, calls: Calls) -> Sides:
+    """Return what a recipe's prompts say in a pass."""
+    texts = recipe.prompt, recipe.negative_prompt
+    if recipe.syntax not in EDITED:
+        positive, negative = ((Part((Turn(calls.first, text),)),) for text in texts)
+        return Sides(positive, negative)
+
+    def part(text: str, weight: float = 1.0) -> Part:
+        return Part(schedule(text, calls), weight)
+
+    return Sides(tuple(part(*each) for each in composed(texts[0])), (part(texts[1]),), True)
+
+
+def texts_of(parts: Iterable[Part]) -> list[str]:
+    """Return the texts of parts, each once."""
+    return list(dict.fromkeys(turn.text for part in parts for turn in part.turns))
+
+
+def changes(recipe: Recipe) -> bool:
+    """Return whether its prompts change between steps or passes, or guide apart."""
+    passes = [sides_of(recipe, calls_of(recipe, 1, second=second)) for second in (False, True)]
+    parts = [part for sides in passes for part in (*sides.positive, *sides.negative)]
+    apart = any(len(sides.positive) > 1 or sides.weight != 1 for sides in passes)
+    texts = {(*texts_of(sides.positive), *texts_of(sides.negative)) for sides in passes}
+    return apart or len(texts) > 1 or any(len(part.turns) > 1 for part in parts)
+
+
+def check_texts(recipe: Recipe) -> None:
+    """Raise `PromptError` where prompts are more texts than are worth encoding."""
+    for each, second in product((1, 2, 3), (False, True)):
+        sides = sides_of(recipe, calls_of(recipe, each, second=second))
+        if len(texts_of((*sides.positive, *sides.negative))) > MOST:
+            raise PromptError(Sentence("many_texts", most=MOST))
+
+
+def written(text: str, recipe: Recipe, *, weighs: bool) -> str:
+    """Return a text in Marble's grammar; weighs: whether its encoder knows weights at all."""
+    return in_own_grammar(text) if weighs and recipe.syntax in EDITED else text
+
+
+def drawn_texts(recipe: Recipe) -> tuple[str, ...]:
+    """Return every text that is drawn, as it is at some step, and the prompt as it is typed.
+
+    Where guidance turns away from the prompt, the negative one is drawn.
+    """
+    texts = [recipe.prompt]
+    for each, second in product((1, 2, 3), (False, True)):
+        sides = sides_of(
+            recipe, calls_of(recipe, each, second=second and recipe.upscale is not None)
+        )
+        drawn = sides.positive
+        if recipe.guidance_scale * sides.weight < 1:
+            texts.append(recipe.negative_prompt)
+            drawn += sides.negative
+        texts += texts_of(drawn)
+    return tuple(dict.fromkeys(texts))
