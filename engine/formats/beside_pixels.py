@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 from engine.pictures.exif_tags import ALONE, APP1, END, MARK, MARKER, SCAN
+from engine.pictures.image_header import CHUNKS
 
 XMP: Final = b"http://ns.adobe.com/xap/1.0/\0"
 COMMENT: Final = 0xFE  # a JPEG's segment
 LARGEST: Final = 8 * 2**20  # bytes of one kind that are kept
 BESIDE: Final = (b"EXIF", b"XMP ")  # chunks of a WebP file
-BLOCKS: Final = 50_000  # of a GIF, and boxes of an AVIF file
 GIF_COMMENT, GIF_EXTENSION, GIF_PICTURE = 0xFE, 0x21, 0x2C
 BRANDS: Final = (b"avif", b"avis", b"mif1", b"heic", b"heix", b"msf1")
 MIME: Final = b"application/rdf+xml"
@@ -68,8 +68,11 @@ def _jpeg(data: bytes) -> Beside:
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield the segments of EXIF, XMP and comments, those among the first `CHUNKS` of all."""
     at = 2
-    while marker := MARKER.match(data, at):
+    for _ in range(CHUNKS):
+        if (marker := MARKER.match(data, at)) is None:
+            raise ValueError("no pixels")
         kind, at = marker[1][0], marker.end()
         if kind in (SCAN, END):
             return
@@ -78,7 +81,6 @@ def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
             if kind in (APP1, COMMENT):
                 yield kind, data[at + 2 : at + length]
             at += length
-    raise ValueError("no pixels")
 
 
 def _webp(data: bytes) -> Beside:
@@ -104,7 +106,9 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     if data[8:12] != b"WEBP":
         raise ValueError("no WEBP")
     at = 12
-    while at + 8 <= len(data):
+    for _ in range(CHUNKS):
+        if at + 8 > len(data):
+            return
         kind, length = struct.unpack_from("<4sI", data, at)
         end = at + 8 + length + length % 2
         yield kind, data[at:end]
@@ -114,7 +118,7 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 def _gif(data: bytes) -> Beside:
     """Read the first comment; those of a moving picture may stand behind it."""
     at = 13 + (3 << (data[10] & 7) + 1 if data[10] & 128 else 0)
-    for _ in range(BLOCKS):
+    for _ in range(CHUNKS):
         kind = data[at] if at < len(data) else 0
         if kind == GIF_EXTENSION:
             label, at = data[at + 1], at + 2
@@ -155,7 +159,7 @@ def _avif(data: bytes) -> Beside:
 
 
 def _boxes(data: bytes, at: int = 0) -> Iterator[tuple[bytes, bytes]]:
-    for _ in range(BLOCKS):
+    for _ in range(CHUNKS):
         if at + 8 > len(data):
             return
         length, kind = struct.unpack_from(">I4s", data, at)
@@ -195,7 +199,7 @@ def _places(iloc: bytes, wanted: Mapping[int, bytes]) -> dict[int, tuple[int, in
     at, number = 6, 4 if version == 2 else 2
     count, at = _whole(iloc, at, number), at + number
     found: dict[int, tuple[int, int]] = {}
-    for _ in range(min(count, BLOCKS)):
+    for _ in range(min(count, CHUNKS)):
         item, at = _whole(iloc, at, number), at + number
         how = _whole(iloc, at, 2) & 15 if version else 0
         at += 4 if version else 2

@@ -20,8 +20,9 @@ FIELD: Final = re.compile(rf'"({"|".join(ORDER)})"\s*:\s*')
 KEY: Final = re.compile(r'"([^"\\]{1,60})"\s*:\s*')
 COMMA: Final = re.compile(r"\s*,\s*")
 BEHIND: Final = re.compile(r"\s*(?:[,}]|$)")  # a value
-LONGEST: Final = 200_000  # characters of a damaged text; whole ones have some thousands
+LONGEST: Final = 60_000  # characters of a damaged text; whole ones have some thousands
 SHOWN: Final = 60  # characters of a name, and of what is left of a value
+FIELDS: Final = 2 * len(DEFAULTS)  # that are looked at in a damaged text
 MOST: Final = 16  # fields of strangers that are named
 
 
@@ -98,7 +99,9 @@ def _left(text: str) -> tuple[dict[str, Any], list[str]]:
     notes: list[str] = []
     begin = BEGIN.match(text)
     at, last = begin.end() if begin else 0, -1
-    while key := KEY.match(text, at) or _later(text, at, last):
+    while len(found) + len(notes) < FIELDS and (
+        key := KEY.match(text, at) or _later(text, at, last)
+    ):
         name, at = key[1], key.end()
         last = max(last, ORDER.index(name)) if name in ORDER else last
         try:

@@ -165,7 +165,7 @@ def _read_text(
             return None
     if found := read_dream(text):
         return found
-    return from_a1111(text) if is_a1111(text) else None
+    return from_a1111(text) if is_a1111(text, comment=key != "parameters") else None
 
 
 def _graph(data: object, pictures: Pictures, result: str | None) -> Reading:

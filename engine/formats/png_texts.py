@@ -10,6 +10,7 @@ from typing import Final
 
 from engine.errors import MetadataError
 from engine.formats.texts import eight_bits
+from engine.pictures.image_header import CHUNKS
 from engine.sentences import Sentence
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
@@ -66,19 +67,21 @@ def _text_chunks(png: bytes, failures: list[MetadataError]) -> Iterator[tuple[by
     What is wrong with those of `READ`, or with the file's end, is added to `failures`.
     """
     at, kind = len(SIGNATURE), b""
-    while kind != b"IEND":
-        if at + 8 > len(png):
-            failures.append(MetadataError(Sentence("png_cut_short")))
+    for _ in range(CHUNKS):
+        if kind == b"IEND":
             return
+        if at + 8 > len(png):
+            break
         length, kind = struct.unpack_from(">I4s", png, at)
         end = at + 8 + length
         if kind in DECODERS:
             body = png[at + 8 : end]
             sound = png[end : end + 4] == struct.pack(">I", zlib.crc32(kind + body))
-            if not sound and body.partition(b"\0")[0].decode("latin-1") in READ:
+            if not sound and not failures and body.partition(b"\0")[0].decode("latin-1") in READ:
                 failures.append(MetadataError(Sentence("png_text")))
             yield kind, body, sound
         at = end + 4
+    failures.append(MetadataError(Sentence("png_cut_short")))
 
 
 def _decode(key: str, kind: bytes, body: bytes) -> str:

@@ -89,7 +89,7 @@ def decode_text(data: bytes) -> str | None:
 
 def _decoded(data: bytes, encoding: str) -> str | None:
     try:
-        text = data.decode(encoding)
+        text = data.decode(encoding).rstrip("\0")
     except ValueError:
         return None
     return None if "\0" in text else text

@@ -27,6 +27,7 @@ PROMPTS: Final = ("prompt", "negative_prompt")  # which may be empty; other text
 # Values that say nothing: of a list of other values they are left out.
 UNSET: Final = ("None", "Default (model)")
 NOTHING: Final[tuple[object, ...]] = (None, "", False, 0, [], {}, *UNSET)
+FIRST: Final = {tool.marks[0].partition(".")[0] for tool in TOOLS}  # by which each is known
 WHOLE_STRENGTH: Final = ("strength", 1)
 # The command that InvokeAI's first versions wrote: a prompt in quotes, and options behind it.
 QUOTED: Final = re.compile(r'"((?:[^"\\]|\\.)*)"(?=\s+-)', re.DOTALL)
@@ -43,6 +44,8 @@ def read_json(data: object, beside: Mapping[str, str]) -> Reading | None:
     beside: the other texts of the file.
     """
     if not isinstance(data, Mapping):
+        return None
+    if not FIRST & {_plain(str(key)) for key in data}:  # a graph, most often
         return None
     plain = _plain_keys(data)
     for tool in TOOLS:
@@ -93,13 +96,15 @@ def owner_of(data: Mapping[str, Any]) -> str | None:
 def _plain_keys(data: Mapping[str, Any]) -> dict[str, Any]:
     """Return an object with plain keys, and those of objects within it."""
     return {
-        str(key).strip().lower().replace(" ", "_"): (
-            {str(k).lower().replace(" ", "_"): v for k, v in value.items()}
-            if isinstance(value, Mapping)
-            else value
+        _plain(str(key)): (
+            {_plain(str(k)): v for k, v in value.items()} if isinstance(value, Mapping) else value
         )
         for key, value in data.items()
     }
+
+
+def _plain(key: str) -> str:
+    return key.strip().lower().replace(" ", "_")
 
 
 def _at(data: Any, way: str) -> Any:

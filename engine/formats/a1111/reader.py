@@ -52,6 +52,8 @@ CALLED_SO: Final = {
 # By some of these a line of settings is known.
 USUAL: Final = ("Steps", "Sampler", "CFG scale", "Seed", "Size", "Model", "Model hash")
 FEWEST: Final = 3  # of them
+NUMBERS: Final = ("Steps", "CFG scale", "Seed", "Size", "Distilled CFG Scale", "Guidance")
+FEWEST_NUMBERS: Final = 3  # of them, in a comment
 BEGIN: Final = re.compile(r"Steps:\s*\d")
 # What does not change a picture, or is in the prompt as well.
 SAID: Final = (
@@ -89,11 +91,22 @@ LORAS: Final = ("lora", "lycoris", "locon", "dora")
 T = TypeVar("T")
 
 
-def is_a1111(text: str) -> bool:
-    """Return whether a text has a line of settings."""
+def is_a1111(text: str, *, comment: bool = False) -> bool:
+    """Return whether a text has a line of settings.
+
+    comment: it stands where people write, too, of steps that they walked or of a camera's model.
+    """
     if len(text) > LONGEST:
         return "\nSteps: " in text
-    return _settings_line(text.strip().split("\n")) is not None
+    lines = text.strip().split("\n")
+    at = _settings_line(lines)
+    return at is not None and not (comment and _is_prose(Settings(lines[at])))
+
+
+def _is_prose(settings: Mapping[str, str]) -> bool:
+    """Return whether a line has too few of the numbers that every program writes."""
+    said = [settings.get(name, "") for name in NUMBERS]
+    return sum(number.strip()[:1].isdecimal() for number in said) < FEWEST_NUMBERS
 
 
 def from_a1111(text: str) -> Reading:

@@ -56,8 +56,9 @@ def survey(graph: Graph, saved: Node | None, *, noting: bool = False) -> dict[st
     nodes = [Node(graph, name) for name in (behind(graph, saved) if saved else graph.nodes)]
     samplers = [node for node in nodes if {"steps", "seed", "noise_seed"} & node.inputs.keys()]
     found: dict[str, Seen] = {}
+    holders, ranked = _by_inputs(nodes), _by_inputs([*samplers, *nodes])
     for field, names in INPUTS.items():
-        for node, name in _with_input([*samplers, *nodes], names):
+        for node, name in _with_input(ranked, names):
             value, source = _value(node, name)
             if field in NUMBERS:
                 value = as_number(value)
@@ -70,13 +71,13 @@ def survey(graph: Graph, saved: Node | None, *, noting: bool = False) -> dict[st
         titles = ", ".join(title for _, title in loras)
         found["loras"] = Seen(tuple(lora for lora, _ in loras), titles[:LONGEST])
     for field, link in WORDS.items():
-        for node, name in islice(_with_input(nodes, (link,)), TRIED):
+        for node, name in islice(_with_input(holders, (link,)), TRIED):
             if (seen := _text(graph, node.inputs[name])) is not None:
                 found[field] = seen
                 break
-    for node in nodes:
+    for node in holders.get("batch_size", ()):
         sides = [as_number(_value(node, side)[0]) for side in SIDES]
-        if "batch_size" in node.inputs and all(map(is_int, sides)):
+        if all(map(is_int, sides)):
             for side, value in zip(SIDES, sides, strict=True):
                 found[side] = Seen(value, node.title)
             break
@@ -101,11 +102,21 @@ def _loras(nodes: Iterable[Node], *, noting: bool) -> Iterator[tuple[Lora, str]]
             yield Lora(name=name, weight=unet, text_weight=weights.get(WEIGHTS[1])), node.title
 
 
-def _with_input(nodes: list[Node], names: tuple[str, ...]) -> Iterator[tuple[Node, str]]:
+def _by_inputs(nodes: Iterable[Node]) -> dict[str, list[Node]]:
+    """Return nodes by the names of their inputs."""
+    found: dict[str, list[Node]] = {}
+    for node in nodes:
+        for name in node.inputs:
+            found.setdefault(name, []).append(node)
+    return found
+
+
+def _with_input(
+    holders: Mapping[str, list[Node]], names: Iterable[str]
+) -> Iterator[tuple[Node, str]]:
     for name in names:
-        for node in nodes:
-            if name in node.inputs:
-                yield node, name
+        for node in holders.get(name, ()):
+            yield node, name
 
 
 def _value(node: Node, name: str) -> tuple[Any, Node]:

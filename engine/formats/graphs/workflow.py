@@ -125,9 +125,13 @@ class _Canvas:
 
     def _titles_around(self, name: str) -> list[str]:
         """Return the titles of the subgraphs in which a node lies, the outermost first."""
-        ways = name.split(":")[:-1]
-        around = (":".join(ways[: at + 1]) for at in range(len(ways)))
-        return [self._title(self._nodes[each]) for each in around if each in self._opened]
+        found: list[str] = []
+        scope = self._scopes[name]
+        while scope:
+            around = scope[:-1]
+            found.append(self._title(self._nodes[around]))
+            scope = self._scopes[around]
+        return found[::-1]
 
     def _title(self, node: Mapping[str, Any]) -> str:
         """Return what a node is called on the canvas: by its title, its subgraph's name, its kind.

@@ -629,6 +629,12 @@ def test_hostile_texts_of_all_programs_are_read_at_once() -> None:
         {"XML:com.adobe.xmp": "<exif:UserComment>" + "<rdf:li " * many},
         as_json("Comment", uc="{" * many, prompt="[" * many, scale=1, sampler="a", steps=2),
         as_json("prompt", **deep),
+        as_json(
+            "workflow",
+            nodes=[{"id": ":" * 1_000 + str(at), "type": "X"} for at in range(1_000)],
+            links=[],
+        ),
+        {"marble": '{"version": 3, "prompt": ' + '"seed": ' * many},
     ):
         with suppress(UserError):
             read_recipe(png(texts))

@@ -2,6 +2,7 @@
 
 import io
 import json
+import struct
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from engine.formats.comfy.layout import to_workflow
 from engine.formats.comfy.writer import to_graph
 from engine.formats.file_texts import text_file
 from engine.formats.metadata import read_recipe
+from engine.formats.png_texts import SIGNATURE
+from engine.pictures.image_header import CHUNKS
 from tests.engine.formats.others import (
     DRAW_THINGS,
     FIELDS,
@@ -181,3 +184,52 @@ def test_a_file_that_is_cut_anywhere_is_read_or_refused_in_a_sentence(kind: str)
         except MetadataError:
             continue
     assert read
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xff\xd8\xff" + b"\xfe\0\2\xff" * 200_000 + b"\xda",
+        b"RIFF\0\0\0\0WEBP" + b"ABCD\0\0\0\0" * 200_000,
+        b"\0\0\0\x0cftypavif" + b"\0\0\0\x08free" * 200_000,
+        b"GIF89a\1\0\1\0\0\0\0" + b"!\x01\0" * 200_000,
+        SIGNATURE + b"\0\0\0\x0btEXtparameters\0" * 200_000,
+    ],
+)
+def test_of_parts_without_end_some_are_looked_at(
+    data: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = 0
+    unpack = struct.unpack_from
+
+    def counting(*given: Any) -> Any:
+        nonlocal looked
+        looked += 1
+        return unpack(*given)
+
+    monkeypatch.setattr(struct, "unpack_from", counting)
+    with pytest.raises(MetadataError):
+        read_recipe(data)
+    assert looked <= 2 * CHUNKS  # those of a PNG are looked at for damaged texts, too
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Steps: 10432, Distance: 7.2 km",
+        "Pancakes\nSteps: 3\nSize: 12\nSeed: poppy",
+        "Model: R5, Size: 6000x4000, Sampler: none",
+        "Seed: tomato, Size: 3x4 m, Steps: often, CFG scale: ?",
+    ],
+)
+def test_a_comment_that_looks_nearly_like_a_line_of_settings_is_a_comment(text: str) -> None:
+    for data in (
+        file("JPEG", comment=text.encode()),
+        file("GIF", comment=text.encode()),
+        png({"Comment": text}),
+        png({"Description": text}),
+    ):
+        with pytest.raises(MetadataError, match="only a comment"):
+            read_recipe(data)
+    with pytest.raises(MetadataError, match="no text that a program writes"):
+        read_recipe(text.encode())
