@@ -183,23 +183,29 @@ async def check_database(settings: Settings) -> AsyncIterator[Finding]:
 
 
 async def check_device(settings: Settings) -> AsyncIterator[Finding]:
-    """Try the device, and look at its memory."""
+    """Try each device that has an engine, and look at its memory."""
     try:
         device = await asyncio.to_thread(import_module, "engine.check.device")
-        found = await asyncio.to_thread(device.look, settings.device)
+        names = await asyncio.to_thread(device.names_of, settings.device)
     except ImportError as error:
         cure = 'install it (README, "Your GPU") into the environment that runs `marble`'
         yield Finding("device", State.BAD, f"torch cannot be imported ({error})", cure)
         return
-    except UserError as error:
-        cure = 'set MARBLE_DEVICE=auto, or install torch for your GPU (README, "Your GPU")'
-        yield Finding("device", State.BAD, str(error).rstrip("."), cure)
-        return
-    size = f"{found.memory / GIGABYTE:.0f} GB"
-    yield Finding("device", State.GOOD, f"{found.name} with torch {found.torch}, {size}")
-    if found.memory < PLAIN:
-        cure = "close other programs, or use a machine with more"
-        yield Finding("memory", State.POOR, f"{size} is little even for the bundled model", cure)
+    for name in names:
+        label = f"{name}: " if len(names) > 1 else ""
+        try:
+            found = await asyncio.to_thread(device.look, name)
+        except UserError as error:
+            cure = 'set MARBLE_DEVICE=auto, or install torch for your GPU (README, "Your GPU")'
+            yield Finding("device", State.BAD, label + str(error).rstrip("."), cure)
+            continue
+        size = f"{found.memory / GIGABYTE:.0f} GB"
+        text = f"{label}{found.name} with torch {found.torch}, {size}"
+        yield Finding("device", State.GOOD, text)
+        if found.memory < PLAIN:
+            cure = "close other programs, or use a machine with more"
+            text = f"{label}{size} is little even for the bundled model"
+            yield Finding("memory", State.POOR, text, cure)
 
 
 async def check_models(settings: Settings) -> AsyncIterator[Finding]:

@@ -5,6 +5,7 @@ A reader is called with the variable's name and its text, stripped; it raises `S
 
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +16,7 @@ from engine.errors import SettingError
 
 Reader = Callable[[str, str], Any]
 
+AUTO: Final = "auto"
 NO_PROXY: Final = "off"  # the proxy setting for none, whatever the environment says
 PROXY_FORM: Final = "a proxy like http://host:3128 or http://user:password@host:3128, or off"
 A_LABEL: Final = "labels like nsfw=0.5, with a number above 0 up to 1"
@@ -37,6 +39,27 @@ def matching(pattern: str, allowed: str, *, secret: bool = False) -> Reader:
         return text or None
 
     return read
+
+
+def devices(key: str, text: str) -> str:
+    """Read one device, or several with commas between them, each once."""
+    names = [part.strip() for part in text.lower().split(",")]
+    if "" in names:
+        raise SettingError(key, text, "devices with one comma between each two, like cuda:0,cuda:2")
+    for name in names:
+        if not re.fullmatch(r"auto|(cpu|cuda|mps)(:\d+)?", name):
+            allowed = "auto, cpu, cuda, cuda:N or mps, or several like cuda:0,cuda:2"
+            raise SettingError(key, text, allowed)
+    if AUTO in names and len(names) > 1:
+        raise SettingError(
+            key, text, f"{AUTO} alone, which means all devices, or a list of devices"
+        )
+    counted = Counter(name if ":" in name else f"{name}:0" for name in names)
+    for name, times in counted.items():
+        if times > 1:
+            allowed = f"a list that names each device once ({name} is there {times} times)"
+            raise SettingError(key, text, allowed)
+    return ",".join(names)
 
 
 def one_of(*allowed: str) -> Reader:

@@ -37,7 +37,6 @@ class Variable:
 
 PROXY: Final = "MARBLE_PROXY"
 SECRET: Final = ("MARBLE_TELEGRAM_TOKEN", "MARBLE_DISCORD_TOKEN", "MARBLE_DATABASE_URL")
-DEVICE: Final = readers.matching(r"(auto|cpu|cuda|mps)(:\d*)?", "auto, cpu, cuda, cuda:N or mps")
 EXECUTOR: Final = readers.matching(
     r"child|inprocess|[\w.]+:\w+", "child, inprocess or module:factory"
 )
@@ -66,7 +65,7 @@ class Settings:
     models_dir: Annotated[Path | None, Variable("", readers.readable_dir)]
     workflows_dir: Annotated[Path | None, Variable("", readers.readable_dir)]
     edit_model: Annotated[str | None, Variable("", readers.text)]
-    device: Annotated[str, Variable("auto", DEVICE)]
+    device: Annotated[str, Variable("auto", readers.devices)]
     executor: Annotated[str, Variable("child", EXECUTOR)]
     batching: Annotated[str, Variable("exact", readers.one_of("exact", "throughput"))]
     compile: Annotated[bool, Variable("0", readers.switch)]

@@ -17,6 +17,7 @@ from bots.service.app import engine_config
 from bots.terminal.arguments import FAILED, OK
 from bots.terminal.console import Listing, open_console, styled
 from engine.errors import BrokenModel, DeviceFault, MarbleError, UnknownModel, UserError, some
+from engine.executors.config import SEPARATOR
 from engine.models.catalogue import Catalogue, Checkpoint
 from engine.models.downloads import find, offers
 from engine.models.folders import FOLDERS, ModelKind
@@ -73,12 +74,14 @@ async def check(arguments: argparse.Namespace, settings: Settings) -> int:
     table, console, failures = Listing(*OF_MODELS, "verdict"), open_console(), 0
     stages: list[tuple[str, ...]] = []
     verdicts = examine(catalogue, models)
+    config = engine_config(settings)
+    config = replace(config, device=config.device.partition(SEPARATOR)[0])  # one is enough
     with console.status("Loading each model …"):
         while (verdict := await asyncio.to_thread(next, verdicts, None)) is not None:
             its = verdict.checkpoint
             if arguments.name and verdict.problem is None and its and its.has_vae:
                 try:
-                    for each in await asyncio.to_thread(try_out, its, engine_config(settings)):
+                    for each in await asyncio.to_thread(try_out, its, config):
                         row = each.stage, f"{each.seconds:.1f}", size_of(each.memory)
                         stages.append((verdict.name, *row))
                 except MarbleError as error:

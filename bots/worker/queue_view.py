@@ -16,6 +16,7 @@ from typing import Final
 
 from bots.operations.settings import Settings
 from engine.files.atomic import replace_text, sweep_drafts
+from engine.models.needs import needs_of
 from engine.queue.estimates import Meter, Speeds, work_of
 from engine.queue.order import Order
 from engine.queue.tasks import Caps, Limits, Priority, Task
@@ -60,6 +61,7 @@ def task_of(settings: Settings, job: Job, caps: Caps = ()) -> Task:
         priority=Priority.MODERATOR if first else Priority.PERSON,
         caps=caps,
         alone=job.suspect,
+        needs=needs_of(job.recipe),
     )
 
 

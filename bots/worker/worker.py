@@ -9,9 +9,11 @@ from typing import Final
 
 from bots.operations.logs import about
 from bots.worker.progress import EVERY, JobNews, Observer, PositionPublisher
-from engine.errors import Cancelled, Lost, UserError
+from engine.errors import Cancelled, EngineError, Lost, OutOfMemory, UserError
 from engine.events import News, Picture, Stage
-from engine.executors import Executor
+from engine.executors import Executor, Health
+from engine.executors.pool import Pool
+from engine.queue.placement import Facts
 from engine.queue.queue import Queue
 from engine.queue.tasks import Caps, Task
 from engine.sentences import Sentence
@@ -27,6 +29,10 @@ UNEXPECTED = Sentence("unexpected")
 OVER_ALREADY: Final = JobNews()
 OVER_ALREADY.close()
 WATCH: Final = 1.0  # seconds between two looks at a job that another process runs
+
+
+class _Elsewhere(Exception):
+    """An engine cannot draw a job that another one may."""
 
 
 class Worker:
@@ -56,6 +62,9 @@ class Worker:
         self._stopped: set[int] = set()  # cancelled here while a task of ours has them in hand
         self.observer = Observer()
         self._positions = PositionPublisher(queue, self._news, publish_every)
+        self._pool = executor if isinstance(executor, Pool) else None
+        if self._pool:
+            self._pool.listen(self._note_engine)
 
     def submit(self, job: Job, caps: Caps = ()) -> None:
         """Put a job into the queue, unless it is there already or over."""
@@ -118,6 +127,8 @@ class Worker:
                 tasks.create_task(self._positions.run(), name="marble-positions")
                 while True:
                     task = None
+                    if self._pool and self.queue.is_asking:
+                        self._pool.ask(self.queue.order.waiting + self.queue.order.running)
                     if self.queue.wants():
                         await self._executor.ready()
                         task = self.queue.start()
@@ -150,6 +161,7 @@ class Worker:
             log.exception("job %d: its outcome is unknown", number)
             error = unexpected
         self._stopped.discard(number)
+        self.queue.order.forget(number)
         if news := self._news.pop(number, None):
             news.close(error)
 
@@ -168,7 +180,10 @@ class Worker:
             return job is not None
         except Lost as error:
             log.warning("job %d: %s", task.job, error)
-            self.queue.order.engine_died()
+            self.queue.order.lost(task.job)
+            return False
+        except _Elsewhere as error:
+            log.warning("job %d is drawn by another engine: %s", task.job, error)
             return False
         except DatabaseFault:
             if job:
@@ -216,15 +231,20 @@ class Worker:
         except DatabaseFault:
             outcome = "unrecorded"
             raise
+        except (OutOfMemory, EngineError) as error:
+            if self.queue.order.avoid(job.id):
+                outcome = "given back"
+                await asyncio.shield(self._give_back(job))
+                raise _Elsewhere(str(error)) from error
+            await self._fail_by(job, error)
         except UserError as error:
             await self._fail(job, error.said)
         except asyncio.CancelledError:
             outcome = "given back"
             await asyncio.shield(self._give_back(job))
             raise
-        except Exception:
-            log.exception("job %d failed", job.id)
-            await self._fail(job, UNEXPECTED)
+        except Exception as error:
+            await self._fail_by(job, error)
         finally:
             del self._epochs[job.id]
             log.info("job %d: %s", job.id, outcome)
@@ -234,7 +254,13 @@ class Worker:
     async def _draw(self, job: Job) -> list[Picture]:
         pictures = []
         stage, since = None, time.monotonic()
-        spec = Spec(job=job.id, epoch=job.epoch, recipe=job.recipe, alone=job.suspect)
+        spec = Spec(
+            job=job.id,
+            epoch=job.epoch,
+            recipe=job.recipe,
+            alone=job.suspect,
+            engine=self.queue.order.placed(job.id),
+        )
         async with aclosing(self._executor.run(spec)) as events:
             async for event in events:
                 if job.id in self._stopped:  # the executor may not have known it yet when asked
@@ -259,6 +285,28 @@ class Worker:
             self.queue.loading_began(job)
         elif now is Stage.DECODE:
             self.queue.decoding_began(job)
+
+    def _note_engine(self, name: str, health: Health | None) -> None:
+        """Tell the queue what an engine of the pool says of itself, or that it is gone."""
+        if health is None:
+            self.queue.remove(name)
+            return
+        facts = Facts(
+            slots=health.slots,
+            alive=health.alive,
+            kind=health.kind,
+            held=health.held,
+            has=health.has,
+        )
+        self.queue.put(name, facts)
+
+    async def _fail_by(self, job: Job, error: Exception) -> None:
+        """End a job with what an error says to people; log one that nobody expected."""
+        if isinstance(error, UserError):
+            await self._fail(job, error.said)
+        else:
+            log.error("job %d failed", job.id, exc_info=error)
+            await self._fail(job, UNEXPECTED)
 
     async def _fail(self, job: Job, reason: str) -> None:
         with suppress(*OVERTAKEN):  # cancelled in the meantime: that answer stands

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import torch
 
-from engine.device.backends import find_device, memory, name
+from engine.device.backends import devices_beside, find_device, memory, name
 from engine.errors import DeviceFault, first_line
+from engine.executors.config import AUTO, SEPARATOR
 from engine.models.memory_plan import Room
 from engine.pipeline.residency import budget, room
 
@@ -42,6 +43,16 @@ def look(wanted: str) -> Device:
     )
 
 
+def names_of(wanted: str) -> list[str]:
+    """Return the devices that `MARBLE_DEVICE` means, of which each has an engine."""
+    if wanted != AUTO:
+        return wanted.split(SEPARATOR)
+    try:
+        return [AUTO, *devices_beside(find_device())]
+    except RuntimeError:  # `look` says why
+        return [AUTO]
+
+
 def room_for_models(wanted: str) -> Room:
-    """Return what the device of that name has for models; raises `DeviceFault`."""
-    return room(find_device(wanted))
+    """Return what the first device has for models; raises `DeviceFault`."""
+    return room(find_device(names_of(wanted)[0]))

@@ -18,7 +18,7 @@ import torch
 
 from engine.device.backends import CUDA, empty_cache, is_out_of_memory, name, precision, wait
 from engine.device.call_costs import GAIN, LARGEST, Buckets
-from engine.files.atomic import read_object, replace_text
+from engine.files.atomic import alone_in, read_object, replace_text
 
 log = logging.getLogger(__name__)
 
@@ -50,9 +50,7 @@ class Measurements:
     def recall(self, key: str, measure: Callable[[], Any]) -> Any:
         """Return the measurement stored under a key, or measure and store it."""
         if self.find(key) is None:
-            value = measure()
-            # What another process wrote in the meantime stands: all are to use the same figures.
-            self._notes = {key: value, **self._read()}
+            self._notes[key] = measure()
             self._saved = False
         if not self._saved:
             self._save()
@@ -68,7 +66,11 @@ class Measurements:
         """Write all measurements to the file; a disk without room is tried again at each recall."""
         if self._file:
             try:
-                replace_text(self._file, json.dumps(self._notes, indent=1, sort_keys=True))
+                with alone_in(self._file.parent):
+                    # What another process wrote meanwhile stands: the engines of all devices of a
+                    # kind use the same figures, so that each draws the same bytes.
+                    self._notes = self._read()
+                    replace_text(self._file, json.dumps(self._notes, indent=1, sort_keys=True))
             except OSError as error:
                 log.warning("measurements cannot be saved (%s)", error.strerror)
                 return

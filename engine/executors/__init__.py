@@ -26,7 +26,8 @@ class Health:
     recently used first. has: what it can use, as `engine.models.needs:needs_of` names it; None
     where that is what the folder of this process holds. fault: why its pipeline cannot be made.
     beside: further devices of its machine that could have an engine each, if it was told `auto`.
-    engines: the health of each engine of a pool, by the name that `Spec.engine` takes.
+    slots: of an engine in a pool. engines: the health of each engine of a pool, by the name that
+    `Spec.engine` takes.
     """
 
     alive: bool
@@ -40,6 +41,7 @@ class Health:
     has: frozenset[str] | None = None
     fault: str = ""
     beside: tuple[str, ...] = ()
+    slots: int = 0
     engines: Mapping[str, "Health"] = field(default_factory=dict)
 
 

@@ -12,6 +12,8 @@ from typing import Any, Final
 
 from engine.models.catalogue import STARTER_FOLDER
 
+AUTO: Final = "auto"  # every device of this machine
+SEPARATOR: Final = ","  # between devices in the settings
 PATHS: Final = ("models_dir", "starter", "pictures", "notes")
 
 
@@ -19,7 +21,8 @@ PATHS: Final = ("models_dir", "starter", "pictures", "notes")
 class EngineConfig:
     """Where models are, and how they run.
 
-    device: of this engine; threads: that torch uses on a CPU (0: as many as it has).
+    device: `auto`, a name, or several with commas between them, an engine each; threads: that
+    torch uses on a CPU (0: as many as it has).
     pictures: the folder of the picture store, for start images (None: there are none); batching:
     `exact` or `throughput`; notes: the folder that keeps measurements of this device (None: measure
     at each start); safety_model: the classifier of finished pictures, a folder or a name of the hub

@@ -11,7 +11,7 @@ from engine.device.out_of_memory import Ladder
 from engine.device.probe import Measurements, Probe, kind_of
 from engine.device.tensor_bytes import Evictable
 from engine.events import About
-from engine.executors.config import EngineConfig
+from engine.executors.config import AUTO, EngineConfig
 from engine.families.registry import load
 from engine.files.stored import PictureFolder
 from engine.finish.upscale import Upscaler
@@ -27,7 +27,6 @@ from engine.pipeline.residency import Residency, budget, room
 if TYPE_CHECKING:
     from engine.finish.safety import SafetyChecker
 
-AUTO: Final = "auto"  # every device of this machine
 SIZES: Final = 64  # that one compiled block is made for; for more it runs as it was
 
 

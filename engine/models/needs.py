@@ -26,7 +26,7 @@ def needs_of(recipe: Recipe) -> frozenset[str]:
 
 
 def _needs(recipe: Recipe) -> Iterator[str]:
-    yield need(ModelKind.CHECKPOINT, recipe.checkpoint)
+    yield from (need(ModelKind.CHECKPOINT, name) for name in recipe.models)
     yield from (need(ModelKind.LORA, lora.name) for lora in recipe.loras)
     yield from (need(ModelKind.CONTROLNET, control.model) for control in recipe.controls)
     if recipe.vae:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from engine.pictures.tile_grid import drawn
 from engine.recipe.conditions import calls_of, sides_of, texts_of
@@ -32,6 +32,7 @@ DECAY: Final = 0.8  # weight of older measurements with each new one
 UNMEASURED: Final = 1.0  # seconds a unit, before anything was measured
 MOST: Final = 0.9  # of a measured time that an estimate of its decoding may take
 SPEEDS: Final = ("drawing", "decoding", "loading", "enlarging")
+KINDS: Final = "kinds"  # under which the speeds of each kind of device are written
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,25 +183,37 @@ class _Average:
 
 
 class Speeds:
-    """Measured speeds: of loading a model, a unit of work, decoding and upscaling pixels."""
+    """Measured speeds: of loading a model, a unit of work, decoding and upscaling pixels.
 
-    def __init__(self, data: Mapping[str, Mapping[str, Sequence[float]]] | None = None) -> None:
+    They are those of all engines together, and, where a kind of device is given, of that kind.
+    """
+
+    def __init__(self, data: Mapping[str, Any] | None = None) -> None:
         data = data or {}
         self._drawing, self._decoding, self._loading, self._enlarging = (
             _Average(data.get(name)) for name in SPEEDS
         )
+        self._kinds = {kind: Speeds(each) for kind, each in data.get(KINDS, {}).items()}
 
     def __bool__(self) -> bool:
         """Whether any model was measured."""
         return bool(self._drawing.measured)
 
-    def to_dict(self) -> dict[str, dict[str, tuple[float, float]]]:
+    def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values, as the constructor takes them."""
         rates = (self._drawing, self._decoding, self._loading, self._enlarging)
-        return {name: dict(each.measured) for name, each in zip(SPEEDS, rates, strict=True)}
+        mine: dict[str, Any] = {
+            name: dict(each.measured) for name, each in zip(SPEEDS, rates, strict=True)
+        }
+        kinds = {kind: each.to_dict() for kind, each in self._kinds.items()}
+        return {**mine, KINDS: kinds} if kinds else mine
 
-    def learn(self, work: Work, seconds: float, decoding: float | None = None) -> None:
+    def learn(
+        self, work: Work, seconds: float, decoding: float | None = None, kind: str = ""
+    ) -> None:
         """Record the engine seconds of a finished job; decoding: of its decoding, if known."""
+        if kind:
+            self._own(kind).learn(work, seconds, decoding)
         if decoding is None:
             decoding = (
                 min(seconds, work.pixels * self._ending(work).of(work.measured_as, 0.0)) * MOST
@@ -209,26 +222,55 @@ class Speeds:
             self._ending(work).learn(work.measured_as, decoding, work.pixels)
         self._drawing.learn(work.measured_as, seconds - decoding, work.units)
 
-    def learn_loading(self, model: str, seconds: float) -> None:
+    def learn_loading(self, model: str, seconds: float, kind: str = "") -> None:
         """Record the seconds from the start of a model's first job until it was loaded."""
+        if kind:
+            self._own(kind).learn_loading(model, seconds)
         self._loading.learn(model, seconds, 1.0)
 
     def has_measured(self, model: str) -> bool:
         """Whether a job of that model was measured."""
         return model in self._drawing.measured
 
-    def seconds(self, work: Work) -> float:
-        """Return the estimated seconds; for a model that was not measured, by the mean of all."""
+    def seconds(self, work: Work, kind: str = "") -> float:
+        """Return the estimated seconds; for a model that was not measured, by the mean of all.
+
+        On a kind of device that has not drawn the model yet, by how fast it draws others.
+        """
+        if own := self._kinds.get(kind):
+            if own.has_measured(work.measured_as):
+                return own.seconds(work)
+            known = [
+                each for each in self._kinds.values() if each.has_measured(work.measured_as)
+            ] or [self]
+            guesses = [each.seconds(work) * own._ratio(each) for each in known]
+            return sum(guesses) / len(guesses)
         drawing = work.units * self._drawing.of(work.measured_as, UNMEASURED)
         return drawing + work.pixels * self._ending(work).of(work.measured_as, 0.0)
+
+    def loading(self, model: str, kind: str = "") -> float:
+        """Return the seconds of loading a model; 0 before anything was measured."""
+        own = self._kinds.get(kind)
+        return (own if own and model in own._loading.measured else self)._loading.of(model, 0.0)
+
+    def _own(self, kind: str) -> Speeds:
+        """Return the speeds of a kind of device; the first kind begins with what all have."""
+        if kind not in self._kinds:
+            self._kinds[kind] = Speeds() if self._kinds else Speeds(self.to_dict())
+        return self._kinds[kind]
+
+    def _ratio(self, other: Speeds) -> float:
+        """Return these seconds as a multiple of others', for the models that both have drawn."""
+        rates = [
+            self._drawing.of(model, 1.0) / other._drawing.of(model, 1.0)
+            for model in self._drawing.measured
+            if model in other._drawing.measured
+        ]
+        return sum(rates) / len(rates) if rates else 1.0
 
     def _ending(self, work: Work) -> _Average:
         """Return the speed of what follows the steps: decoding; upscaling, if there are none."""
         return self._decoding if work.calls else self._enlarging
-
-    def loading(self, model: str) -> float:
-        """Return the seconds of loading a model; 0 before anything was measured."""
-        return self._loading.of(model, 0.0)
 
 
 class Meter:

@@ -65,6 +65,24 @@ class Share(Generic[K]):
         if self._active.pop(owner, None) is not None:
             self._compact()
 
+    def start_of(self, owner: K) -> float:
+        """Return an active owner's start tag."""
+        return self._active[owner][0]
+
+    def pass_over(self, owner: K) -> tuple[float, int]:
+        """Make an active owner inactive for now; return what `restore` takes."""
+        entry = self._active.pop(owner)
+        self._compact()
+        return entry
+
+    def restore(self, owner: K, entry: tuple[float, int]) -> None:
+        """Make an owner who was passed over active again, with the start tag that they had."""
+        if owner not in self._active:
+            start, job = self._active[owner] = entry
+            heappush(self._heap, (start, job, owner))
+            if self._finish.get(owner) == start:
+                heappush(self._backlogged, (start, job, owner))
+
     def first(self) -> K | None:
         """Return the owner to be served next, or None if none is active."""
         top = self._top(self._heap)

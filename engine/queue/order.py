@@ -15,11 +15,17 @@ from heapq import heappop, heappush
 from typing import Final
 
 from engine.errors import UserError
-from engine.queue.estimates import Meter, Speeds
+from engine.queue.estimates import Speeds
 from engine.queue.fairness import Share
+from engine.queue.placement import Classes, Ends, Facts, Found, Placement
 from engine.queue.tasks import Forecast, Limits, Priority, Task
 from engine.sentences import Sentence
 
+# What restricts a job's engines: their classes, or the job itself, which some engines failed.
+Where = Classes | int
+# A person who was passed over: their start tag and job, and their priority's if nobody is left.
+_Passed = tuple[Priority, str, tuple[float, int], tuple[float, int] | None]
+LOOK: Final = 32  # people who may be passed over in one choice, for the engines' sake
 MOST: Final = 4.0  # times its estimate that a job is charged; more is taken for a stall
 
 
@@ -27,12 +33,14 @@ MOST: Final = 4.0  # times its estimate that a job is charged; more is taken for
 class _Run:
     """A running job; charged: estimated seconds of its work; loading: those of its models.
 
-    began: how many of them have begun to draw; waits: since when it waits for the next, and the
+    price: what its owner is charged, the seconds that the work takes on all engines in the mean;
+    began: how many models have begun to draw; waits: since when it waits for the next, and the
     seconds of the engine that it had used by then.
     """
 
     task: Task
     charged: float
+    price: float
     loading: tuple[float, ...]
     waits: tuple[float, float]
     began: int = 0
@@ -41,6 +49,20 @@ class _Run:
     @property
     def seconds(self) -> float:
         return self.charged + sum(self.loading[self.began :])
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """Whose job had better wait for a full engine, and which other engine has room for it."""
+
+    priority: Priority
+    name: str
+    task: Task
+    found: Found
+    until: float  # start tag of those who may pass
+
+    def lets_pass(self, priority: Priority, start: float) -> bool:
+        return priority == self.priority and start <= self.until
 
 
 @dataclass(slots=True)
@@ -63,9 +85,12 @@ class Order:
         self._running: dict[int, _Run] = {}
         self._grouped: Counter[str] = Counter()  # running jobs by the groups of their caps
         self._blocked: dict[str, set[str]] = {}  # full group → people whose jobs wait for it
-        self._loaded: set[str] = set()  # models, or being loaded
+        self.engines = Placement()
+        self._parked: dict[
+            tuple[Priority, str], tuple[float, int, Where]
+        ] = {}  # who is passed over
+        self._lines: dict[Where, list[tuple[float, int, Priority, str]]] = {}  # them, by tag
         self._reserved = 0
-        self._meter = Meter()
         self._reset()
 
     @property
@@ -118,47 +143,176 @@ class Order:
         self._update(task.person)
 
     def choose(self, now: float, slots: int) -> Task | None:
-        """Start the next job and return it; None while nothing may start.
+        """Start the next job, on the engine that `placed` tells; None while nothing may start.
 
-        A job that is to run alone is not overtaken: nothing starts until all running jobs ended.
+        slots: of the engine, where `put` told of none. A job that is to run alone waits for an
+        engine without jobs: nothing starts on the one that will be free first, nor passes it where
+        there is one engine. A person whose next job may run on busy engines only is passed over,
+        keeps their turn, and is next as soon as one of these has room. One whose job had better
+        wait for a full engine that holds its model may be passed by those whose turn comes within
+        this one job of theirs; where there is nobody, it starts on an engine that has room, unless
+        all that waits would be done sooner by waiting. So nobody falls behind by more than one job
+        of their own for either.
         """
         if not self.wants(slots):
             return None
-        while True:
-            if (priority := self._priorities.first()) is None:
-                return None
+        reserved: set[str] = set()
+        passed: list[_Passed] = []
+        waits: _Waiting | None = (
+            None  # the first who waits for a full engine, though others have room
+        )
+        try:
+            while (found := self._next()) and len(passed) < LOOK:
+                priority, name, task = found
+                if waits and not waits.lets_pass(priority, self._shares[priority].start_of(name)):
+                    break
+                engine = self.engines.find(task, self.speeds, now, reserved)
+                if engine and not engine.better:
+                    self._start(priority, name, task, engine.engine, now)
+                    return task
+                if engine:
+                    if waits is None:
+                        until = self._shares[priority].start_of(name)
+                        until += self.speeds.seconds(task.work)
+                        waits = _Waiting(priority, name, task, engine, until)
+                    passed.append(self._pass_over(priority, name))
+                elif task.alone:
+                    if (held := self.engines.reserve(task, reserved)) is not None:
+                        reserved.add(held)
+                    if not self.engines.has_room_beside(reserved):
+                        break
+                    passed.append(self._pass_over(priority, name))
+                elif (where := self._where(task)) is None:
+                    break
+                else:
+                    self._park(priority, name, where)
+        finally:
+            for each in reversed(passed):
+                self._restore(each)
+        if not waits or waits.found.engine in reserved:
+            return None
+        if (len(self._waiting) - 1) * self.speeds.seconds(waits.task.work) < waits.found.better:
+            return None  # all that waits is done sooner there
+        self._start(waits.priority, waits.name, waits.task, waits.found.engine, now)
+        return waits.task
+
+    def _next(self) -> tuple[Priority, str, Task] | None:
+        """Return whose turn it is, and their next job."""
+        while (priority := self._priorities.first()) is not None:
             name = self._shares[priority].first()
             assert name is not None, "a priority is active while a person in it is"
             if task := self._first_startable(name, priority):
-                break
+                return priority, name, task
             self._update(name)  # a group was filled meanwhile
-        if task.alone and self._running:
-            return None
+        return None
+
+    def _start(self, priority: Priority, name: str, task: Task, engine: str, now: float) -> None:
+        where = self._where(task)
         person = self._people[name]
         del person.tasks[priority][task.job]
         self._grouped.update(group for group, _ in task.caps)
         del self._waiting[task.job]
         person.waiting -= 1
         person.running += 1
-        seconds = self.speeds.seconds(task.work)
-        loading = tuple(map(self._loading, task.work.models))
-        self._running[task.job] = _Run(task, seconds, loading, (now, 0.0))
-        self._meter.start(task.job, task.work.width, now)
-        self._shares[priority].charge(name, seconds)
-        self._priorities.charge(priority, seconds)
+        kind = self.engines.facts(engine).kind
+        price, seconds = self.speeds.seconds(task.work), self.speeds.seconds(task.work, kind)
+        loads = self.engines.start(task, engine, seconds, now)
+        loading = tuple(
+            self.speeds.loading(model, kind) if loaded else 0.0
+            for model, loaded in zip(task.work.models, loads, strict=True)
+        )
+        self.engines.add_loading(task.job, sum(loading))
+        self._running[task.job] = _Run(task, seconds, price, loading, (now, 0.0))
+        self._shares[priority].charge(name, price)
+        self._priorities.charge(priority, price)
         self._update(name)
-        return task
+        self._unpark_first(where)  # there may be room for the next one, too
+
+    def _where(self, task: Task) -> Where | None:
+        """Return what restricts the engines that may run a task, or None where nothing does."""
+        return task.job if task.job in self.engines.avoided else self.engines.classes_for(task)
+
+    def _pass_over(self, priority: Priority, name: str) -> _Passed:
+        entry, share = self._shares[priority].pass_over(name), self._shares[priority]
+        whole = None if share else self._priorities.pass_over(priority)
+        return priority, name, entry, whole
+
+    def _restore(self, passed: _Passed) -> None:
+        priority, name, entry, whole = passed
+        self._shares[priority].restore(name, entry)
+        if whole:
+            self._priorities.restore(priority, whole)
+
+    def _park(self, priority: Priority, name: str, where: Where) -> None:
+        """Pass a person over until an engine has room where their next job may run."""
+        start, job = self._shares[priority].pass_over(name)
+        self._parked[priority, name] = start, job, where
+        heappush(self._lines.setdefault(where, []), (start, job, priority, name))
+        if not self._shares[priority]:
+            self._priorities.deactivate(priority)
+
+    def _unpark_first(self, where: Where | None) -> None:
+        """Give the first of those who were passed over for some engines their turn again."""
+        while where is not None and (line := self._lines.get(where)):
+            start, job, priority, name = heappop(line)
+            if not line:
+                del self._lines[where]
+            if self._parked.get((priority, name)) == (start, job, where):
+                del self._parked[priority, name]
+                self._shares[priority].restore(name, (start, job))
+                self._priorities.activate(priority, priority)
+                return
+
+    def _unpark_for(self, engine: str) -> None:
+        """Let one person try again of each line that an engine with room may serve."""
+        for where in list(self._lines):
+            if isinstance(where, int) or self.engines.frees(engine, where):
+                self._unpark_first(where)
+
+    def _unpark_all(self) -> None:
+        for where in list(self._lines):
+            while where in self._lines:
+                self._unpark_first(where)
+
+    def put(self, name: str, facts: Facts) -> None:
+        """Add an engine, or record what it tells now."""
+        if self.engines.put(name, facts):
+            self._unpark_all()
+
+    def remove(self, name: str) -> None:
+        """Remove an engine; nothing starts there any more."""
+        self.engines.remove(name)
+        self._unpark_all()
+
+    def avoid(self, job: int) -> bool:
+        """Let a running job start elsewhere the next time; return whether that is possible.
+
+        Where it is not, the job may start anywhere.
+        """
+        if not self.engines.several:
+            return False
+        run = self._running[job]
+        avoided = self.engines.avoided.setdefault(job, set())
+        avoided.add(self.engines.engine_of(job))
+        return self.engines.could_run(run.task, avoided)
+
+    def forget(self, job: int) -> None:
+        """Forget which engines failed a job."""
+        self.engines.avoided.pop(job, None)
+
+    def placed(self, job: int) -> str:
+        """Return the engine of a running job: "" where `put` told of none."""
+        return self.engines.engine_of(job)
 
     def wants(self, slots: int) -> bool:
         """Whether jobs wait, and neither slots, a pause nor a job that runs alone block all."""
-        if self._pauses or len(self._running) >= slots:
-            return False
-        return bool(self._waiting) and not any(run.task.alone for run in self._running.values())
+        self.engines.resize(slots)
+        return not self._pauses and bool(self._waiting) and self.engines.has_room
 
     def loading_began(self, job: int, now: float) -> None:
         """Record that a job waits for its next model; until it is there nobody is charged."""
         if run := self._running.get(job):
-            run.waits = now, self._meter.used(job, now) if run.began else 0.0
+            run.waits = now, self.engines.meter_of(job).used(job, now) if run.began else 0.0
 
     def drawing_began(self, job: int, now: float, *, loaded: bool) -> None:
         """Record that a job's model is there; the time until now is not charged to anybody.
@@ -168,33 +322,44 @@ class Order:
         if run := self._running.get(job):
             since, used = run.waits
             models = run.task.work.models
-            if loaded and run.began < len(models):
-                self.speeds.learn_loading(models[run.began], now - since)
+            if run.began < len(models):
+                if loaded:
+                    kind = self.engines.kind_of(job)
+                    self.speeds.learn_loading(models[run.began], now - since, kind)
+                self.engines.add_loading(job, -run.loading[run.began])
             run.began += 1
-            self._meter.restart(job, now, used)
+            self.engines.meter_of(job).restart(job, now, used)
 
     def decoding_began(self, job: int, now: float) -> None:
         """Record that a job's steps are done."""
         if (run := self._running.get(job)) and run.drawn is None:
-            run.drawn = self._meter.used(job, now)
+            run.drawn = self.engines.meter_of(job).used(job, now)
 
-    def engine_died(self) -> None:
-        """Record that all models have to be loaded again."""
-        self._loaded.clear()
+    def lost(self, job: int) -> None:
+        """Record that a running job's engine died, which is to be tried elsewhere."""
+        self.engine_died(self.engines.engine_of(job))
+        self.avoid(job)
+
+    def engine_died(self, engine: str = "") -> None:
+        """Record that an engine has to load all models again."""
+        self.engines.died(engine)
 
     def done(self, job: int, now: float, *, finished: bool = True) -> None:
         """End a running job; finished: all its work was done, which measures its model."""
         if job not in self._running:
             return
         run = self._running.pop(job)
-        task, charged = run.task, run.charged
-        used = self._meter.stop(job, now)
+        task, charged = run.task, run.price
+        kind, engine = self.engines.kind_of(job), self.engines.engine_of(job)
+        # What it waited for may not have been loaded.
+        waited = [*zip(task.work.models, run.loading, strict=True)][run.began :]
+        lost = () if finished else {model for model, seconds in waited if seconds}
+        used = self.engines.stop(job, now, lost)
         if finished:
-            self.speeds.learn(task.work, used, None if run.drawn is None else used - run.drawn)
-        else:  # what it waited for may not have been loaded
-            waited = [*zip(task.work.models, run.loading, strict=True)][run.began :]
-            self._loaded -= {model for model, seconds in waited if seconds}
-        cost = min(used, MOST * charged)
+            drawn = None if run.drawn is None else used - run.drawn
+            self.speeds.learn(task.work, used, drawn, kind)
+        # A slower engine's seconds count for less, so that equal work costs the same everywhere.
+        cost = min(used, MOST * run.charged) * (charged / run.charged if run.charged else 1.0)
         self._shares[task.priority].correct(task.person, cost - charged)
         self._shares[task.priority].advance(cost)
         self._priorities.correct(task.priority, cost - charged)
@@ -202,6 +367,7 @@ class Order:
         self._leave_groups(task)
         self._update(task.person)
         self._remove_idle(task.person)
+        self._unpark_for(engine)
 
     def cancel(self, job: int) -> bool:
         """Remove a waiting job; return False if there is none."""
@@ -234,20 +400,25 @@ class Order:
     def _simulate(self, now: float, slots: int) -> Iterator[Forecast]:
         running = self._running.items()
         measured = all(self.speeds.has_measured(run.task.work.measured_as) for _, run in running)
-        ends = [(self._meter.end(job, run.seconds), job, 0, measured) for job, run in running]
-        ends.sort()
+        ends = Ends(self.engines)
+        for job, run in running:
+            ends.add(job, run.seconds, 0, measured)
+        self.engines.revive()
         position = 0
         while self._waiting or ends:
             while task := self.choose(now, slots):
                 position += 1
                 measured = measured and self.speeds.has_measured(task.work.measured_as)
-                end = self._meter.end(task.job, self._running[task.job].seconds)
-                heappush(ends, (end, task.job, position, measured))
-            virtual_end, job, place, sure = heappop(ends)
-            now = max(now, self._meter.time(virtual_end))
+                ends.add(task.job, self._running[task.job].seconds, position, measured)
+            if not ends:
+                break
+            end, job, place, sure = ends.pop()
+            now = max(now, end)
             self._running[job].began = len(self._running[job].loading)  # its models are loaded
             self.done(job, now, finished=False)
             yield Forecast(job, place, now if sure else None)
+        for place, job in enumerate(self._waiting, position + 1):
+            yield Forecast(job, place, None)  # no engine has what it needs
 
     def _copy(self) -> Order:
         twin = Order(self.limits, self.speeds)
@@ -259,24 +430,23 @@ class Order:
         twin._running = {job: replace(run) for job, run in self._running.items()}
         twin._grouped = Counter(self._grouped)
         twin._blocked = {group: set(names) for group, names in self._blocked.items()}
-        twin._loaded = set(self._loaded)
-        twin._meter, twin._priorities = self._meter.copy(), self._priorities.copy()
+        twin.engines, twin._priorities = self.engines.copy(), self._priorities.copy()
+        twin._parked = dict(self._parked)
+        twin._lines = {where: list(line) for where, line in self._lines.items()}
         twin._shares = {priority: share.copy() for priority, share in self._shares.items()}
         return twin
-
-    def _loading(self, model: str) -> float:
-        """Return the seconds of loading a model, 0 if it is loaded; count it as loaded then."""
-        if model in self._loaded:
-            return 0.0
-        self._loaded.add(model)
-        return self.speeds.loading(model)
 
     def _update(self, name: str) -> None:
         """Activate a person in each priority where a job of theirs may start; else deactivate."""
         person = self._people[name]
         free = person.running < self.limits.running
         for priority, share in self._shares.items():
-            if free and (task := self._first_startable(name, priority)):
+            task = self._first_startable(name, priority) if free else None
+            if parked := self._parked.get((priority, name)):
+                if task and parked[1] == task.job:
+                    continue
+                del self._parked[priority, name]
+            if task:
                 share.activate(name, task.job)
             else:
                 share.deactivate(name)
@@ -315,5 +485,7 @@ class Order:
 
     def _reset(self) -> None:
         self._blocked.clear()
+        self._parked.clear()
+        self._lines.clear()
         self._priorities: Share[Priority] = Share()
         self._shares: dict[Priority, Share[str]] = {priority: Share() for priority in Priority}

@@ -21,6 +21,7 @@ from contextlib import contextmanager
 
 from engine.queue.estimates import Speeds
 from engine.queue.order import Order
+from engine.queue.placement import Facts
 from engine.queue.tasks import Forecast, Limits, Task
 
 
@@ -61,6 +62,21 @@ class Queue:
     def wants(self) -> bool:
         """Whether jobs wait, and neither slots, a pause nor a job that runs alone block all."""
         return self.order.wants(self._slots())
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether jobs wait that no pause holds up, with room for them or not."""
+        return bool(self.order.waiting) and not self.order.reason
+
+    def put(self, name: str, facts: Facts) -> None:
+        """Add an engine, or record what it tells now; the slots of all then count."""
+        self.order.put(name, facts)
+        self._notify()
+
+    def remove(self, name: str) -> None:
+        """Remove an engine; nothing starts there any more."""
+        self.order.remove(name)
+        self._notify()
 
     def start(self) -> Task | None:
         """Start the next job, if one may start."""

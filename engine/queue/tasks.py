@@ -21,7 +21,8 @@ class Priority(IntEnum):
 class Task:
     """A job as the queue sees it; of two, the one with the lower number was requested first.
 
-    caps: for a person in a place, and for a place; alone: nothing may run beside it.
+    caps: for a person in a place, and for a place; alone: nothing may run beside it on its engine;
+    needs: files that its engine must have; kind: of device, which it gets as long as one is there.
     """
 
     job: int
@@ -30,6 +31,8 @@ class Task:
     priority: Priority = Priority.PERSON
     caps: Caps = ()
     alone: bool = False
+    needs: frozenset[str] = frozenset()
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

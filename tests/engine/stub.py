@@ -30,7 +30,7 @@ class StubPipeline:
         self.company: dict[Key, set[int]] = {}
         self.cancels: list[Key] = []
         self.ticks = 0
-        self.about = About(device="stub:0", kind="a stub", beside=("stub:1",))
+        self.about = About(device="stub:0", kind="a stub", beside=())
 
     @property
     def busy(self) -> bool:
@@ -101,6 +101,20 @@ class StubPipeline:
 
 
 def open_stub(config: EngineConfig) -> StubPipeline:
+    return StubPipeline()
+
+
+def open_beside(config: EngineConfig) -> StubPipeline:
+    """Make an engine on a machine of two devices; told `auto`, it takes the first."""
+    stub, device = StubPipeline(), config.device.replace("auto", "stub:0")
+    stub.about = About(device=device, kind="a stub", beside=("stub:1",) * (config.device == "auto"))
+    return stub
+
+
+def open_on_the_second(config: EngineConfig) -> StubPipeline:
+    """Make an engine on the second device alone."""
+    if config.device == "cpu:0":
+        raise OSError("no such device")
     return StubPipeline()
 
 

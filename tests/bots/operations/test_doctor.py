@@ -181,6 +181,14 @@ async def test_a_device_that_is_not_there(settings: Settings, device: str, said:
     assert "MARBLE_DEVICE=auto" in finding.cure
 
 
+async def test_each_device_of_a_list_is_tried(settings: Settings) -> None:
+    told = await found(replace(settings, device="cpu:0,cpu:1,mps"), "device")
+    assert [each.state for each in told][:3] == [State.GOOD, State.GOOD, State.BAD]
+    assert [each.text.partition(":" if n == 2 else ": ")[0] for n, each in enumerate(told)] == [
+        *("cpu:0", "cpu:1", "mps")
+    ]
+
+
 async def test_a_torch_that_cannot_be_imported(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -408,11 +408,12 @@ async def test_waiting_for_a_second_model_is_told_to_the_queue(
 async def test_an_engine_that_died_has_to_load_again(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cooled: list[bool] = []
-    monkeypatch.setattr(house.worker.queue.order, "engine_died", lambda: cooled.append(True))
+    cooled: list[int] = []
+    monkeypatch.setattr(house.worker.queue.order, "lost", cooled.append)
     house.executor.errors = [Lost("killed by signal 9")]
-    await finish(house, await house.studio.imagine({"prompt": "a cat"}, ADA))
-    assert cooled == [True]
+    job = await house.studio.imagine({"prompt": "a cat"}, ADA)
+    await finish(house, job)
+    assert cooled == [job.id]
 
 
 async def test_what_another_process_cancelled_or_forgot_is_stopped_here(house: House) -> None:

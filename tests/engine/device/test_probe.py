@@ -1,7 +1,10 @@
 """What is measured, when measuring stops, and that it is remembered."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -156,6 +159,22 @@ def test_what_another_process_measured_first_stands(tmp_path: Path) -> None:
         return "ours"
 
     assert ours.recall("key", measure) == "theirs"
+
+
+def test_engines_that_measure_at_the_same_time_use_one_of_their_figures(tmp_path: Path) -> None:
+    together = Barrier(8)
+
+    def measure(number: int) -> Any:
+        together.wait()
+        return number
+
+    def recall(number: int) -> Any:
+        return Measurements(tmp_path).recall("call", partial(measure, number))
+
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(recall, range(8)))
+    kept = json.loads((tmp_path / "measured.json").read_text("utf-8"))
+    assert found == [kept["call"]] * 8
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]"])

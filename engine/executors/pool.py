@@ -1,0 +1,287 @@
+"""Several engines that work as one: this machine's devices, or a cluster's.
+
+Each is an executor of its own (`engine.executors:Executor`), with a name. Which one draws a job is
+decided elsewhere (`engine.queue.placement`) and told by `Spec.engine`; the pool starts engines as
+jobs need them, watches them, and tells a listener what each says of itself.
+
+An engine that cannot be made, does not start, dies three times without drawing anything between, or
+runs out of memory for three jobs in a row that another engine then drew, is left out: it is closed,
+which frees its device, and made anew after a wait that doubles each time. The last engine that is
+left is never left out, so that jobs end with its error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from engine.errors import Lost, OutOfMemory
+from engine.events import Event, Key
+from engine.executors import Executor, Health
+from engine.executors.base import CLOSED, QueueingExecutor
+from engine.spec import Spec
+
+log = logging.getLogger(__name__)
+
+Make = Callable[[], Executor]
+Listener = Callable[[str, Health | None], None]  # an engine's name, and None once it was removed
+STRIKES: Final = 3  # deaths, or jobs that only others could draw, after which an engine is left out
+FIRST: Final = 60.0  # seconds for which an engine is left out
+LONGEST: Final = 3600.0
+LOOK: Final = 1.0  # seconds between two looks at an engine that does not tell of changes
+
+
+def left_out_for(times: int) -> float:
+    """Return the seconds for which an engine is left out, the first time and each further one."""
+    return min(LONGEST, FIRST * 2.0 ** (times - 1))
+
+
+@dataclass(slots=True)
+class _Member:
+    name: str
+    make: Make
+    executor: Executor
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    keeper: asyncio.Task[None] | None = None  # once it was asked to start
+    running: set[Key] = field(default_factory=set)
+    restarts: int = 0  # that are counted
+    before: int = 0  # restarts of the executors before this one
+    strikes: int = 0
+    exclusions: int = 0  # in a row
+    told: tuple[bool, Health] | None = None  # to the listener: whether it takes jobs, its health
+    out: bool = False
+
+    @property
+    def health(self) -> Health:
+        told = self.executor.health()
+        return replace(
+            told,
+            alive=told.alive and not self.out,
+            restarts=told.restarts + self.before,
+            device=told.device or self.name,
+            slots=self.executor.slots,
+        )
+
+
+class Pool(Executor):
+    """Presents several engines as one. The first has the settings' own name for its device."""
+
+    def __init__(
+        self,
+        engines: Mapping[str, Make],
+        grow: Callable[[str], Make] | None = None,
+        wait: Callable[[int], float] = left_out_for,
+    ) -> None:
+        """Make a pool of engines by name.
+
+        grow: makes engines for the devices that one tells of beside its own.
+        """
+        self._grow = grow
+        self._wait = wait
+        self._listener: Listener = lambda name, health: None
+        self._members: dict[str, _Member] = {}
+        self._where: dict[Key, _Member] = {}
+        self._short: dict[int, set[str]] = {}  # job → engines that had no memory for it
+        self._closed = False
+        self._changed = asyncio.Event()  # what any engine tells
+        for name, make in engines.items():
+            self.add(name, make)
+
+    async def __aexit__(self, *error: object) -> None:
+        """End all engines and their processes; running jobs end as `Lost`."""
+        self._closed = True
+        await asyncio.gather(*(self._close(member) for member in self._members.values()))
+
+    @property
+    def slots(self) -> int:
+        """Return how many jobs may run at once on all engines."""
+        return sum(member.executor.slots for member in self._members.values())
+
+    def add(self, name: str, make: Make) -> None:
+        """Add an engine, which starts when jobs need it."""
+        if name not in self._members:
+            member = self._members[name] = _Member(name, make, make())
+            self._watch(member)
+            self._tell(member)
+
+    async def remove(self, name: str) -> None:
+        """End an engine for good; its jobs end as `Lost`."""
+        if member := self._members.pop(name, None):
+            self._listener(name, None)
+            await self._close(member)
+
+    def listen(self, listener: Listener) -> None:
+        """Tell a listener what every engine says now, and whenever that changes."""
+        self._listener = listener
+        for member in self._members.values():
+            self._tell(member)
+
+    def ask(self, jobs: int) -> None:
+        """Start engines, as many as there are jobs at hand."""
+        idle = [each for each in self._members.values() if each.keeper is None]
+        missing = jobs - (len(self._members) - len(idle))
+        for member in idle[: max(0, missing)]:
+            name = f"marble-engine-{member.name}"
+            member.keeper = asyncio.create_task(self._keep(member), name=name)
+
+    async def ready(self) -> None:
+        """Wait until an engine takes jobs, or none can be started."""
+        self.ask(1)
+        while not self._closed and not any(map(self._takes, self._members.values())):
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def run(self, spec: Spec) -> AsyncGenerator[Event]:
+        """Yield a job's events, as `Executor.run` specifies, from the engine that it names."""
+        self.ask(1)
+        member = self._members.get(spec.engine) or self._least_busy()
+        key = Key(spec.job, spec.epoch)
+        if member is None:
+            raise Lost(CLOSED)
+        member.running.add(key)
+        self._where[key] = member
+        try:
+            async with aclosing(member.executor.run(spec)) as events:
+                async for event in events:
+                    yield event
+            self._drew(member, spec.job)
+        except OutOfMemory:
+            self._short.setdefault(spec.job, set()).add(member.name)
+            raise
+        finally:
+            member.running.discard(key)
+            if self._where.get(key) is member:
+                del self._where[key]
+
+    def cancel(self, job: int, epoch: int) -> None:
+        """Cancel a job before its next call of the network; unknown jobs are ignored."""
+        if member := self._where.get(Key(job, epoch)):
+            member.executor.cancel(job, epoch)
+
+    def health(self) -> Health:
+        """Return the engines' state as one, with each engine's."""
+        each = {name: member.health for name, member in self._members.items()}
+        asked = [m for m in self._members.values() if m.keeper and not m.out]
+        counts: Counter[str] = Counter()
+        for health in each.values():
+            counts.update(health.counts)
+        return Health(
+            alive=any(health.alive and not health.fault for health in each.values()),
+            restarts=sum(health.restarts for health in each.values()),
+            failing=bool(asked) and all(each[member.name].failing for member in asked),
+            pid=next((health.pid for health in each.values() if health.pid), None),
+            counts=counts,
+            engines=each,
+        )
+
+    def _least_busy(self) -> _Member | None:
+        there = self._members.values()
+        able = [each for each in there if self._takes(each)] or [e for e in there if not e.out]
+        return min(able, key=lambda member: len(member.running), default=None)
+
+    def _works(self, member: _Member) -> bool:
+        """Whether an engine takes jobs that it can draw."""
+        health = member.health
+        return health.alive and not health.fault
+
+    def _takes(self, member: _Member) -> bool:
+        """Whether jobs may go to an engine: it works, or none does and it can say why."""
+        if self._works(member):
+            return True
+        if member.out or not member.keeper or any(map(self._works, self._members.values())):
+            return False
+        return member.health.failing or member.health.alive
+
+    def _is_useless(self, member: _Member) -> bool:
+        """Whether an engine is to be left out, as long as another one works."""
+        health = member.health
+        bad = health.failing or bool(health.fault) or member.strikes >= STRIKES
+        return bad and any(
+            self._works(other) for other in self._members.values() if other is not member
+        )
+
+    def _watch(self, member: _Member) -> None:
+        if isinstance(member.executor, QueueingExecutor):
+            member.executor.on_change = member.changed.set
+
+    def _look(self, member: _Member) -> None:
+        """Count an engine's deaths, tell the listener what it says, and add what is beside it."""
+        told = member.executor.health()
+        member.strikes += max(0, told.restarts - member.restarts)
+        member.restarts = told.restarts
+        if self._grow:
+            for name in told.beside:
+                self.add(name, self._grow(name))
+        now = self._takes(member), member.health
+        if now != member.told:
+            # Whether jobs may go to one hangs on the others, too.
+            self._tell_all() if now[0] != (member.told and member.told[0]) else self._tell(member)
+
+    def _is_ours(self, member: _Member) -> bool:
+        return not self._closed and self._members.get(member.name) is member
+
+    def _tell(self, member: _Member) -> None:
+        if self._is_ours(member):
+            takes, health = member.told = self._takes(member), member.health
+            self._listener(member.name, replace(health, alive=takes))
+            self._changed.set()
+
+    def _tell_all(self) -> None:
+        for member in list(self._members.values()):
+            self._tell(member)
+
+    def _drew(self, member: _Member, job: int) -> None:
+        """Count that an engine drew a job, and that others had no memory for it."""
+        member.strikes = member.exclusions = 0
+        for name in self._short.pop(job, set()) - {member.name}:
+            if other := self._members.get(name):
+                other.strikes += 1
+                other.changed.set()
+
+    async def _keep(self, member: _Member) -> None:
+        """Keep an engine running, and leave it out while it is of no use."""
+        while self._is_ours(member):
+            with suppress(TimeoutError):  # it may be restarted many times before it is ready
+                async with asyncio.timeout(LOOK):
+                    await member.executor.ready()
+            self._look(member)
+            if self._is_useless(member):
+                await self._leave_out(member)
+                continue
+            tells = isinstance(member.executor, QueueingExecutor) and self._works(member)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(None if tells else LOOK):
+                    await member.changed.wait()
+            member.changed.clear()
+            self._look(member)
+
+    async def _leave_out(self, member: _Member) -> None:
+        """Close an engine, and make it anew after a while."""
+        health = member.executor.health()
+        member.exclusions += 1
+        wait = self._wait(member.exclusions)
+        why = health.fault or ("it does not start" if health.failing else "jobs keep failing there")
+        log.error("the engine %s is left out for %.0f s: %s", member.name, wait, why)
+        member.out = True
+        self._tell_all()
+        await member.executor.__aexit__(None, None, None)
+        if not self._is_ours(member):  # closing an executor may swallow that this was cancelled
+            return
+        await asyncio.sleep(wait)
+        member.before += health.restarts
+        member.executor, member.restarts, member.strikes = member.make(), 0, 0
+        self._watch(member)
+        member.out = False
+
+    async def _close(self, member: _Member) -> None:
+        if member.keeper:
+            member.keeper.cancel()
+            with suppress(asyncio.CancelledError):
+                await member.keeper
+        await member.executor.__aexit__(None, None, None)
+        self._changed.set()

@@ -1,0 +1,174 @@
+"""Several engines as one: growing to all devices, deaths, and what is left out."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from dataclasses import replace
+from functools import partial
+
+import pytest
+
+from engine.errors import EngineError, Lost, SettingError
+from engine.events import Picture
+from engine.executors import Health
+from engine.executors.child import ChildExecutor
+from engine.executors.choose import make_executor, threads_each
+from engine.executors.config import EngineConfig
+from engine.executors.pool import Pool, left_out_for
+from tests.conftest import PATIENCE
+from tests.engine.executors.test_executors import STUB, collect, make_spec
+
+TWO = replace(STUB, device="cpu:0,cpu:1")
+
+
+class News:
+    """Hear what a pool tells of its engines."""
+
+    def __init__(self, pool: Pool) -> None:
+        self.told: dict[str, Health | None] = {}
+        self.changed = asyncio.Event()
+        pool.listen(self)
+
+    def __call__(self, name: str, health: Health | None) -> None:
+        self.told[name] = health
+        self.changed.set()
+
+    def alive(self) -> set[str]:
+        return {name for name, health in self.told.items() if health and health.alive}
+
+    def restarts(self, name: str) -> int:
+        health = self.told[name]
+        return health.restarts if health else 0
+
+    async def until(self, *names: str) -> None:
+        """Wait until exactly these engines take jobs."""
+        await self.when(lambda: self.alive() == {*names})
+
+    async def when(self, true: Callable[[], bool]) -> None:
+        """Wait until something is true after what was told."""
+        async with asyncio.timeout(PATIENCE):
+            while not true():
+                self.changed.clear()
+                await self.changed.wait()
+
+
+def open_pool(config: EngineConfig) -> Pool:
+    pool = make_executor("child", config)
+    assert isinstance(pool, Pool)
+    return pool
+
+
+@pytest.fixture
+async def pool() -> AsyncIterator[Pool]:
+    """Yield two children that restart at once."""
+
+    def make(name: str) -> ChildExecutor:
+        return ChildExecutor(replace(STUB, device=name), backoff=lambda failures: 0)
+
+    async with Pool({name: partial(make, name) for name in ("a", "b")}) as pool:
+        yield pool
+
+
+async def test_as_many_engines_start_as_there_are_jobs(pool: Pool) -> None:
+    news = News(pool)
+    assert news.alive() == set()
+    pool.ask(1)
+    await news.until("a")
+    pool.ask(5)
+    await news.until("a", "b")
+    assert [health.slots for health in pool.health().engines.values()] == [8, 8]
+
+
+async def test_told_auto_it_takes_every_device_of_the_machine() -> None:
+    async with open_pool(EngineConfig(factory="tests.engine.stub:open_beside")) as pool:
+        news = News(pool)
+        await pool.ready()
+        pool.ask(2)
+        await news.until("auto", "stub:1")
+        devices = [health.device for health in pool.health().engines.values()]
+        assert devices == ["stub:0", "stub:1"]
+
+
+async def test_a_death_concerns_that_engines_jobs_alone(pool: Pool) -> None:
+    pool.ask(2)
+    await News(pool).until("a", "b")
+    doomed = replace(make_spec("die in denoise"), engine="a")
+    async with aclosing(pool.run(replace(make_spec("go on", 2), engine="b"))) as other:
+        await anext(other)
+        with pytest.raises(Lost) as lost:
+            await collect(pool, doomed)
+        assert lost.value.alone
+        await anext(other)
+    assert [health.restarts for health in pool.health().engines.values()] == [1, 0]
+
+
+async def test_one_that_cannot_be_made_is_left_out_and_the_other_draws() -> None:
+    config = replace(TWO, factory="tests.engine.stub:open_on_the_second")
+    async with open_pool(config) as pool:
+        news = News(pool)
+        pool.ask(2)
+        await news.until("cpu:1")
+        drawn = await collect(pool, replace(make_spec(), engine="cpu:1"))
+        assert isinstance(drawn[-1], Picture)
+
+
+async def test_where_none_can_be_made_jobs_end_with_the_reason() -> None:
+    config = replace(TWO, factory="tests.engine.stub:open_nothing")
+    async with open_pool(config) as pool, asyncio.timeout(PATIENCE):
+        await pool.ready()
+        with pytest.raises(EngineError, match="no such device"):
+            await collect(pool, make_spec())
+
+
+async def test_one_that_keeps_dying_is_made_anew_after_a_wait() -> None:
+    made: list[str] = []
+
+    def make(name: str) -> ChildExecutor:
+        made.append(name)
+        return ChildExecutor(replace(STUB, device=name), backoff=lambda failures: 0)
+
+    waits: list[int] = []
+
+    def back(job: int) -> bool:
+        return news.restarts("a") > job and (job == 2 or "a" in news.alive())
+
+    def wait(times: int) -> float:
+        waits.append(times)
+        return 0
+
+    engines = {name: partial(make, name) for name in ("a", "b")}
+    async with Pool(engines, wait=wait) as pool:
+        news = News(pool)
+        pool.ask(2)
+        await news.until("a", "b")
+        for job in range(3):
+            with pytest.raises(Lost):
+                await collect(pool, replace(make_spec("die in load", job), engine="a"))
+            await news.when(partial(back, job))
+        await news.when(lambda: made.count("a") == 2 and news.alive() == {"a", "b"})
+        assert (made, waits) == (["a", "b", "a"], [1])
+        assert pool.health().engines["a"].restarts == 3
+
+
+async def test_an_engine_can_be_added_and_removed(pool: Pool) -> None:
+    news = News(pool)
+    pool.add("c", lambda: ChildExecutor(replace(STUB, device="c")))
+    pool.ask(3)
+    await news.until("a", "b", "c")
+    await pool.remove("c")
+    assert (news.told["c"], [*pool.health().engines]) == (None, ["a", "b"])
+
+
+def test_waits_grow_to_an_hour() -> None:
+    assert [left_out_for(times) for times in (1, 2, 3, 7, 20)] == [60, 120, 240, 3600, 3600]
+
+
+def test_engines_on_the_cpu_divide_its_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    assert threads_each(["cpu:0", "cpu:1", "cpu:2"]) == 2
+    assert threads_each(["cpu:0", "cuda:0"]) == 0
+
+
+async def test_one_process_has_one_engine() -> None:
+    with pytest.raises(SettingError, match="one device where MARBLE_EXECUTOR is inprocess"):
+        make_executor("inprocess", TWO)

@@ -1,0 +1,212 @@
+"""Where jobs run: the engine that costs least, suspects, restrictions, and what fairness keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from random import Random
+
+import pytest
+
+from engine.queue.estimates import Speeds
+from engine.queue.order import Order
+from engine.queue.placement import Facts
+from engine.queue.tasks import Limits, Task
+from tests.engine.crowds import task
+from tests.engine.fleet import Fleet
+
+WIDE = Limits(running=10_000, waiting=100_000, length=100_000)
+
+
+def order_of(*names: str, slots: int = 8, **facts: Facts) -> Order:
+    """Return an order with engines that draw a unit in 1 s and load a model in 10 s."""
+    order = Order(WIDE)
+    for model in "mno":
+        order.speeds.learn(task(0, model=model).work, 1.0)
+        order.speeds.learn_loading(model, 10.0)
+    for name in names:
+        order.put(name, Facts(slots=slots, held=()))
+    for name, told in facts.items():
+        order.put(name, told)
+    return order
+
+
+def where(order: Order, *tasks: Task, now: float = 0.0) -> list[str]:
+    """Submit tasks one by one and return on which engines they start."""
+    found = []
+    for each in tasks:
+        order.submit(each)
+        chosen = order.choose(now, 0)
+        found.append(order.placed(chosen.job) if chosen else "")
+    return found
+
+
+def test_a_job_goes_where_its_model_is() -> None:
+    order = order_of("a", "b")
+    order.put("a", Facts(slots=8, held=("m",)))
+    order.put("b", Facts(slots=8, held=("n",)))
+    placed = where(order, task(1, model="n"), task(2, model="m"), task(3, model="n"))
+    assert placed == ["b", "a", "b"]
+
+
+def test_a_popular_model_spreads_when_its_backlog_outweighs_loading_it_elsewhere() -> None:
+    order = order_of("a", "b")
+    order.put("a", Facts(slots=8, held=("m",)))
+    placed = where(order, *(task(n, seconds=4) for n in range(1, 6)))
+    assert placed == ["a", "a", "a", "b", "a"]
+
+
+def test_a_rare_model_removes_what_is_held_elsewhere_too() -> None:
+    order = order_of("a", "b", "c")
+    order.put("a", Facts(slots=8, held=("m",)))
+    order.put("b", Facts(slots=8, held=("n",)))
+    order.put("c", Facts(slots=8, held=("n",)))
+    for job in range(1, 21):
+        where(order, task(job, model="m" if job % 2 else "n"))
+        order.done(job, 0.0)
+    for name, model in (("a", "m"), ("b", "n"), ("c", "n")):
+        order.put(name, Facts(slots=8, held=(model,)))
+    assert where(order, task(99, model="o")) == ["b"]
+
+
+def test_a_faster_kind_of_device_gets_the_job() -> None:
+    order = Order(WIDE)
+    order.put("a", Facts(slots=8, held=("m",), kind="slow"))
+    order.put("b", Facts(slots=8, held=("m",), kind="fast"))
+    order.speeds.learn(task(0).work, 8.0, kind="slow")
+    order.speeds.learn(task(0).work, 2.0, kind="fast")
+    assert where(order, *(task(n) for n in range(1, 6))) == ["b", "b", "b", "a", "b"]
+
+
+def test_what_no_engine_with_room_has_is_passed_over_and_next_when_there_is_room() -> None:
+    order = order_of(a=Facts(slots=1, has=frozenset("mx")), b=Facts(slots=1, has=frozenset("m")))
+    needy = [replace(task(n, "ada"), needs=frozenset("x")) for n in (1, 2)]
+    plain = [replace(task(n, "bob"), needs=frozenset("m")) for n in (3, 4, 5)]
+    for each in (*needy, *plain):
+        order.submit(each)
+    assert [order.choose(0.0, 0), order.choose(0.0, 0)] == [needy[0], plain[0]]
+    order.done(3, 1.0)
+    assert order.choose(1.0, 0) == plain[1]  # ada's second is passed over
+    order.done(1, 1.0)
+    assert order.choose(1.0, 0) == needy[1]  # and not behind bob's third
+
+
+def test_a_suspect_has_one_engine_to_itself_and_the_other_goes_on() -> None:
+    order = order_of("a", "b", slots=2)
+    assert where(order, task(1), task(2, "bob")) == ["a", "b"]
+    suspect = replace(task(3, "cy"), alone=True)
+    order.submit(suspect)
+    order.submit(task(4, "dan", seconds=3))
+    order.submit(task(5, "eve"))
+    assert order.choose(0.0, 0) == task(4, "dan", seconds=3)
+    kept = {"a", "b"} - {order.placed(4)}
+    assert order.choose(0.0, 0) is None  # the other is kept for the suspect
+    order.done(1 if kept == {"a"} else 2, 1.0)
+    assert order.choose(1.0, 0) == suspect
+    assert {order.placed(3)} == kept
+    assert order.choose(1.0, 0) is None
+
+
+def test_a_job_that_an_engine_failed_goes_to_another_as_long_as_there_is_one() -> None:
+    order = order_of("a", "b")
+    [first] = where(order, task(1))
+    assert order.avoid(1)
+    order.done(1, 0.0, finished=False)
+    [second] = where(order, task(1))
+    assert {first, second} == {"a", "b"}
+    assert not order.avoid(1)
+    order.done(1, 0.0, finished=False)
+    assert where(order, task(1)) != [""]
+
+
+def test_a_job_gets_the_kind_of_device_that_it_wants_while_one_is_there() -> None:
+    order = order_of(
+        a=Facts(slots=1, kind="A"), b=Facts(slots=1, kind="B"), c=Facts(slots=1, kind="B")
+    )
+    wants = [replace(task(n), kind="B") for n in (1, 2, 3)]
+    assert where(order, *wants) == ["b", "c", ""]
+    order.put("b", Facts(slots=1, kind="B", alive=False))
+    order.put("c", Facts(slots=1, kind="B", alive=False))
+    assert order.choose(0.0, 0) == wants[2]
+    assert order.placed(3) == "a"
+
+
+def test_caps_of_a_person_hold_over_all_engines() -> None:
+    order = order_of("a", "b")
+    order.limits = Limits(running=2)
+    assert where(order, *(task(n) for n in (1, 2, 3)))[2] == ""
+
+
+def test_an_engine_that_died_takes_nothing_and_the_others_go_on() -> None:
+    order = order_of("a", "b", slots=1)
+    order.put("a", Facts(slots=1, alive=False))
+    assert where(order, task(1), task(2)) == ["b", ""]
+    order.put("a", Facts(slots=1))
+    assert order.choose(0.0, 0) == task(2)
+
+
+def test_ends_are_foretold_for_engines_of_different_speed() -> None:
+    order = Order(WIDE)
+    order.put("a", Facts(slots=1, held=("m",), kind="slow"))
+    order.put("b", Facts(slots=1, held=("m",), kind="fast"))
+    order.speeds.learn(task(0).work, 4.0, kind="slow")
+    order.speeds.learn(task(0).work, 1.0, kind="fast")
+    for job in range(1, 7):
+        order.submit(task(job))
+    ends = {each.job: each.ends_at for each in order.forecast(0.0, 0)}
+    assert ends == {1: 1.0, 2: 4.0, 3: 2.0, 4: 3.0, 5: 4.0, 6: 5.0}
+
+
+def test_what_no_engine_can_run_has_a_place_and_no_time() -> None:
+    order = order_of(a=Facts(slots=1, has=frozenset("m")))
+    order.submit(replace(task(1), needs=frozenset("x")))
+    assert [(each.job, each.ends_at) for each in order.forecast(0.0, 0)] == [(1, None)]
+
+
+@pytest.mark.parametrize("engines", [1, 2, 8])
+def test_over_several_engines_nobody_is_further_behind_than_the_largest_job(engines: int) -> None:
+    random = Random(engines)
+    order = order_of(*(f"{n}" for n in range(engines)), slots=2)
+    jobs = [(person, random.randint(1, 20)) for person in range(50) for _ in range(20)]
+    for number, (person, seconds) in enumerate(jobs):
+        order.submit(task(number, f"{person}", seconds))
+    fleet = Fleet(order, {f"{n}": 1 for n in range(engines)}, load=0.0)
+    got = {f"{n}": 0.0 for n in range(50)}
+    for number, each in enumerate(fleet.play()):
+        got[each.person] += each.work.width
+        if number < 700 and number % 20 == 0:
+            assert min(got.values()) >= sum(got.values()) / 50 - 20 - 1e-6
+
+
+def loads(first_free: bool, mix: Sequence[str]) -> int:
+    """Return how often two engines, which hold one model each, load for a mix of jobs."""
+    order = order_of("0", "1", slots=2)
+    for number, model in enumerate(mix):
+        order.submit(task(number, f"{number % 7}", 4, model=model))
+    fleet = Fleet(order, {"0": 1, "1": 1}, load=10.0, first_free=first_free)
+    assert len(list(fleet.play())) == len(mix)
+    return fleet.loads
+
+
+def test_a_mix_of_two_models_on_two_engines_is_loaded_seldom() -> None:
+    mix = Random(1).choices("mn", k=200)
+    assert (loads(False, mix), loads(True, mix)) == (14, 103)
+
+
+def test_speeds_of_kinds_are_remembered() -> None:
+    speeds = Speeds()
+    speeds.learn(task(0).work, 4.0, kind="slow")
+    speeds.learn(task(0).work, 1.0, kind="fast")
+    twin = Speeds(speeds.to_dict())
+    assert [twin.seconds(task(0).work, kind) for kind in ("slow", "fast")] == [4.0, 1.0]
+    other = task(0, model="other")
+    twin.learn(other.work, 2.0, kind="fast")
+    assert [twin.seconds(other.work, kind) for kind in ("slow", "fast")] == [8.0, 2.0]
+
+
+def test_one_kind_of_device_is_estimated_as_all_together() -> None:
+    speeds = Speeds()
+    speeds.learn(task(0).work, 3.0)
+    for seconds in (4.0, 1.0):
+        speeds.learn(task(0).work, seconds, kind="only")
+    assert speeds.seconds(task(0).work, "only") == speeds.seconds(task(0).work)
