@@ -251,7 +251,6 @@ ENGLISH: Final[Mapping[str, str]] = {
     "graph_undrawn_node": "comes from {source}, a node that {what}, which Marble cannot do",
     "graph_does_areas": "confines a text to a part of the picture",
     "graph_does_weigh": "weighs a text against others",
-    "graph_does_refiner": "encodes a text for SDXL's refiner, a second model",
     "graph_does_layers": "puts latents over others",
     "graph_does_vision": "shows the model a picture as CLIP sees it",
     "graph_does_merge": "mixes several models",
@@ -266,8 +265,12 @@ ENGLISH: Final[Mapping[str, str]] = {
     "draws its noise differently from Marble",
     "graph_goes_on": "continues from unchanged latents, which Marble cannot do",
     "graph_noise_left": "takes latents in which noise is left, which only another sampler can",
-    "graph_goes_on_with_another": "goes on with another model, as SDXL's refiner does, which "
-    "Marble cannot do",
+    "graph_goes_on_with_another": "goes on with a third model, or in a second pass with another "
+    "one, which Marble cannot do",
+    "graph_own_in_second": "its own {names}: the second model has those of the first",
+    "graph_made_for_first": "its LoRAs, ControlNets, patches and layer of CLIP: those of the "
+    "first model are taken where both are of one family, else none",
+    "graph_second_decodes": "the VAE of the first model: the second one's decodes",
     "graph_goes_on_otherwise": "goes on with other settings, or at another step, than the sampler "
     "before it, which Marble cannot do",
     "graph_goes_on_masked": "goes on under a mask, which Marble cannot do",
@@ -383,6 +386,7 @@ ENGLISH: Final[Mapping[str, str]] = {
     "a1111_another_shape": "another aspect ratio, which Marble cannot do",
     "a1111_drawn_in": "drawn in {steps} {steps:step|steps}",
     "a1111_turned": "the noise is interpolated as a whole, not row by row",
+    "a1111_refiner_pass": "it takes over in the first pass, and draws all of the second",
     "a1111_told": "only the distilled one is used, without a negative prompt",
     "a1111_no_map": "the line does not contain its map",
     "a1111_words": "{words} ({why})",

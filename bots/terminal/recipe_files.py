@@ -59,8 +59,9 @@ async def read(arguments: argparse.Namespace, settings: Settings) -> None:
         console.print(styled(f"Cannot be drawn: {reading.refused}", "dim"), soft_wrap=True)
     note_ignored(reading.ignored, console)
     if reading.source == "Marble" and not (reading.missing or reading.refused):
-        checkpoint = await asyncio.to_thread(_described, reading.recipe, settings)
-        _show_other_formats(reading.recipe, checkpoint, console)
+        recipe = reading.recipe
+        models = [await asyncio.to_thread(_described, each, settings) for each in recipe.models]
+        _show_other_formats(recipe, console, *models)
 
 
 def reading_table(reading: Reading, names: Mapping[str, str] | None = None) -> Listing:
@@ -138,17 +139,22 @@ def note_ignored(ignored: tuple[str, ...], console: Console) -> None:
         console.print(styled(f"Could not be used: {each}", "dim"), soft_wrap=True)
 
 
-def _described(recipe: Recipe, settings: Settings) -> Checkpoint | None:
-    """Return the model of a recipe, None where it is not here."""
+def _described(name: str, settings: Settings) -> Checkpoint | None:
+    """Return a model of a recipe, None where it is not here."""
     with suppress(UserError):
-        return Catalogue(settings.models_dir).get(recipe.checkpoint)
+        return Catalogue(settings.models_dir).get(name)
     return None
 
 
-def _show_other_formats(recipe: Recipe, checkpoint: Checkpoint | None, console: Console) -> None:
+def _show_other_formats(
+    recipe: Recipe,
+    console: Console,
+    checkpoint: Checkpoint | None,
+    second: Checkpoint | None = None,
+) -> None:
     """Print what ComfyUI and A1111 cannot read of one of our pictures, and why."""
     for what, reasons in (
-        ("No ComfyUI graph", no_graph_reasons(recipe, checkpoint)),
+        ("No ComfyUI graph", no_graph_reasons(recipe, checkpoint, second)),
         ("The ComfyUI graph is nearly the same", graph_differences(recipe, checkpoint)),
         ("No A1111 line", no_line_reasons(recipe)),
     ):

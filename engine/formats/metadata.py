@@ -52,15 +52,16 @@ def write_png(
     recipe: Recipe,
     picture: int,
     checkpoint: Checkpoint | None = None,
+    second: Checkpoint | None = None,
 ) -> bytes:
     """Encode picture number `picture` of a recipe as PNG, with all that remakes it in its text.
 
-    `pixels` is uint8 [height, width, 3]. checkpoint: the recipe's model, by which others' texts
-    name its parts. The same input gives the same bytes: there is no timestamp in them.
+    `pixels` is uint8 [height, width, 3]. checkpoint, second: the recipe's models, by which others'
+    texts name their parts. The same input gives the same bytes: there is no timestamp in them.
     """
     one = replace(recipe, picture=picture) if recipe.count > 1 else recipe
     text = PngImagePlugin.PngInfo()
-    for key, value in _texts(one, checkpoint).items():
+    for key, value in _texts(one, checkpoint, second).items():
         if value.isascii():
             text.add_text(key, value)
         else:
@@ -174,14 +175,16 @@ def _graph(data: object, pictures: Pictures, result: str | None) -> Reading:
     return from_graph(data, pictures, result)
 
 
-def _texts(recipe: Recipe, checkpoint: Checkpoint | None) -> dict[str, str]:
+def _texts(
+    recipe: Recipe, checkpoint: Checkpoint | None, second: Checkpoint | None
+) -> dict[str, str]:
     """Return what a picture carries; what others could say only wrongly is left out."""
     texts = {"marble": json.dumps(recipe.to_dict())}
     if not no_line_reasons(recipe):
         texts["parameters"] = to_a1111(recipe, checkpoint)
-    if not no_graph_reasons(recipe, checkpoint):
-        texts["prompt"] = json.dumps(to_graph(recipe, checkpoint))
-        texts["workflow"] = json.dumps(to_workflow(recipe, checkpoint))
+    if not no_graph_reasons(recipe, checkpoint, second):
+        texts["prompt"] = json.dumps(to_graph(recipe, checkpoint, second))
+        texts["workflow"] = json.dumps(to_workflow(recipe, checkpoint, second))
     return texts
 
 

@@ -25,12 +25,12 @@ def check_second(first: Checkpoint, second: Checkpoint) -> None:
 def as_second_draws(recipe: Recipe, first: Checkpoint, second: Checkpoint) -> Recipe:
     """Return a recipe as its second model draws it: without one, and with what it has of it.
 
-    What is made for one family (LoRAs, ControlNets, the layer of CLIP, references) is for the
-    second model only where that is of the same.
+    What is made for one family (LoRAs, ControlNets, patches, the layer of CLIP, references) is for
+    the second model only where that is of the same.
     """
     changes: dict[str, object] = {"refiner": None}
     if first.family.key != second.family.key:
-        changes |= {"loras": (), "controls": (), "clip_skip": None, "references": ()}
+        changes |= {"loras": (), "controls": (), "clip_skip": None, "references": (), "patches": ()}
     if "guidance_scale" in second.lacks:
         changes["guidance_scale"] = second.defaults.guidance_scale
     return replace(recipe, **changes)  # type: ignore[arg-type]

@@ -76,7 +76,7 @@ class Finisher:
             return
         index = running.recipe.pictures[number]
         work = partial(
-            _finish, pixels, running.recipe, index, running.checkpoint, self._check_safety
+            _finish, pixels, running.recipe, index, running.checkpoints, self._check_safety
         )
         at_once = self._check_safety is unchecked and _is_small(pixels)
         self._pngs.append((running, _at_once(work) if at_once else self._thread.submit(work)))
@@ -116,13 +116,17 @@ def _at_once(work: Callable[[], Picture]) -> Future[Picture]:
 
 
 def _finish(
-    pixels: Pixels, recipe: Recipe, index: int, checkpoint: Checkpoint, check_safety: SafetyCheck
+    pixels: Pixels,
+    recipe: Recipe,
+    index: int,
+    checkpoints: tuple[Checkpoint, ...],
+    check_safety: SafetyCheck,
 ) -> Picture:
     height, width, _ = pixels.shape
     return Picture(
         index=index,
         width=width,
         height=height,
-        png=write_png(pixels, recipe, index, checkpoint),
+        png=write_png(pixels, recipe, index, *checkpoints),
         verdict=check_safety(pixels),
     )

@@ -89,6 +89,12 @@ class RunningJob:
         return self.held
 
     @property
+    def checkpoints(self) -> tuple[Checkpoint, ...]:
+        """Return the models that have drawn it."""
+        last = self.loaded_model.model.checkpoint
+        return (self.checkpoint,) if last is self.checkpoint else (self.checkpoint, last)
+
+    @property
     def is_taken_over(self) -> bool:
         """Return whether its first model has done its part, and the second one has not begun."""
         return bool(self.members) and all(each.picture.is_taken_over for each in self.members)

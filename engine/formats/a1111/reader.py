@@ -16,6 +16,7 @@ from engine.formats.a1111.names import (
     Sampling,
     sampling,
 )
+from engine.formats.a1111.second_model import read_second
 from engine.formats.a1111.settings import NEGATIVE, RESOURCES, Settings, number
 from engine.formats.a1111.syntax import is_alike, name_embeddings, name_syntax, take_networks
 from engine.formats.graphs.flow_families import USUAL_VAES, is_usual
@@ -37,13 +38,15 @@ CALLED: Final = {
     "variations": "Variation seed", "controls": "ControlNet 0",
     "count": "Marble count", "picture": "Marble picture", "image": "Marble image",
     "mask": "Marble mask", "guidance_rescale": "Marble rescale",
-    "noise": "RNG", "ensd": "ENSD", "syntax": "prompt",
+    "noise": "RNG", "ensd": "ENSD", "syntax": "prompt", "refiner": "Refiner",
 }  # fmt: skip
 CALLED_SO: Final = {
     "schedule": ("Schedule type", "Schedule", "Sampler"),
     "guidance_scale": ("Distilled CFG Scale", "CFG scale"),
     "vae": ("VAE", "Module 1"),
     "noise": ("Marble noise", "RNG"),
+    "refiner_at": ("Refiner switch at", "Refiner start"),
+    "refiner_by": ("Marble refiner", "Refiner switch by sampling steps", "Version"),
     "upscale": (
         "Hires upscale", "Hires resize", "First pass size", "Postprocess upscale by",
         "Postprocess upscale to",
@@ -69,7 +72,8 @@ WRITERS: Final = (
     (r"stable-diffusion\.cpp", SD_CPP), (r"Fooocus", FOOOCUS), (r"ComfyUI", "ComfyUI"),
     (r"neo", FORGES[0]), (r"f\d[.\d]*v\d+-v", FORGES[1]), (r"f\d|forge", FORGES[2]),
 )  # fmt: skip
-PLAIN_UNTIL: Final = (1, 9)  # A1111's version from which a schedule is said apart
+# A1111's version from which a schedule is said apart, and a second model takes over by noise.
+PLAIN_UNTIL: Final = (1, 9)
 PLAIN_TIMES: Final = (1, 6)  # and from which prompts count the steps of a second pass anew
 OLD_TIMES: Final = "Old prompt editing timelines"  # whether they count as before
 SIDES: Final = ("width", "height")
@@ -156,6 +160,8 @@ def _read(settings: Settings, texts: tuple[str, str]) -> Reading:
     if _multiply(steps := values["steps"], strength := values.get("strength")):
         # 1e-6: what A1111's division left above a whole number.
         values["steps"] = max(1, math.ceil(steps * strength - 1e-6))
+    by_noise = _since(PLAIN_UNTIL, version, writer)
+    values |= read_second(settings, values, by_noise=by_noise)
     controls, variations = _controls(settings), _variations(settings)
     values |= {"controls": controls, "variations": variations, "loras": loras}
     if isinstance(resources, list):
@@ -186,6 +192,12 @@ def _before(number: tuple[int, int], version: str, writer: str) -> bool:
     """Return whether a line is of A1111 before a version, or of a fork of it."""
     found = re.search(r"v(\d+)\.(\d+)", version) if writer in ALIKE else None
     return found is not None and (int(found[1][:9]), int(found[2][:9])) < number
+
+
+def _since(number: tuple[int, int], version: str, writer: str) -> bool:
+    """Return whether a line is of A1111 from a version on, or of a fork of it."""
+    known = writer in ALIKE and re.search(r"v\d+\.\d", version) is not None
+    return known and not _before(number, version, writer)
 
 
 def _where(given: Collection[str]) -> dict[str, str]:
@@ -288,8 +300,7 @@ def _sampling(settings: Settings, version: str, writer: str) -> Sampling:
     if said is None or found.schedule is not None:
         return found
     sampler = found.sampler
-    known = re.search(r"v\d+\.\d", version) if writer in ALIKE else None
-    if automatic or (known and not _before(PLAIN_UNTIL, version, writer)):
+    if automatic or _since(PLAIN_UNTIL, version, writer):
         return found._replace(schedule=AUTOMATIC.get(sampler, "normal"))
     if writer in (SD_NEXT, KRITA):  # whose default depends on the model
         return found

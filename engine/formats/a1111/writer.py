@@ -9,6 +9,7 @@ import re
 from typing import Final
 
 from engine.formats.a1111.names import RESIZE_NAMES, SAMPLER_NAMES, SCHEDULE_NAMES, UPSCALER_NAMES
+from engine.formats.a1111.second_model import second_settings
 from engine.formats.a1111.settings import NEGATIVE, write
 from engine.formats.a1111.syntax import is_alike
 from engine.formats.flow_model import FlowModel
@@ -33,7 +34,7 @@ def to_a1111(recipe: Recipe, checkpoint: Checkpoint | None = None) -> str:
         raise ValueError(f"no line says this recipe: {reasons[0]}")
     flow = FlowModel.of(checkpoint)
     settings = _settings(recipe) | (_flow(recipe, flow) if flow else {})
-    settings |= _derived(recipe) | _marble_settings(recipe)
+    settings |= _derived(recipe) | second_settings(recipe) | _marble_settings(recipe)
     negative = f"{NEGATIVE} {recipe.negative_prompt}\n" if recipe.negative_prompt else ""
     return f"{write_loras(recipe.prompt, recipe.loras)}\n{negative}{write(settings)}"
 
@@ -42,7 +43,6 @@ def no_line_reasons(recipe: Recipe) -> tuple[str, ...]:
     """Return why a recipe has no line; nothing, where it has one."""
     upscale = recipe.upscale
     reasons = {
-        "a second model finishes it": recipe.refiner,
         "it edits pictures by words": recipe.references,
         "its noise is turned towards another seed's": recipe.variations,
         "the scene is continued beyond its start image": recipe.margins,

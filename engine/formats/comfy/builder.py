@@ -32,6 +32,8 @@ class Id:
     UPSCALER, UPSCALED_BY_MODEL, UPSCALED, ENCODE = map(str, range(60, 64))
     UPSCALED_LATENTS, SECOND, BETWEEN, SECOND_SHIFT = map(str, range(64, 68))
     NOISE, NAMED_SAMPLER = map(str, range(70, 72))
+    REFINER, REFINER_RESCALE, REFINER_POSITIVE, REFINER_NEGATIVE = map(str, range(80, 84))
+    REFINED = "84"
 
 
 FIRST_LORA: Final = 20  # the others follow
@@ -42,7 +44,9 @@ CUSTOM_IDS: Final = {Id.SAMPLER: 72, Id.SECOND: 75}  # each pass: guider, noise 
 FIRST_PATCH: Final = 80  # the others follow
 FIRST_REFERENCE: Final = 200
 REFERENCE_IDS: Final = 10  # for each: picture, scaled, as latents, beside prompt and negative one
-FIRST_TEXT: Final = {Id.POSITIVE: 1000, Id.NEGATIVE: 5000}  # what follows a BREAK
+FIRST_TEXT: Final = {  # what follows a BREAK
+    Id.POSITIVE: 1000, Id.NEGATIVE: 5000, Id.REFINER_POSITIVE: 9000, Id.REFINER_NEGATIVE: 13000,
+}  # fmt: skip
 
 
 class GraphBuilder:
@@ -51,6 +55,7 @@ class GraphBuilder:
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
         self.graph: GraphJson = {}
+        self.told: dict[str, float] = {}  # beside the prompt that is being added
         self.model, self.clip, self.vae = self._load()
 
     @property
@@ -73,13 +78,24 @@ class GraphBuilder:
         if noise != usual_noise(self.sampler):
             node["_meta"] = {"title": node["class_type"], NOISE: noise}
 
-    def text(self, name: str, text: str) -> Link:
-        """Add a prompt: a node for each part between `BREAK`s, concatenated."""
+    def _encoded(self, name: str, text: str) -> Link:
+        if self.told:
+            return self.add(
+                name, "CLIPTextEncodeSDXLRefiner", **self.told, text=text, clip=self.clip
+            )
+        return self.add(name, "CLIPTextEncode", text=text, clip=self.clip)
+
+    def text(self, name: str, text: str, **told: float) -> Link:
+        """Add a prompt: a node for each part between `BREAK`s, concatenated.
+
+        told: what SDXL's refiner is told beside it.
+        """
+        self.told = told
         first, *others = BREAK.split(text)
-        words = self.add(name, "CLIPTextEncode", text=first, clip=self.clip)
+        words = self._encoded(name, text=first)
         for number, part in enumerate(others):
             more, both = (str(FIRST_TEXT[name] + 2 * number + i) for i in range(2))
-            added = self.add(more, "CLIPTextEncode", text=part, clip=self.clip)
+            added = self._encoded(more, text=part)
             joined = {"conditioning_to": words, "conditioning_from": added}
             words = self.add(both, "ConditioningConcat", **joined)
         return words
@@ -113,11 +129,14 @@ class GraphBuilder:
 
     def load(self) -> tuple[Link, Link, Link]:
         """Add the model as it is; return network, text encoders and VAE."""
-        checkpoint = self.recipe.checkpoint
+        return self.loader(Id.LOADER, self.recipe.checkpoint)
+
+    def loader(self, name: str, checkpoint: str) -> tuple[Link, Link, Link]:
+        """Add a model that is one file or folder; return network, text encoders and VAE."""
         single_file = checkpoint.lower().endswith(SINGLE_FILES)
         loader = "CheckpointLoaderSimple" if single_file else "DiffusersLoader"
-        self.add(Id.LOADER, loader, **{NODE_KINDS[loader].values[0]: checkpoint})
-        return (Id.LOADER, 0), (Id.LOADER, 1), (Id.LOADER, 2)
+        self.add(name, loader, **{NODE_KINDS[loader].values[0]: checkpoint})
+        return (name, 0), (name, 1), (name, 2)
 
     def lora(self, name: str, lora: Lora, model: Link, clip: Link) -> tuple[Link, Link]:
         """Add a LoRA to a network and text encoders; return both."""

@@ -37,12 +37,14 @@ COLUMNS: Final = 6
 CELL: Final = (450, 340)
 
 
-def to_workflow(recipe: Recipe, checkpoint: Checkpoint | None = None) -> dict[str, Any]:
+def to_workflow(
+    recipe: Recipe, checkpoint: Checkpoint | None = None, second: Checkpoint | None = None
+) -> dict[str, Any]:
     """Write a recipe as the workflow (UI format) that ComfyUI's canvas opens.
 
     Browsers read numbers as doubles: the canvas rounds a seed above 2^53, the graph keeps it.
     """
-    graph = to_graph(recipe, checkpoint)
+    graph = to_graph(recipe, checkpoint, second)
     links, places = list(_links(graph)), _places(graph)
     nodes = [
         _node(order, name, graph[name], links) | {"pos": list(places[name])}

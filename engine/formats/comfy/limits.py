@@ -3,6 +3,7 @@
 import re
 from typing import Final
 
+from engine.formats.graphs.cut_runs import FORGETTING
 from engine.formats.graphs.flow_families import FLOW_FAMILIES
 from engine.formats.graphs.nodes import EDITED
 from engine.formats.graphs.pictures import factor_in_name
@@ -11,19 +12,23 @@ from engine.formats.graphs.sigmas import MOST, OWN_SCHEDULE
 from engine.models.catalogue import Checkpoint
 from engine.models.families import SD, SDXL
 from engine.recipe.conditions import changes
-from engine.recipe.limits import ANCESTRAL, CPU, INDEPENDENT
+from engine.recipe.limits import ANCESTRAL, BY_NOISE, BY_STEPS, CPU, INDEPENDENT
 from engine.recipe.parts import LANCZOS, LATENT
 from engine.recipe.recipe import Recipe
 from engine.text_encode.prompts import BREAK
 
+UNCERTAIN: Final = ("ddim_uniform", "beta")  # schedules that round to fewer or more steps
 EDITORS: Final = ("flux", "flux2", "qwen")  # families of models that edit by words
 LEAST_FACTOR: Final = 2  # of every upscale model
 
 
-def no_graph_reasons(recipe: Recipe, checkpoint: Checkpoint | None = None) -> tuple[str, ...]:
+def no_graph_reasons(
+    recipe: Recipe, checkpoint: Checkpoint | None = None, second: Checkpoint | None = None
+) -> tuple[str, ...]:
     """Return why a recipe has no graph; nothing, where it has one.
 
-    checkpoint: the model that it names; without it, it is taken for a Stable Diffusion.
+    checkpoint: the model that it names; without it, it is taken for a Stable Diffusion; second: its
+    second one.
     """
     upscale, controls = recipe.upscale, recipe.controls
     family = checkpoint.family.key if checkpoint else None
@@ -33,7 +38,7 @@ def no_graph_reasons(recipe: Recipe, checkpoint: Checkpoint | None = None) -> tu
         "ComfyUI's nodes for its model are not known to Marble": (
             checkpoint and flow is None and checkpoint.family.pipeline not in (SD, SDXL)
         ),
-        "a second model finishes it": recipe.refiner,
+        **_reasons_of_second(recipe, checkpoint, second),
         "it edits pictures by words": recipe.references and family not in EDITORS,
         "it edits more pictures by words than ComfyUI's nodes take": (
             family == "qwen" and len(recipe.references) > len(EDITED)
@@ -79,6 +84,31 @@ def no_graph_reasons(recipe: Recipe, checkpoint: Checkpoint | None = None) -> tu
         ),
     }
     return tuple(why for why, applies in reasons.items() if applies)
+
+
+def _reasons_of_second(
+    recipe: Recipe, checkpoint: Checkpoint | None, second: Checkpoint | None
+) -> dict[str, object]:
+    """Return what a second model cannot do in a graph, and whether a recipe needs it."""
+    if recipe.refiner is None:
+        return {}
+    forgets = recipe.sampler in FORGETTING
+    by_noise = recipe.refiner_by == BY_NOISE
+    alike = not (checkpoint and second) or checkpoint.family is second.family
+    return {
+        "its second model takes over within a sampler's run, which ComfyUI begins anew": (
+            by_noise or (recipe.refiner_by == BY_STEPS and not forgets)
+        ),
+        "its second model is left no step": recipe.steps < 2,
+        "its schedule may have other steps than are asked for": recipe.schedule in UNCERTAIN,
+        "its second model draws under its mask": recipe.mask,
+        "its second model is a flow model": (
+            checkpoint and FLOW_FAMILIES.get(checkpoint.family.key)
+        ),
+        "what is made for its first model may be for the second one, too": (
+            alike and (recipe.loras or recipe.controls or recipe.patches or recipe.clip_skip)
+        ),
+    }
 
 
 def _of_steps(recipe: Recipe) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 Nodes in order: initial latents → first pass → pixels, upscaled → second pass → pixels.
 """
 
+from dataclasses import replace
 from typing import Final
 
 from engine.formats.comfy.builder import GraphJson, Id, Link, Size, file_of
@@ -10,26 +11,31 @@ from engine.formats.comfy.flow_builder import FlowBuilder
 from engine.formats.comfy.limits import no_graph_reasons
 from engine.formats.graphs.latents import NEAREST, slices_like_marble
 from engine.models.catalogue import Checkpoint
+from engine.recipe.limits import NEGATIVE_SCORE, SCORE
 from engine.recipe.parts import LANCZOS, LATENT, Upscale
 from engine.recipe.recipe import Recipe
 
 SOFT: Final = "bilinear"  # for masks, which must not ring as lanczos would
 
 
-def to_graph(recipe: Recipe, checkpoint: Checkpoint | None = None) -> GraphJson:
+def to_graph(
+    recipe: Recipe, checkpoint: Checkpoint | None = None, second: Checkpoint | None = None
+) -> GraphJson:
     """Write a recipe as a graph; `ValueError` where none can express it (`no_graph_reasons`).
 
-    checkpoint: the model that it names; without it, it is taken for a Stable Diffusion.
+    checkpoint: the model that it names; without it, it is taken for a Stable Diffusion; second: its
+    second one.
     """
-    if reasons := no_graph_reasons(recipe, checkpoint):
+    if reasons := no_graph_reasons(recipe, checkpoint, second):
         raise ValueError(f"no graph says this recipe: {reasons[0]}")
-    return _Writer(recipe, checkpoint).write()
+    return _Writer(recipe, checkpoint).write(second)
 
 
 class _Writer(FlowBuilder):
     """Add the nodes of a recipe in order."""
 
-    def write(self) -> GraphJson:
+    def write(self, by: Checkpoint | None = None) -> GraphJson:
+        """Return the graph; by: the model that finishes the first pass, if there is one."""
         recipe, upscale = self.recipe, self.recipe.upscale
         second = upscale if upscale and upscale.strength is not None else None
         start = self._start()
@@ -40,7 +46,11 @@ class _Writer(FlowBuilder):
         if second and recipe.image and recipe.strength is None:
             made = self._pass(Id.SAMPLER, start, texts, second)
         else:
-            made = self._pass(Id.SAMPLER, start, self._under_mask(texts))
+            texts = self._under_mask(texts)
+            if recipe.refiner:
+                made, texts = self._in_parts(start, texts, recipe.refiner, by)
+            else:
+                made = self._pass(Id.SAMPLER, start, texts)
             made = self._second(made, texts, second) if second else made
         image = self._decode(Id.DECODE, made if early else self._pick(made))
         if second is None:
@@ -130,6 +140,67 @@ class _Writer(FlowBuilder):
         self.with_noise(name)
         return made
 
+    def _in_parts(
+        self, latents: Link, texts: tuple[Link, Link], name: str, by: Checkpoint | None
+    ) -> tuple[Link, tuple[Link, Link]]:
+        """Add the first pass by two models; return its latents, and the second one's prompts.
+
+        What is added then is the second model's.
+        """
+        recipe, size = self.recipe, (self.recipe.width, self.recipe.height)
+        total = int(recipe.steps / (recipe.strength or 1))
+        first = total - recipe.steps
+        at = first + _takeover(recipe)
+        made = self._part(Id.SAMPLER, latents, self.controlled(texts, size, 0), first, at, total)
+        self.model, self.clip, vae = self.loader(Id.REFINER, name)
+        self.vae = self.vae if recipe.vae else vae
+        self.recipe = replace(recipe, loras=(), controls=(), patches=(), clip_skip=None)
+        if rescale := recipe.guidance_rescale:
+            self.model = self.add(
+                Id.REFINER_RESCALE, "RescaleCFG", multiplier=rescale, model=self.model
+            )
+        given = recipe.aesthetic_score, recipe.negative_aesthetic_score
+        told: list[dict[str, float]] = [{}, {}]
+        if (by and by.family.is_refiner) or given != (SCORE, NEGATIVE_SCORE):
+            sides = {"width": size[0], "height": size[1]}
+            told = [{"ascore": score, **sides} for score in given]
+        texts = (
+            self.text(Id.REFINER_POSITIVE, recipe.prompt, **told[0]),
+            self.text(Id.REFINER_NEGATIVE, recipe.negative_prompt, **told[1]),
+        )
+        return self._part(Id.REFINED, made, texts, at, total, total), texts
+
+    def _part(
+        self,
+        name: str,
+        latents: Link,
+        texts: tuple[Link, Link],
+        first: int,
+        last: int,
+        total: int,
+    ) -> Link:
+        """Add a sampler that runs some of all steps: the first adds noise, the last leaves none."""
+        begins = name == Id.SAMPLER
+        made = self.add(
+            name,
+            "KSamplerAdvanced",
+            add_noise="enable" if begins else "disable",
+            noise_seed=self.recipe.seed,
+            steps=total,
+            cfg=self.cfg,
+            sampler_name=self.sampler,
+            scheduler=self.recipe.schedule,
+            start_at_step=first,
+            end_at_step=last,
+            return_with_leftover_noise="enable" if begins else "disable",
+            model=self.model,
+            positive=texts[0],
+            negative=texts[1],
+            latent_image=latents,
+        )
+        self.with_noise(name)
+        return made
+
     def _second(self, made: Link, texts: tuple[Link, Link], upscale: Upscale) -> Link:
         if upscale.by == LATENT:
             latents = self._upscale_latents(made, upscale)
@@ -159,3 +230,9 @@ class _Writer(FlowBuilder):
         size = {"width": recipe.size[0], "height": recipe.size[1]}
         how = {"upscale_method": LANCZOS, "crop": "disabled"}
         return self.add(Id.UPSCALED, "ImageScale", image=image, **size, **how)
+
+
+def _takeover(recipe: Recipe) -> int:
+    """Return after how many of its steps a recipe's second model takes over."""
+    done = (step for step in range(recipe.steps) if step / recipe.steps >= recipe.refiner_at)
+    return min(max(next(done, recipe.steps), 1), recipe.steps - 1)

@@ -2,11 +2,11 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
-from engine.errors import shorten, some
+from engine.errors import GraphError, shorten, some
 from engine.formats.graphs.flow_families import (
     FLOW_FAMILIES,
     FLUX_MU,
@@ -152,6 +152,17 @@ def loras(sampler: Node, model: GraphModel, encoder: GraphModel) -> tuple[Lora, 
         )
         for name in {**unet, **text}
     )
+
+
+def one_model(files: Iterable[object]) -> str:
+    """Return the one file that all parts come from, or raise `GraphError`.
+
+    None is the file of text encoders or a VAE that lie apart.
+    """
+    found, *others = dict.fromkeys(str(file) for file in files if file is not None)
+    if others:
+        raise GraphError(Sentence("graph_several_models"))
+    return found
 
 
 MODELS: Final[Mapping[str, Rule]] = {

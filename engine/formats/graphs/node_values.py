@@ -87,7 +87,8 @@ class GraphPrompt:
 
     both: controls act on the other prompt, too; sizes: SDXL's size conditioning, (width, height);
     fit: how its ControlNet images are fitted; guidance: that the network is told; references:
-    pictures that it sees beside the text; zero: all is zeros, and the text says nothing.
+    pictures that it sees beside the text; zero: all is zeros, and the text says nothing; score: of
+    beauty, which SDXL's refiner is told.
     """
 
     text: Any
@@ -99,6 +100,7 @@ class GraphPrompt:
     guidance: Any = None
     references: tuple[str, ...] = ()
     zero: bool = False
+    score: Any = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,6 +132,9 @@ NODE_KINDS: Final[Mapping[str, NodeKind]] = {
         WORDS,
         (400, 280),
     ),
+    "CLIPTextEncodeSDXLRefiner": NodeKind(
+        CLIP, ("ascore", "width", "height", "text"), WORDS, (400, 200)
+    ),
     "ConditioningConcat": NodeKind(
         {"conditioning_to": "CONDITIONING", "conditioning_from": "CONDITIONING"},
         (),

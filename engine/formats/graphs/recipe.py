@@ -11,11 +11,11 @@ from engine.formats.graphs.flow_families import USUAL_VAES
 from engine.formats.graphs.graph import Graph, Node, Rule
 from engine.formats.graphs.latents import LATENTS, slices_like_marble
 from engine.formats.graphs.masks import MASKS
-from engine.formats.graphs.models import MODELS
+from engine.formats.graphs.models import MODELS, one_model
 from engine.formats.graphs.node_values import Draft, LoadedPicture, PendingUpscale
 from engine.formats.graphs.pictures import ALPHA, PICTURES, note_filters
 from engine.formats.graphs.results import choices, chosen, picture_of
-from engine.formats.graphs.sampling import SAMPLERS, one_model
+from engine.formats.graphs.sampling import SAMPLERS
 from engine.formats.graphs.sigmas import SIGMAS
 from engine.formats.graphs.survey import survey
 from engine.formats.graphs.upscaling import finished_upscale
@@ -160,12 +160,15 @@ def _values(graph: Graph, saved: Node) -> dict[str, Any]:
             upscale = finished_upscale(saved, draft)
     note_filters(saved, draft)
     _check_pick(draft)
+    files = first.model.file, first.values.get("refiner")
+    if files[1] is not None and draft.vae.file == files[0]:
+        saved.note(Sentence("graph_second_decodes"))
     vae = draft.vae.name
     if first.model.apart and vae in USUAL_VAES:
         vae = None  # the model's own
     return {
         **first.values,
-        "checkpoint": one_model((first.model.file, draft.vae.file)),
+        "checkpoint": one_model((files[0], None if draft.vae.file in files else draft.vae.file)),
         "width": draft.width,
         "height": draft.height,
         "count": draft.count,

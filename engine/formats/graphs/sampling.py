@@ -1,15 +1,16 @@
 """Samplers: a first pass, and a second one on the first one's result."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final, TypeGuard
 
 from engine.errors import GraphError, shorten
+from engine.formats.graphs.cut_runs import continued, scores
 from engine.formats.graphs.flow_families import FLOW_FAMILIES, GUIDANCE, LUMINA2, MU
 from engine.formats.graphs.graph import Node, Rule
 from engine.formats.graphs.latents import start_image
-from engine.formats.graphs.models import loras
+from engine.formats.graphs.models import loras, one_model
 from engine.formats.graphs.node_values import (
     Draft,
     GraphGuider,
@@ -31,8 +32,6 @@ from engine.sentences import Sentence
 
 # Samplers for which KSampler, and Marble, leave out the last but one noise level.
 DROPPING: Final = ("dpm_2", "dpm_2_ancestral", "uni_pc", "uni_pc_bh2")
-# Samplers whose steps depend on no step before: a run that is cut in two is the same.
-FORGETTING: Final = ("euler", "heun", "dpm_2", "ddim")
 # Pixels at which FLUX.1-dev's shift is what ComfyUI takes for all sizes, and how far from there it
 # is less than 5 % away.
 FLUX_PIXELS: Final = (1024 * 1024, 72 * 1024)
@@ -56,26 +55,11 @@ def _sampled_in_part(node: Node) -> Draft:
         raise node.fail(Sentence("graph_part_of_steps"))
     part = Unfinished(last, steps, guider(node), _named(node))
     if going_on:
-        draft = _continued(node, draft, part, first)
+        draft = continued(node, draft, part, first)
     else:
         values = {"seed": node.numeric("noise_seed"), "steps": steps - first, **part.values}
         draft = _pass(node, part.guided, values, share(steps - first, steps))
     return replace(draft, unfinished=part if last < steps else None)
-
-
-def _continued(node: Node, draft: Draft, part: Unfinished, first: int) -> Draft:
-    """Return a draft on which a sampler goes on, as one run of both would: the same draft."""
-    before = draft.unfinished
-    assert before is not None
-    if part.guided.model.file != before.guided.model.file:
-        raise node.fail(Sentence("graph_goes_on_with_another"))
-    if replace(part, step=first) != before:
-        raise node.fail(Sentence("graph_goes_on_otherwise"))
-    if draft.mask or draft.margins:  # around which ComfyUI keeps the noise, too
-        raise node.fail(Sentence("graph_goes_on_masked"))
-    if (sampler := part.values["sampler"]) not in FORGETTING:
-        node.note(Sentence("graph_in_one_run", sampler=shorten(sampler)[1:-1]))
-    return draft
 
 
 def _named(node: Node) -> dict[str, Any]:
@@ -112,7 +96,7 @@ def _by_sigmas(node: Node, guided: GraphGuider, seed: Any) -> Draft:
     part = Unfinished(last, steps, guided, {**values, "levels": levels})
     draft = node.input("latent_image", Draft)
     if seed is None and draft.unfinished is not None:
-        draft = _continued(node, draft, part, steps - sigmas.steps)
+        draft = continued(node, draft, part, steps - sigmas.steps)
     elif seed is not None and last > 0:
         draft = _pass(node, guided, first, sigmas.strength, sigmas)
     else:
@@ -120,17 +104,6 @@ def _by_sigmas(node: Node, guided: GraphGuider, seed: Any) -> Draft:
     if last < steps and node.slot:  # the other output is a guess at the end
         raise node.fail(Sentence("graph_part_of_steps"))
     return replace(draft, unfinished=part if last < steps else None)
-
-
-def one_model(files: Iterable[object]) -> str:
-    """Return the one file that all parts come from, or raise `GraphError`.
-
-    None is the file of text encoders or a VAE that lie apart.
-    """
-    found, *others = dict.fromkeys(str(file) for file in files if file is not None)
-    if others:
-        raise GraphError(Sentence("graph_several_models"))
-    return found
 
 
 def _pass(
@@ -173,7 +146,7 @@ def _second(node: Node, draft: Draft, first: Pass, drawn: Pass, sigmas: GraphSig
         raise node.fail(Sentence("graph_second_on_picked"))
     if draft.pending is None:
         raise node.fail(Sentence("graph_goes_on"))
-    one_model((first.model.file, drawn.model.file))
+    one_model((first.values.get("refiner", first.model.file), drawn.model.file))
     if (draft.mask or draft.margins) and draft.pending.by == LATENT:
         node.note(Sentence("graph_mask_of_second"))
     upscale = finished_upscale(node, draft, strength)
@@ -181,7 +154,8 @@ def _second(node: Node, draft: Draft, first: Pass, drawn: Pass, sigmas: GraphSig
     steps = first.values["steps"]
     left = max(1, round(steps * strength)) if _countable(steps) else steps
     expected = {**first.values, "steps": left}
-    if others := [key for key in expected if expected[key] != drawn.values[key]]:
+    given = drawn.values  # a second model is for the first pass
+    if others := [key for key in expected if key in given and expected[key] != given[key]]:
         names = ", ".join(other.replace("_", " ") for other in others)
         node.note(Sentence("graph_own_values", names=names))
     return replace(draft, upscale=upscale, pending=None)
@@ -236,6 +210,7 @@ def _drawn(node: Node, guided: GraphGuider, values: dict[str, Any], draft: Draft
         "guidance_rescale": model.rescale,
         "patches": model.patches,
         "fit": draft.fit or positive.fit or "crop",
+        **scores(positive, negative),
     }
     return Pass(values, model, guided)
 

@@ -16,7 +16,6 @@ UNDRAWN: Final[Mapping[str, Sentence]] = {
     **dict.fromkeys(
         ("ConditioningAverage", "ConditioningSetAreaStrength"), Sentence("graph_does_weigh")
     ),
-    "CLIPTextEncodeSDXLRefiner": Sentence("graph_does_refiner"),
     **dict.fromkeys(
         ("LatentComposite", "LatentCompositeMasked", "LatentBlend"), Sentence("graph_does_layers")
     ),

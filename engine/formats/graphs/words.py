@@ -62,6 +62,14 @@ def _both_texts(node: Node) -> GraphPrompt:
     return GraphPrompt(text, encoder, sizes=sizes)
 
 
+def _scored_text(node: Node) -> GraphPrompt:
+    """Read the node of SDXL's refiner, which is told a score of beauty and a size."""
+    encoder = node.input("clip", GraphModel)
+    size = node.number("width"), node.number("height")
+    text = _plain(node.value("text"), encoder)
+    return GraphPrompt(text, encoder, sizes=frozenset((size,)), score=node.numeric("ascore"))
+
+
 def _several_texts(node: Node) -> GraphPrompt:
     """Read FLUX's and SD3's nodes, which have a text for each encoder; T5's says most."""
     texts = {name: str(node.value(name)) for name in ENCODERS if name in node.inputs}
@@ -202,6 +210,7 @@ def _with_control(node: Node, words: GraphPrompt, **when: Any) -> GraphPrompt:
 WORDS: Final[Mapping[str, Rule]] = {
     "CLIPTextEncode": _text,
     "CLIPTextEncodeSDXL": _both_texts,
+    "CLIPTextEncodeSDXLRefiner": _scored_text,
     "CLIPTextEncodeFlux": _several_texts,
     "CLIPTextEncodeSD3": _several_texts,
     "CLIPTextEncodeLumina2": _instructed,

@@ -167,7 +167,6 @@ def test_tiles_are_noted() -> None:
     [
         ("ConditioningSetArea", "confines a text to a part of the picture"),
         ("ConditioningAverage", "weighs a text against others"),
-        ("CLIPTextEncodeSDXLRefiner", "encodes a text for SDXL's refiner, a second model"),
         ("unCLIPConditioning", "shows the model a picture as CLIP sees it"),
     ],
 )

@@ -98,7 +98,6 @@ def test_others_are_noted(sampler: str) -> None:
     )
 
 
-OTHER = ("CheckpointLoaderSimple", {"ckpt_name": "sd_xl_refiner_1.0.safetensors"})
 OTHERWISE = r"\(node 41\) goes on with other settings, or at another step,"
 PART = "runs only some of the steps or adds no noise"
 
@@ -106,10 +105,6 @@ PART = "runs only some of the steps or adds no noise"
 @pytest.mark.parametrize(
     ("graph", "said"),
     [
-        (
-            cut(part(["5", 0], 0, 8), part(["40", 0], 8, 20, model=["30", 0]), n30=OTHER),
-            r"KSamplerAdvanced \(node 41\) goes on with another model, as SDXL's refiner does",
-        ),
         (cut(part(["5", 0], 0, 8), part(["40", 0], 8, 20, cfg=4)), OTHERWISE),
         (
             cut(part(["5", 0], 0, 8), part(["40", 0], 8, 20, positive=["20", 0]), n20=TEXT),

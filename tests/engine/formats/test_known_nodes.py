@@ -20,11 +20,12 @@ Graph = dict[str, Any]
 REST = "d" * 64  # what is black in the mask
 LISTED = [
     "CheckpointLoaderSimple", "CLIPTextEncode", "CLIPTextEncodeSDXL", "CLIPSetLastLayer",
-    "ConditioningConcat", "ConditioningCombine", "EmptyLatentImage", "LoadImage", "VAEEncode",
-    "VAEEncodeForInpaint", "SetLatentNoiseMask", "KSampler", "KSamplerAdvanced", "LatentUpscale",
-    "LatentUpscaleBy", "VAEDecode", "VAELoader", "LoraLoader", "ControlNetLoader",
-    "ControlNetApply", "ControlNetApplyAdvanced", "ImageScale", "ImageScaleBy",
-    "UpscaleModelLoader", "ImageUpscaleWithModel", "RepeatLatentBatch", "SaveImage", "PreviewImage",
+    "CLIPTextEncodeSDXLRefiner", "ConditioningConcat", "ConditioningCombine", "EmptyLatentImage",
+    "LoadImage", "VAEEncode", "VAEEncodeForInpaint", "SetLatentNoiseMask", "KSampler",
+    "KSamplerAdvanced", "LatentUpscale", "LatentUpscaleBy", "VAEDecode", "VAELoader",
+    "LoraLoader", "ControlNetLoader", "ControlNetApply", "ControlNetApplyAdvanced", "ImageScale",
+    "ImageScaleBy", "UpscaleModelLoader", "ImageUpscaleWithModel", "RepeatLatentBatch",
+    "SaveImage", "PreviewImage",
 ]  # fmt: skip
 FLOWS = [
     "UNETLoader", "CLIPLoader", "DualCLIPLoader", "TripleCLIPLoader", "UnetLoaderGGUF",
@@ -105,6 +106,7 @@ MASKED = ("SetLatentNoiseMask", {"samples": ["21", 0], "mask": ["22", 0]})
 PADDED = {"image": ["20", 0], "left": 64, "top": 0, "right": 128, "bottom": 0, "feathering": 40}
 TILES = {"tile_size": 512, "overlap": 64, "temporal_size": 64, "temporal_overlap": 8}
 ENDS = {"sigma_max": 14.614642, "sigma_min": 0.0291675}
+SCORED = {"ascore": 7, "width": 512, "height": 512, "text": "a cat", "clip": ["4", 1]}
 SCENE = default_graph()["6"]["inputs"]["text"]
 
 
@@ -213,6 +215,10 @@ ROWS: dict[str, tuple[Graph, dict[str, Any]]] = {
     "CLIPTextEncodeSDXL": (
         default({"3": {"positive": ["20", 0]}}, n20=("CLIPTextEncodeSDXL", SDXL)),
         {"prompt": "a cat"},
+    ),
+    "CLIPTextEncodeSDXLRefiner": (
+        default({"3": {"positive": ["20", 0]}}, n20=("CLIPTextEncodeSDXLRefiner", SCORED)),
+        {"prompt": "a cat", "aesthetic_score": 7.0, "negative_aesthetic_score": 2.5},
     ),
     "CLIPSetLastLayer": (ours(clip_skip=2), {"clip_skip": 2}),
     "ConditioningConcat": (ours(prompt="a BREAK b BREAK c"), {"prompt": "a BREAK b BREAK c"}),

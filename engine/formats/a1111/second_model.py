@@ -1,0 +1,71 @@
+"""A second model in A1111's text: its name, and when it takes over.
+
+By version 1.8 it does at a share of the steps, since 1.9 at a share of the noise levels, where the
+line does not say otherwise.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from engine.formats.a1111.settings import Settings, number
+from engine.recipe.limits import ANEW, BY_NOISE, BY_STEPS, NEGATIVE_SCORE, RANGES, SCORE
+from engine.recipe.prompt_tags import plain
+from engine.recipe.recipe import Recipe
+from engine.sentences import Sentence
+
+NAME: Final = "Refiner"
+AT: Final = "Refiner switch at"
+START: Final = "Refiner start"  # SD.Next's, which runs two pipelines
+COUNTED: Final = "Refiner switch by sampling steps"
+HIRES: Final = "Hires refiner"
+FIRST: Final = "first pass"
+OWN: Final = "Marble refiner"
+STEPS: Final = "Refiner steps"
+SCORES: Final = {"Marble score": SCORE, "Marble negative score": NEGATIVE_SCORE}
+FIELDS: Final = ("aesthetic_score", "negative_aesthetic_score")
+HASH: Final = re.compile(r" \[[0-9a-f]{4,64}\]$")
+
+
+def read_second(settings: Settings, values: Mapping[str, Any], *, by_noise: bool) -> dict[str, Any]:
+    """Read a second model, if there is one that takes over.
+
+    by_noise: whether a share is one of the noise levels where nothing is said. What is not read
+    stays, to be named.
+    """
+    told = {
+        field: settings.number(float, name, str(usual))
+        for field, (name, usual) in zip(FIELDS, SCORES.items(), strict=True)
+    }
+    name = AT if AT in settings else START
+    at = number(float, settings.get(name))
+    if NAME not in settings or not isinstance(at, float) or at not in RANGES["refiner_at"]:
+        return told
+    model = HASH.sub("", settings.pop(NAME))
+    del settings[name]
+    by_steps = settings.pop(COUNTED, None) == "True" or not by_noise
+    by = ANEW if name == START else BY_STEPS if by_steps else BY_NOISE
+    if settings.get(STEPS) == str(values["steps"]):
+        del settings[STEPS]
+    upscale = values.get("upscale")
+    if upscale and upscale.strength and settings.pop(HIRES, None) != FIRST:
+        settings.note(NAME, model, Sentence("a1111_refiner_pass"))
+    return {**told, "refiner": model, "refiner_at": at, "refiner_by": settings.pop(OWN, by)}
+
+
+def second_settings(recipe: Recipe) -> dict[str, str | None]:
+    """Return the settings of a second model, None for those that say nothing."""
+    found: dict[str, str | None] = {
+        name: None if (value := getattr(recipe, field)) == usual else plain(value)
+        for field, (name, usual) in zip(FIELDS, SCORES.items(), strict=True)
+    }
+    if recipe.refiner is None:
+        return found
+    return {
+        NAME: recipe.refiner,
+        AT: plain(recipe.refiner_at),
+        COUNTED: None if recipe.refiner_by == BY_NOISE else "True",
+        HIRES: FIRST if recipe.second_pass_steps else None,
+        OWN: None if recipe.refiner_by == BY_STEPS else recipe.refiner_by,
+        **found,
+    }
