@@ -33,7 +33,7 @@ from engine.formats.reading import Reading
 from engine.formats.texts import decode_text, parse_json
 from engine.recipe.limits import LATENT_SIDE
 from engine.recipe.prompt_tags import take_loras
-from engine.recipe.recipe import random_seed
+from engine.recipe.recipe import Recipe, random_seed
 from engine.sentences import Sentence
 
 LARGEST_GRAPH: Final = 16 * 2**20  # bytes; ComfyUI's largest are some megabytes
@@ -174,9 +174,8 @@ def read_workflow(name: str, folder: Path, data: bytes) -> Workflow | None:
     # A node that is marked as both is the image: its own transparency is the mask.
     graph = graph.with_files({mark: mark for mark in (MASK, IMAGE) if mark in files})
     reading = _with_stand_ins(graph, graph.nodes)
-    if reading.refused is not None:
-        raise reading.refused
-    _check_size(graph, reading)
+    recipe = reading.recipe  # which raises for what cannot be drawn
+    _check_size(graph, recipe)
     texts = _texts(graph)
     inputs = {*graph.marked, *ALWAYS, *(mark for mark, field in WORDS.items() if field in texts)}
     return Workflow(
@@ -184,7 +183,7 @@ def read_workflow(name: str, folder: Path, data: bytes) -> Workflow | None:
         folder=folder,
         graph=graph,
         inputs=tuple(mark for mark in MARKED_INPUTS if mark in inputs and mark != FIXED_SEED),
-        checkpoint=reading.values["checkpoint"],
+        checkpoint=recipe.checkpoint,
         texts=texts,
         files=files,
         others=tuple(each for each in pictures_of(graph.nodes) if each not in files),
@@ -193,12 +192,12 @@ def read_workflow(name: str, folder: Path, data: bytes) -> Workflow | None:
     )
 
 
-def _check_size(graph: MarkedGraph, reading: Reading) -> None:
+def _check_size(graph: MarkedGraph, recipe: Recipe) -> None:
     """Raise `GraphError` for a marked size that is not the one at which the picture is drawn."""
     for name in graph.marked.get(SIZE, ()):
         for side in SIDES:
             held = as_number(graph.nodes[name]["inputs"].get(side))
-            if held is not None and held // LATENT_SIDE != reading.values[side] // LATENT_SIDE:
+            if held is not None and held // LATENT_SIDE * LATENT_SIDE != getattr(recipe, side):
                 raise graph.unused(SIZE, name)
 
 

@@ -1,7 +1,9 @@
 """Workflows of the owner: what is marked, what that means, what makes no sense."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -19,6 +21,7 @@ from tests.bots.workflow_graphs import (
     with_mask,
 )
 from tests.engine.formats.flow_graphs import Link, node
+from tests.engine.formats.mutations import change_values
 
 HERE = Path()
 
@@ -206,6 +209,12 @@ def unmarked_image() -> Graph:
     return {**with_mask(), "20": node("LoadImage", image="cat.png")}
 
 
+def too_large() -> Graph:
+    graph = marked({"5": "size"})
+    graph["5"]["inputs"]["width"] = 2**20
+    return graph
+
+
 def aside() -> Graph:
     graph = marked()
     graph["70"] = {**node("CLIPTextEncode", text="x", clip=Link(4, 1)), "_meta": {"title": "steps"}}
@@ -223,6 +232,7 @@ def aside() -> Graph:
          "such value of its own."),
         (marked({"7": "prompt"}), "The node prompt (CLIPTextEncode, node 7) is marked 'prompt', "
          "but the picture does not depend on it."),
+        (too_large(), "width must be a multiple of 8 between 64 and 2048, not 1048576."),
         (unmarked_image(), "A mask is marked, but no image that it is for."),
         ({"nodes": [1]}, "The ComfyUI workflow is damaged."),
         ({"1": {}}, "'1' in the ComfyUI graph is not a node."),
@@ -241,3 +251,17 @@ def test_titles_of_any_form_mark_nothing_by_themselves() -> None:
     strange["7"]["_meta"] = {"title": "my prompt"}
     assert read(strange).inputs == ("prompt", "seed", "count")
     assert read(marked({**PORTRAIT, "6": " PROMPT ， "})).inputs[0] == "prompt"
+
+
+def test_changed_graphs_are_workflows_or_one_sentence() -> None:
+    texts = [json.dumps(each) for each in (marked(), with_mask(), canvas({6: "prompt", 5: "size"}))]
+    read_well = 0
+    for number in range(300):
+        random = Random(number)
+        text = change_values(random, random.choice(texts))
+        with suppress(UserError):
+            workflow = read_workflow("x", HERE, text.encode("utf-8", "surrogatepass"))
+            assert workflow
+            assert workflow.missing in (None, *workflow.others)
+            read_well += 1
+    assert read_well > 20
