@@ -44,8 +44,10 @@ def parse_json(text: str) -> Any:
         raise MetadataError(Sentence("json_large", most=MOST))
     if escaped:
         text = ESCAPED.sub(lambda found: f"{found[1]}{UNKNOWN}" if found[2] else found[0], text)
+    if not text.isascii():
+        text = HALF.sub(UNKNOWN, text)
     try:
-        return parse(HALF.sub(UNKNOWN, text))
+        return parse(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
 

@@ -82,6 +82,11 @@ VALUES: Final[dict[str, dict[str, Any]]] = {
         "noise": "gpu",
         "seed": "5",
     },
+    "LCM": {
+        "loras": [{"name": "lcm", "weight": 1, "text_weight": 0}],
+        "steps": 4,
+        "sampler": "lcm",
+    },
     "SD3.5": of("sd3.5_large.safetensors", 28, 4.5, (1024, 1024), "dpmpp_2m", "sgm_uniform"),
     "AuraFlow": of("aura_flow.safetensors", 20, 3.5, (512, 512), "euler", "normal", shift=1.73),
     "FLUX.1-dev": of("flux1-dev.safetensors", 20, 3.5, (1024, 1024), "euler", "simple"),

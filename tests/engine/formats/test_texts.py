@@ -60,5 +60,5 @@ def test_a_text_file_is_read_in_any_encoding(encoding: str) -> None:
 
 
 @pytest.mark.parametrize("data", [b"\xff\xfe\x00\xd8", b"caf\xe9", b"\0\0\0\0", bytes(range(64))])
-def test_what_is_no_text_is_none(data: bytes) -> None:
-    assert decode_text(data) is None
+def test_what_is_no_text_has_none(data: bytes) -> None:
+    assert not decode_text(data)
