@@ -15,7 +15,8 @@ class Tool:
 
     marks: keys by which it is known, all of them, by the way to each; fields: the ways to a
     recipe's values, the first that is there counts; loras: the ways to a list of LoRAs, the first
-    that is not empty counts, to the name and to the weight in each; beside: what its other texts
+    that is not empty counts, to the name and to the weight in each; lora_key: keys of LoRAs that
+    stand alone, as `name : weight`, where no list does; beside: what its other texts
     say, by their keys; inside: the ways to objects that are looked into for values that are not
     taken; said: the ways to values that change no picture; idle: to those that change none where
     they are one of these; same: to those that change none where they equal another's; syntax: what
@@ -29,6 +30,7 @@ class Tool:
     marks: tuple[str, ...]
     fields: Mapping[str, tuple[str, ...]]
     loras: tuple[tuple[str, str, str], ...] = ()
+    lora_key: re.Pattern[str] | None = None
     beside: Mapping[str, str] = field(default_factory=dict)
     inside: tuple[str, ...] = ()
     said: tuple[str, ...] = ()
@@ -160,6 +162,7 @@ TOOLS: Final = (
             "vae": ("vae",),
         },
         loras=(("loras", "0|name", "1|weight"),),
+        lora_key=re.compile(r"lora(?:_combined)?_\d{1,2}"),
         said=("version", "metadata_scheme", "base_model_hash", "created_by", "full_prompt",
               "full_negative_prompt"),
         on_comfyui=True,

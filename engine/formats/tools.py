@@ -216,15 +216,26 @@ def _loras(tool: Tool, data: Mapping[str, Any], taken: set[str]) -> tuple[list[L
         way for way, named, weighed in lists for way in (way, *([] if named else [weighed]))
     )
     way, named, weighed = next((each for each in lists if _at(data, each[0])), ("", "", ""))
-    for at, each in enumerate(_at(data, way)[:MOST] if way else ()):
-        name, weight = _lora(data, each, at, named, weighed)
+    label = way.rpartition(".")[2]
+    given = [
+        (label, each, *_lora(data, each, at, named, weighed))
+        for at, each in enumerate(_at(data, way)[:MOST] if way else ())
+    ]
+    if not given and tool.lora_key is not None:
+        given = [
+            (key, value, name, _value("lora_weight", weight))
+            for key, value in data.items()
+            if tool.lora_key.fullmatch(key) and isinstance(value, str)
+            for name, _, weight in [value.rpartition(" : ")]
+        ][:MOST]
+        taken.update(key for key, *_ in given)
+    for key, each, name, weight in given:
         try:
             found.append(Lora(name=name, weight=weight))
         except OptionError as error:
             why = Sentence("reading_range", allowed=error.allowed)
             shown = each[:LONGEST] if isinstance(each, str) else shorten(each, LONGEST)
-            label = way.rpartition(".")[2]
-            notes.append(Sentence("reading_note", name=label, value=shown, why=why))
+            notes.append(Sentence("reading_note", name=key, value=shown, why=why))
     return found, notes
 
 

@@ -143,6 +143,17 @@ def test_a_lora_without_a_name_is_noted_as_it_stands(
     assert any(each.startswith(f"{last}: {entry} (") for each in reading.ignored)
 
 
+@pytest.mark.parametrize("key", ["lora_combined_1", "LoRA 1"])
+def test_loras_of_fooocus_stand_alone_in_its_pictures_and_in_its_log(key: str) -> None:
+    said = json.loads(TEXTS["Fooocus"]["parameters"])
+    del said["loras"]
+    reading = read(json.dumps(said | {key: "a : b.safetensors : 0.25", f"{key[:-1]}2": "pen : x"}))
+    assert reading.values["loras"] == (Lora(name="a : b.safetensors", weight=0.25),)
+    plain = key.lower().replace(" ", "_")
+    assert f"{plain[:-1]}2: pen : x (it must be between -4 and 4)" in reading.ignored
+    assert not any(each.startswith(f"{plain}:") for each in reading.ignored)
+
+
 def test_loras_that_are_plain_texts_are_names() -> None:
     said = json.loads(TEXTS["RuinedFooocus"]["parameters"]) | {"loras": ["ink", "pen"]}
     assert read(json.dumps(said)).values["loras"] == (Lora(name="ink"), Lora(name="pen"))
