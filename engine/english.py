@@ -195,6 +195,8 @@ ENGLISH: Final[Mapping[str, str]] = {
     "being_restarted": "Marble is restarting.",
     "disk_nearly_full": "Marble's disk is nearly full, so nothing new starts; Marble's owner has "
     "been notified.",
+    "engines_away": "The machines that draw cannot be reached; jobs wait, and go on by themselves.",
+    "on_no_engine": "No machine that draws has {names}; the owner can copy it to one.",
     "queue_full": "The queue is full ({length:,} {length:job is|jobs are} waiting); try again in a "
     "few minutes.",
     "too_many_waiting": "You already have {most:,} {most:job|jobs} waiting, the most allowed; "

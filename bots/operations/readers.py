@@ -3,6 +3,7 @@
 A reader is called with the variable's name and its text, stripped; it raises `SettingError`.
 """
 
+import json
 import os
 import re
 from collections import Counter
@@ -20,6 +21,8 @@ AUTO: Final = "auto"
 NO_PROXY: Final = "off"  # the proxy setting for none, whatever the environment says
 PROXY_FORM: Final = "a proxy like http://host:3128 or http://user:password@host:3128, or off"
 A_LABEL: Final = "labels like nsfw=0.5, with a number above 0 up to 1"
+
+A_RESOURCE: Final = 'names with a part of 1 or a whole number each, like {"GPU": 1}'
 
 
 def text(key: str, text: str) -> str | None:
@@ -164,6 +167,40 @@ def listen(key: str, text: str) -> str:
     if not (host and port.isascii() and port.isdigit() and int(port) < 65536):
         raise SettingError(key, text, "host:port, like 127.0.0.1:8443")
     return text
+
+
+def ray_address(key: str, text: str) -> str:
+    """Read where a Ray cluster is."""
+    form = r"local|auto|(ray://)?([\w.-]+|\[[0-9a-fA-F:.]+\]):\d{1,5}"
+    allowed = "local, auto, host:port like 10.0.0.1:6379, or ray://host:port"
+    return matching(form, allowed)(key, text) or "local"
+
+
+def ray_engines(key: str, text: str) -> int | None:
+    """Read how many engines a cluster runs; None: one for each place that there is."""
+    if text.lower() == "auto":
+        return None
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 1000):
+        raise SettingError(key, text, "auto or a whole number between 1 and 1000")
+    return int(text)
+
+
+def resources(key: str, text: str) -> Mapping[str, float]:
+    """Read what an engine takes of a machine's resources, by Ray's names for them."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not (isinstance(found, dict) and found and all(map(_is_share, found.values()))):
+        raise SettingError(key, text, A_RESOURCE)
+    return {str(name): float(each) for name, each in found.items()}
+
+
+def _is_share(value: object) -> bool:
+    """Whether Ray can give so much of a resource: a part of one, or a whole number."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return 1e-4 <= value <= 1e9 and (value < 1 or value == int(value))
 
 
 def snowflake(key: str, text: str) -> int | None:

@@ -38,7 +38,7 @@ class Variable:
 PROXY: Final = "MARBLE_PROXY"
 SECRET: Final = ("MARBLE_TELEGRAM_TOKEN", "MARBLE_DISCORD_TOKEN", "MARBLE_DATABASE_URL")
 EXECUTOR: Final = readers.matching(
-    r"child|inprocess|[\w.]+:\w+", "child, inprocess or module:factory"
+    r"child|inprocess|ray|[\w.]+:\w+", "child, inprocess, ray or module:factory"
 )
 HOOK: Final = readers.matching(r"[\w.]+:\w+", "module:function")
 PICTURES: Final = readers.one_of("auto", "kitty", "iterm", "sixel", "blocks", "off")
@@ -67,6 +67,9 @@ class Settings:
     edit_model: Annotated[str | None, Variable("", readers.text)]
     device: Annotated[str, Variable("auto", readers.devices)]
     executor: Annotated[str, Variable("child", EXECUTOR)]
+    ray_address: Annotated[str, Variable("local", readers.ray_address)]
+    ray_engines: Annotated[int | None, Variable("auto", readers.ray_engines)]
+    ray_resources: Annotated[Mapping[str, float], Variable('{"GPU": 1}', readers.resources)]
     batching: Annotated[str, Variable("exact", readers.one_of("exact", "throughput"))]
     compile: Annotated[bool, Variable("0", readers.switch)]
     queue_length: Annotated[int, Variable("1000", readers.number(1, 100_000))]

@@ -14,6 +14,7 @@ from bots.admission.prompt_hook import find_hook
 from bots.admission.roles import Roles
 from bots.admission.rulebook import Rules
 from bots.operations.edit_model import find_edit_model
+from bots.operations.ray_cluster import ray_settings
 from bots.operations.settings import Settings
 from bots.requests.studio import Studio
 from bots.requests.styles import Stylebook
@@ -28,9 +29,12 @@ from engine.executors.choose import make_executor
 from engine.executors.config import EngineConfig
 from engine.models.catalogue import Catalogue
 from engine.queue.queue import Queue
+from engine.sentences import Sentence
 from storage import DatabaseFault, Storage
 
 LOOK: Final = 1.0  # seconds between two searches for jobs that other processes added
+AWAY: Final = Sentence("engines_away")
+ENGINE: Final = "engine"  # who pauses the queue
 UPKEEP: Final = 30  # looks between two searches for what dead processes left behind
 
 log = logging.getLogger(__name__)
@@ -94,7 +98,9 @@ async def open_app(settings: Settings, *, serving: bool = False) -> AsyncIterato
     edit_model = find_edit_model(settings, catalogue)
     async with (
         Storage.open(settings.data_dir, settings.database_url) as storage,
-        make_executor(settings.executor, engine_config(settings)) as executor,
+        make_executor(
+            settings.executor, engine_config(settings), ray_settings(settings)
+        ) as executor,
     ):
         speeds = await recall(storage, settings)
         queue = Queue(lambda: executor.slots, limits_of(settings), speeds)
@@ -111,7 +117,7 @@ async def open_app(settings: Settings, *, serving: bool = False) -> AsyncIterato
             await tasks.enter_async_context(_running(worker.run(), "marble-worker"))
             await tasks.enter_async_context(_running(pausing.run(), "marble-pausing"))
             if serving:
-                upkeep = _upkeep(storage, worker, settings)
+                upkeep = _upkeep(storage, worker, settings, executor.health)
                 await tasks.enter_async_context(_running(upkeep, "marble-upkeep"))
                 maintenance = Maintenance(storage, queue, settings)
                 await tasks.enter_async_context(_running(maintenance.run(), "marble-maintenance"))
@@ -144,10 +150,21 @@ async def take_in(storage: Storage, worker: Worker) -> None:
     await worker.take_in()
 
 
-async def _upkeep(storage: Storage, worker: Worker, settings: Settings) -> None:
+def watch_engine(queue: Queue, health: Health) -> None:
+    """Say why nothing starts while no engine can be reached; go on once one can."""
+    if health.waits and not health.alive:
+        queue.pause(AWAY, ENGINE)
+    else:
+        queue.resume(ENGINE)
+
+
+async def _upkeep(
+    storage: Storage, worker: Worker, settings: Settings, health: Callable[[], Health]
+) -> None:
     last = 0
     for look in count(1):
         await asyncio.sleep(LOOK)
+        watch_engine(worker.queue, health())
         try:
             if look % UPKEEP == 0:
                 await take_in(storage, worker)

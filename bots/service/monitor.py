@@ -74,8 +74,11 @@ class Monitor:
             yield f"database: {error}"
         for name, trouble in self.service.ailing().items():
             yield f"{name}: {trouble}"
-        if app.health().failing:
+        engine = app.health()
+        if engine.failing:
             yield "engine: it does not start"
+        elif engine.waits and not engine.alive:
+            yield f"engine: {engine.waits}"
         if shutil.disk_usage(app.settings.data_dir).free < MIN_FREE:
             yield "disk: it is full"
 

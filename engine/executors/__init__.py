@@ -25,6 +25,7 @@ class Health:
     to be equally fast and to draw the same bytes. held: the models that are loaded, the least
     recently used first. has: what it can use, as `engine.models.needs:needs_of` names it; None
     where that is what the folder of this process holds. fault: why its pipeline cannot be made.
+    waits: why it is not there yet, for a cause outside of it, which may pass.
     beside: further devices of its machine that could have an engine each, if it was told `auto`.
     slots: of an engine in a pool. engines: the health of each engine of a pool, by the name that
     `Spec.engine` takes.
@@ -40,6 +41,7 @@ class Health:
     held: tuple[str, ...] = ()
     has: frozenset[str] | None = None
     fault: str = ""
+    waits: str = ""
     beside: tuple[str, ...] = ()
     slots: int = 0
     engines: Mapping[str, "Health"] = field(default_factory=dict)

@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -61,8 +62,13 @@ class ChildExecutor(RestartingExecutor):
         return how
 
 
-def spawn(module: str, end: socket.socket) -> subprocess.Popen[bytes]:
-    """Start a module of Marble's in a process of its own, with one end of a socket pair."""
+def spawn(
+    module: str, end: socket.socket, more: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """Start a module of Marble's in a process of its own, with one end of a socket pair.
+
+    more: of its environment, beside what this process has.
+    """
     # Not asyncio's: before Python 3.12 its `kill` may lose the exit code.
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     return subprocess.Popen(
@@ -71,7 +77,7 @@ def spawn(module: str, end: socket.socket) -> subprocess.Popen[bytes]:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         pass_fds=[end.fileno()],
-        env={**THREADS, **os.environ, "PYTHONPATH": path},
+        env={**THREADS, **os.environ, "PYTHONPATH": path, **(more or {})},
         # Ctrl-C at the terminal must reach the parent only, which then ends its child.
         start_new_session=True,
     )

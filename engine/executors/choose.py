@@ -15,16 +15,24 @@ from engine.executors.child import ChildExecutor
 from engine.executors.config import AUTO, SEPARATOR, EngineConfig
 from engine.executors.inprocess import InProcessExecutor
 from engine.executors.pool import Make, Pool
+from engine.executors.ray_connection import RaySettings
+from engine.executors.ray_executor import RayExecutor
 
 CHILD: Final = "child"
 EXECUTORS: Final[Mapping[str, Callable[[EngineConfig], Executor]]] = {
     CHILD: ChildExecutor,
     "inprocess": InProcessExecutor,
 }
+RAY: Final = "ray"  # engines on the machines of a cluster
 
 
-def make_executor(kind: str, config: EngineConfig) -> Executor:
-    """Return the executor of that name, or made by `module:factory`; raises `SettingError`."""
+def make_executor(kind: str, config: EngineConfig, ray: RaySettings | None = None) -> Executor:
+    """Return the executor of that name, or made by `module:factory`; raises `SettingError`.
+
+    ray: where a cluster is, for the executor of that name.
+    """
+    if kind == RAY:
+        return RayExecutor(config, ray)
     names = config.device.split(SEPARATOR)
     if kind == CHILD and (len(names) > 1 or names == [AUTO]):
         return _pool(config, names)
@@ -37,7 +45,7 @@ def make_executor(kind: str, config: EngineConfig) -> Executor:
     try:
         factory: Callable[[EngineConfig], Executor] = getattr(import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
-        allowed = f"{', '.join(EXECUTORS)} or module:factory ({error})"
+        allowed = f"{', '.join(EXECUTORS)}, {RAY} or module:factory ({error})"
         raise SettingError("MARBLE_EXECUTOR", kind, allowed) from None
     return factory(config)
 

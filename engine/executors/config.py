@@ -6,10 +6,11 @@ Standard library only.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
+from engine.files.stored import PictureStore
 from engine.models.catalogue import STARTER_FOLDER
 
 AUTO: Final = "auto"  # every device of this machine
@@ -23,7 +24,8 @@ class EngineConfig:
 
     device: `auto`, a name, or several with commas between them, an engine each; threads: that
     torch uses on a CPU (0: as many as it has).
-    pictures: the folder of the picture store, for start images (None: there are none); batching:
+    pictures: the folder of the picture store, for start images (None: there are none); store: read
+    instead of that folder, where pictures are in memory, and not sent to another process; batching:
     `exact` or `throughput`; notes: the folder that keeps measurements of this device (None: measure
     at each start); safety_model: the classifier of finished pictures, a folder or a name of the hub
     (None: no safety check); safety_labels: label → the probability from which a picture is unsafe;
@@ -33,6 +35,7 @@ class EngineConfig:
     models_dir: Path | None = None
     starter: Path = STARTER_FOLDER
     pictures: Path | None = None
+    store: PictureStore | None = None
     device: str = "auto"
     threads: int = 0
     batching: str = "exact"
@@ -46,7 +49,8 @@ class EngineConfig:
         """Return plain JSON values."""
         return {
             name: str(value.absolute()) if isinstance(value, Path) else value
-            for name, value in asdict(self).items()
+            for name, value in asdict(replace(self, store=None)).items()
+            if name != "store"
         }
 
     @classmethod

@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from importlib import import_module
@@ -75,22 +75,28 @@ def main(descriptor: int) -> None:
     first = wire.read(commands).header
     logging.basicConfig(level=first["level"], handlers=[parent], force=True)
     config = EngineConfig.from_dict(first["config"])
-
-    def report(report: Report) -> None:
-        if isinstance(report.news, Ended):
-            parent.send(wire.Frame({"counts": loop.counts, "held": list(loop.held)}))
-        parent.send(wire.pack(report))
-
-    def opened() -> None:
-        about = asdict(loop.about) if loop.about else {}
-        parent.send(wire.Frame({"ready": os.getpid(), "about": about, "fault": loop.fault}))
-
-    loop = Loop(config, report, opened, lambda: os._exit(DEVICE_LOST))
+    loop = make_loop(config, parent.send)
     threading.Thread(
         target=_take_commands, args=(commands, loop), name="commands", daemon=True
     ).start()
-    _import(config.factory.partition(":")[0])
+    import_engine(config.factory.partition(":")[0])
     loop.run()
+
+
+def make_loop(config: EngineConfig, send: Callable[[wire.Frame], None]) -> Loop:
+    """Return a loop that sends what it reports as frames, and ends a process without a device."""
+
+    def report(report: Report) -> None:
+        if isinstance(report.news, Ended):
+            send(wire.Frame({"counts": loop.counts, "held": list(loop.held)}))
+        send(wire.pack(report))
+
+    def opened() -> None:
+        about = asdict(loop.about) if loop.about else {}
+        send(wire.Frame({"ready": os.getpid(), "about": about, "fault": loop.fault}))
+
+    loop = Loop(config, report, opened, lambda: os._exit(DEVICE_LOST))
+    return loop
 
 
 class _Bare(MetaPathFinder):
@@ -106,7 +112,7 @@ class _Bare(MetaPathFinder):
         return spec
 
 
-def _import(module: str) -> None:
+def import_engine(module: str) -> None:
     """Import a module with little else than it needs of the libraries: in half the time.
 
     While it is imported, None in `sys.modules` lets unused libraries count as not installed (The

@@ -65,7 +65,7 @@ def open_pipeline(config: EngineConfig) -> Pipeline:
     return Pipeline(
         models,
         Batching(config.batching),
-        store=PictureFolder(config.pictures),
+        store=config.store or PictureFolder(config.pictures),
         upscale=upscaler,
         ladder=ladder,
         static=config.compile,

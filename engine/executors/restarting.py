@@ -35,11 +35,18 @@ def wait_before(failures: int) -> float:
     return min(LONGEST, 0.1 * 4.0**failures)
 
 
+class NotYet(Exception):
+    """Say why no engine can be started for a cause outside of it; waiting jobs go on waiting."""
+
+
 class RestartingExecutor(QueueingExecutor):
     """Keeps one engine running: a task starts it when jobs need it, and again when it died.
 
-    A subclass implements `_run_once` and `_send`. `_pid`: of the engine's process, if known.
+    A subclass implements `_run_once` and `_send`. name: for messages; `_pid`: of the engine's
+    process, if known.
     """
+
+    name = "the engine's process"
 
     def __init__(
         self,
@@ -103,7 +110,10 @@ class RestartingExecutor(QueueingExecutor):
 
     @abstractmethod
     async def _run_once(self) -> str:
-        """Start an engine, pass on its frames until it ends; return how. Raises `OSError`."""
+        """Start an engine, pass on its frames until it ends; return how.
+
+        Raises `OSError` where it cannot be started, `NotYet` where it is not to blame for that.
+        """
 
     @abstractmethod
     def _send(self, header: dict[str, Any]) -> None:
@@ -131,25 +141,33 @@ class RestartingExecutor(QueueingExecutor):
             self._start_requested.clear()
             try:
                 how = await self._run_once()
+            except NotYet as error:
+                log.warning("%s cannot be started: %s", self.name, error)
             except OSError as error:  # no memory, too many processes or files: may pass
-                how = f"it cannot be started: {error}"
+                self._count_death(f"it cannot be started: {error}")
+            else:
+                self._count_death(how)
             self._failures += 1
-            self._failed_starts += 1
-            self._restarts += 1
             self._held = ()
             self.on_change()
-            log.error(
-                "the engine's process ended (%s) with %d running jobs", how, len(self._admitted)
-            )
-            self._lose_all(f"The engine's process ended ({how}).")
-            if self._failed_starts >= STARTS:
-                self._settled.set()
-                self._end_all(EngineError(NOT_STARTING))
             wait = self._backoff(self._failures)
-            log.info("the engine's process may start again in %.1f s", wait)
+            log.info("%s may start again in %.1f s", self.name, wait)
             await asyncio.sleep(wait)
-            if self._waiting or self._ready_callers:
+            if self._is_wanted():
                 self._start_requested.set()
+
+    def _count_death(self, how: str) -> None:
+        self._failed_starts += 1
+        self._restarts += 1
+        log.error("%s ended (%s) with %d running jobs", self.name, how, len(self._admitted))
+        self._lose_all(f"{self.name[0].upper()}{self.name[1:]} ended ({how}).")
+        if self._failed_starts >= STARTS:
+            self._settled.set()
+            self._end_all(EngineError(NOT_STARTING))
+
+    def _is_wanted(self) -> bool:
+        """Whether jobs need an engine."""
+        return bool(self._waiting or self._ready_callers)
 
     @asynccontextmanager
     async def _watched(self, kill: Callable[[], object]) -> AsyncIterator[None]:
@@ -186,7 +204,7 @@ class RestartingExecutor(QueueingExecutor):
             self._fault = frame.header["fault"]
             if about := frame.header["about"]:
                 self._about = About(**{**about, "beside": tuple(about["beside"])})
-            log.info("the engine's process is ready")
+            log.info("%s is ready", self.name)
             self._ready.set()
             self._settled.set()
             self.on_change()

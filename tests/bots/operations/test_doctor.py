@@ -18,6 +18,7 @@ from bots.operations.doctor import (
     checks_of,
     examine,
 )
+from bots.operations.ray_cluster import check_ray, look_at_token, ray_settings
 from bots.operations.settings import Settings, load_settings
 from engine.errors import UserError
 from engine.models.catalogue import Catalogue
@@ -278,3 +279,45 @@ async def test_a_model_for_edits_that_does_not_edit(
     alter(monkeypatch, starter={"references": 1})
     good, edits = await found(named, "models")
     assert (good.state, edits.text) == (State.GOOD, "starter edits pictures by words")
+
+
+async def test_a_cluster_without_a_token_is_open_to_whoever_reaches_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ray")
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
+    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    where = {"MARBLE_EXECUTOR": "ray", "MARBLE_RAY_ADDRESS": "10.0.0.1:6379"}
+    ray = ray_settings(load_settings(where, env_file=""))
+    finding = look_at_token(ray)
+    assert finding.state is State.POOR
+    assert "this machine has no token" in finding.text
+    (tmp_path / "token").write_text("secret", encoding="utf-8")
+    assert look_at_token(ray).state is State.GOOD
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    assert "RAY_AUTH_MODE is disabled" in look_at_token(ray).text
+
+
+async def test_ray_is_looked_at_where_it_is_used(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "bots.operations.ray_cluster:check_ray" not in [*checks_of(settings)]
+    ray = replace(settings, executor="ray")
+    assert "bots.operations.ray_cluster:check_ray" in [*checks_of(ray)]
+    pytest.importorskip("ray")
+    assert [f.text async for f in check_ray(ray)] == [
+        "a cluster is started on this machine with the first job"
+    ]
+    monkeypatch.setattr("bots.operations.ray_cluster.find_spec", lambda name: None)
+    assert [f.cure async for f in check_ray(ray)] == ["`pip install 'marble[ray]'`"]
+
+
+async def test_a_cluster_that_is_not_there_is_found_out(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ray")
+    ray = replace(settings, executor="ray", ray_address="127.0.0.1:1")
+    (finding,) = [each async for each in check_ray(ray)]
+    assert finding.state is State.BAD
+    assert finding.text.startswith("nothing that is Ray answers at 127.0.0.1:1")

@@ -32,6 +32,15 @@ def test_the_environment_wins_over_the_file_and_empty_means_default(tmp_path: Pa
         ("MARBLE_DEVICE", "cpu,cpu:0"),
         ("MARBLE_DEVICE", "auto,cpu"),
         ("MARBLE_EXECUTOR", "thread"),
+        ("MARBLE_RAY_ADDRESS", "head"),
+        ("MARBLE_RAY_ADDRESS", "http://head:6379"),
+        ("MARBLE_RAY_ENGINES", "0"),
+        ("MARBLE_RAY_ENGINES", "many"),
+        ("MARBLE_RAY_RESOURCES", "GPU"),
+        ("MARBLE_RAY_RESOURCES", "{}"),
+        ("MARBLE_RAY_RESOURCES", '{"GPU": 0}'),
+        ("MARBLE_RAY_RESOURCES", '{"GPU": 1.5}'),
+        ("MARBLE_RAY_RESOURCES", '{"GPU": true}'),
         ("MARBLE_BATCHING", "fast"),
         ("MARBLE_DEVICE", "cuda:x"),
         ("MARBLE_QUEUE_LENGTH", "0"),
@@ -85,3 +94,20 @@ def test_secrets_that_others_can_read_are_refused_with_the_cure(tmp_path: Path) 
     env.write_text("MARBLE_DISCORD_TOKEN=\nMARBLE_DEBUG=1\n")
     env.chmod(0o644)  # nothing in it is secret
     assert load_settings({}, env_file=str(env)).debug
+
+
+def test_where_a_ray_cluster_is_and_what_an_engine_takes() -> None:
+    plain = load_settings({}, env_file="")
+    assert (plain.ray_address, plain.ray_engines, plain.ray_resources) == (
+        "local",
+        None,
+        {"GPU": 1},
+    )
+    given = {
+        "MARBLE_RAY_ADDRESS": "ray://[::1]:10001",
+        "MARBLE_RAY_ENGINES": "3",
+        "MARBLE_RAY_RESOURCES": '{"GPU": 0.5, "big": 2}',
+    }
+    found = load_settings(given, env_file="")
+    assert (found.ray_address, found.ray_engines) == ("ray://[::1]:10001", 3)
+    assert found.ray_resources == {"GPU": 0.5, "big": 2}

@@ -6,9 +6,10 @@ import pytest
 
 from bots.operations.settings import Settings, load_settings
 from bots.requests.studio import Asker
-from bots.service.app import open_app
+from bots.service.app import open_app, watch_engine
 from engine.errors import UserError
 from engine.events import Progress, Waiting
+from engine.executors import Health
 from engine.queue.estimates import SPEEDS
 from engine.queue.queue import Queue
 from engine.recipe.recipe import Recipe
@@ -122,3 +123,16 @@ async def test_a_part_that_fails_ends_the_process_loudly(
             await asyncio.Event().wait()
     assert error.group_contains(ArithmeticError)
     assert "marble-worker failed" in caplog.text
+
+
+def test_an_engine_that_cannot_be_reached_pauses_the_queue_and_says_so() -> None:
+    queue = Queue(lambda: 8)
+    watch_engine(queue, Health(alive=False, waits="no machine has GPU: 1"))
+    assert (
+        queue.order.reason == "The machines that draw cannot be reached; jobs wait, and go on "
+        "by themselves."
+    )
+    watch_engine(queue, Health(alive=True, waits=""))
+    assert queue.order.reason is None
+    watch_engine(queue, Health(alive=False))  # it has not been asked for yet
+    assert queue.order.reason is None

@@ -1,0 +1,405 @@
+"""The process that is connected to a Ray cluster: it passes frames between Marble and its actors.
+
+python -m engine.executors.ray_bridge FD
+
+Ray's calls may block, its libraries print and may end their process when a cluster is gone: none of
+that reaches the process that serves. What ends this process ends its actors, too. Frames of an
+engine bear its name; the others are about the connection:
+
+    in   {"connect": …}
+         {"engine": E, "open": …}  {"engine": E, "run": …}  {"engine": E, "cancel": …}
+         {"engine": E, "close": true}
+    out  {"connected": …}  {"failed": why}  {"nodes": […]}  {"beat": true}
+         {"engine": E, "actor": …}  {"engine": E, "pending": why}  {"engine": E, "gone": why}
+         and an engine's own frames
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any, Final
+
+from engine.errors import MissingPicture, first_line
+from engine.executors import wire
+from engine.executors.ray_connection import CURE
+from engine.files.stored import PictureFolder
+from engine.spec import Spec
+
+log = logging.getLogger(__name__)
+
+BEAT: Final = 5.0  # seconds between two signs of life: of this process, and of an actor
+PENDING: Final = 10.0  # seconds after which an actor that has no place is told
+PRINTED: Final = 2**20  # bytes of what Ray prints while it connects that are looked at
+KNOCKING: Final = 5.0  # seconds to connect to an address
+CLOSING: Final = 5.0  # seconds to leave the cluster, or to end one that was started here
+ORDINARY: Final = {"CPU": "num_cpus", "GPU": "num_gpus", "memory": "memory"}
+LOCAL_STORE: Final = 500_000_000  # bytes of the object store of a cluster that is started here
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connect:
+    """What a connection needs: where to, what an engine takes, and how long to wait.
+
+    address: as `MARBLE_RAY_ADDRESS`; resources: of one engine; silence: seconds without an answer
+    after which an actor is given up; look: seconds between two looks at the cluster's machines.
+    """
+
+    address: str
+    resources: Mapping[str, float]
+    silence: float
+    look: float
+    level: int
+    config: Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class Line:
+    """The way to one actor: commands that wait to be sent, and the task that talks with it."""
+
+    commands: asyncio.Queue[wire.Frame] = field(default_factory=asyncio.Queue)
+    task: asyncio.Task[None] | None = None
+
+
+class Bridge:
+    """Connects to Ray, and keeps a task for each engine."""
+
+    def __init__(self, writer: asyncio.StreamWriter, connect: Connect) -> None:
+        self._writer = writer
+        self._connect = connect
+        self._lines: dict[str, Line] = {}
+        self._pictures = PictureFolder(
+            Path(folder) if (folder := connect.config["pictures"]) else None
+        )
+
+    def send(self, header: dict[str, Any], payload: bytes = b"") -> None:
+        """Send a frame to the process that serves."""
+        self._writer.write(wire.Frame(header, payload).to_bytes())
+
+    async def run(self, reader: asyncio.StreamReader) -> None:
+        """Connect, then take commands until the other end closes; an error ends the process."""
+        with TemporaryFile() as printed:
+            # Some of what is wrong Ray only prints. Later it may print much, which is in its logs.
+            os.dup2(printed.fileno(), sys.stderr.fileno())
+            try:
+                await asyncio.to_thread(self._join)
+            except Exception as error:
+                printed.seek(0)
+                text = printed.read(PRINTED).decode(errors="replace")
+                self.send({"failed": why_not(error, self._connect.address, text)})
+                await self._writer.drain()
+                return
+            finally:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+        self.send({"connected": True})
+        beats = asyncio.create_task(self._beat(), name="beat")
+        nodes = asyncio.create_task(self._watch_nodes(), name="nodes")
+        with suppress(EOFError, ConnectionError):
+            while True:
+                self._take(await wire.receive(reader))
+        beats.cancel()
+        nodes.cancel()
+
+    def _join(self) -> None:
+        import ray
+
+        address = self._connect.address
+        knock(address)
+        more: dict[str, Any] = {}
+        if address == "local":
+            more = {"include_dashboard": False, "object_store_memory": LOCAL_STORE}
+            more["resources"] = {
+                name: total
+                for name, total in self._connect.resources.items()
+                if name not in ORDINARY
+            }
+        ray.init(
+            address=address,
+            configure_logging=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            **more,
+        )
+
+    async def _beat(self) -> None:
+        while True:
+            self.send({"beat": True})
+            await asyncio.sleep(BEAT)
+
+    async def _watch_nodes(self) -> None:
+        """Tell of the cluster's machines, now and whenever they have changed."""
+        import ray
+
+        told = None
+        while True:
+            try:
+                async with asyncio.timeout(BEAT):
+                    found = await asyncio.to_thread(ray.nodes)
+            except Exception as error:  # Ray's head is away, and may come back
+                log.warning("Ray's head does not answer (%s)", first_line(error))
+            else:
+                alive = [
+                    {
+                        "id": node["NodeID"],
+                        "host": node["NodeManagerHostname"],
+                        "resources": node["Resources"],
+                    }
+                    for node in found
+                    if node["Alive"]
+                ]
+                if alive != told:
+                    told = alive
+                    self.send({"nodes": alive})
+            await asyncio.sleep(self._connect.look)
+
+    def _take(self, frame: wire.Frame) -> None:
+        header = frame.header
+        name = header["engine"]
+        if "open" in header:
+            line = self._lines[name] = Line()
+            line.task = asyncio.create_task(self._keep(name, line, header["open"]), name=name)
+        elif "close" in header:
+            if (ended := self._lines.pop(name, None)) and ended.task:
+                ended.task.cancel()
+        elif name in self._lines:
+            self._lines[name].commands.put_nowait(frame)
+
+    async def _keep(self, name: str, line: Line, node: str | None) -> None:
+        """Make an actor, talk with it until it ends or is given up, and end it."""
+        import ray
+
+        tell = partial(self._tell, name)
+        actor = None
+        try:
+            actor = await asyncio.to_thread(self._make, node)
+            about = await self._started(actor, tell)
+            tell({"actor": about})
+            sending = asyncio.create_task(self._send_commands(actor, line), name=f"{name} commands")
+            receiving = asyncio.create_task(self._receive(actor, tell), name=f"{name} frames")
+            try:
+                done, _ = await asyncio.wait(
+                    (sending, receiving), return_when=asyncio.FIRST_COMPLETED
+                )
+                done.pop().result()  # raises how it ended
+            finally:
+                sending.cancel()
+                receiving.cancel()
+        except TimeoutError:
+            tell({"gone": f"it did not answer for {self._connect.silence:.0f} s"})
+        except Exception as error:
+            tell({"gone": how_it_ended(error), "outside": is_outside(error)})
+        finally:
+            self._lines.pop(name, None)
+            if actor is not None:
+                with suppress(Exception):
+                    await asyncio.shield(asyncio.to_thread(ray.kill, actor))
+
+    def _tell(self, name: str, header: dict[str, Any], payload: bytes = b"") -> None:
+        self.send({"engine": name, **header}, payload)
+
+    def _make(self, node: str | None) -> Any:
+        import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        from engine.executors.ray_actor import Engine
+
+        wanted = self._connect.resources
+        options: dict[str, Any] = {ORDINARY[key]: n for key, n in wanted.items() if key in ORDINARY}
+        options["resources"] = {key: n for key, n in wanted.items() if key not in ORDINARY}
+        if node:
+            options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(node, soft=False)
+        # The database alone decides what runs again.
+        kept = {"max_restarts": 0, "max_task_retries": 0, "max_concurrency": 8}
+        return ray.remote(Engine).options(**{"num_cpus": 0, **options, **kept}).remote()
+
+    async def _started(self, actor: Any, tell: Any) -> Any:
+        """Wait until an actor has a place and has started; say so while it has none."""
+        start = actor.start.remote(self._connect.config, self._connect.level)
+        starting = asyncio.ensure_future(_value(start))
+        try:
+            while True:
+                done, _ = await asyncio.wait((starting,), timeout=PENDING)
+                if done:
+                    return starting.result()
+                wanted = ", ".join(f"{key}: {n:g}" for key, n in self._connect.resources.items())
+                tell({"pending": f"no machine of the Ray cluster has {wanted} free"})
+        finally:
+            starting.cancel()
+
+    async def _send_commands(self, actor: Any, line: Line) -> None:
+        number = 0
+        while True:
+            header, _ = await line.commands.get()
+            number += 1
+            pictures = {}
+            if "run" in header:
+                names = Spec.from_dict(header["run"]).recipe.inputs
+                pictures = await asyncio.to_thread(self._read, names)
+            await self._ask(actor.command, number, dict(header), pictures)
+
+    def _read(self, names: Iterable[str]) -> dict[str, bytes]:
+        found = {}
+        for name in names:
+            with suppress(MissingPicture):  # the engine says so itself
+                found[name] = self._pictures.read(name)
+        return found
+
+    async def _receive(self, actor: Any, tell: Any) -> None:
+        received = 0
+        while True:
+            frames = await self._ask(actor.frames, received, BEAT)
+            received += len(frames)
+            for header, payload in frames:
+                tell(dict(header), payload)
+            await self._writer.drain()
+
+    async def _ask(self, method: Any, *arguments: Any) -> Any:
+        """Call a method of an actor; again while its machine cannot be reached, for so long.
+
+        Raises `TimeoutError` where no answer comes.
+        """
+        from ray.exceptions import ActorUnavailableError
+
+        until = time.monotonic() + self._connect.silence + BEAT
+        while True:
+            try:
+                async with asyncio.timeout(until - time.monotonic()):
+                    return await _value(method.remote(*arguments))
+            except ActorUnavailableError:
+                if time.monotonic() > until:
+                    raise
+                await asyncio.sleep(0.5)
+
+
+async def _value(reference: Any) -> Any:
+    return await reference
+
+
+def knock(address: str) -> None:
+    """Raise `OSError` where nothing listens at an address, for which Ray would wait long."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCKING).close()
+
+
+def why_not(error: Exception, address: str, printed: str = "") -> str:
+    """Return a sentence on why there is no connection to Ray, and what helps."""
+    text = str(error)
+    if "InvalidAuthToken" in printed or "Unauthenticated" in printed:
+        text = "token"
+    where = "Ray" if address in ("local", "auto") else f"Ray at {address}"
+    if isinstance(error, ImportError):
+        if "grpc" in text:
+            return "ray:// needs grpcio: `pip install 'ray[client]'`"
+        return f"Ray cannot be imported ({first_line(error)}): `pip install 'marble[ray]'`"
+    if "ersion mismatch" in text or "versions" in text:
+        found = re.findall(r"(Ray|Python): ([\w.]+)", text)
+        theirs, ours = (" and ".join(" ".join(one) for one in pair) for pair in _halves(found))
+        what = f"runs {theirs}, this machine {ours}" if found else "runs another version"
+        return f"{where} {what}: install the same versions on all machines"
+    if "uthenticat" in text or "token" in text.lower():
+        return (
+            f"{where} refuses this machine's token: copy the cluster's into ~/.ray/auth_token, "
+            "and set RAY_AUTH_MODE=token"
+        )
+    if isinstance(error, OSError):
+        return no_answer(address, error)
+    if "no node" in text.lower() or "Could not find any running Ray instance" in text:
+        return "no Ray runs on this machine: `ray start --address=HEAD:6379 --num-gpus=0`"
+    if "this machine" in text or "node" in text.lower():
+        return (
+            f"this machine is no part of {where}: `ray start --address={address} --num-gpus=0` "
+            "here, or an address that begins with ray://"
+        )
+    return no_answer(address, error)
+
+
+def no_answer(address: str, error: Exception) -> str:
+    """Return a sentence on an address where no Ray is."""
+    return f"nothing that is Ray answers at {address} ({first_line(error)}): {CURE}"
+
+
+def _halves(found: list[tuple[str, str]]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    middle = len(found) // 2
+    return found[:middle], found[middle:]
+
+
+def is_outside(error: Exception) -> bool:
+    """Whether an actor ended, or did not start, for a cause outside of the engine."""
+    from ray.exceptions import (
+        ActorUnschedulableError,
+        NodeDiedError,
+        RuntimeEnvSetupError,
+    )
+
+    outside = (ActorUnschedulableError, NodeDiedError, RuntimeEnvSetupError)
+    return isinstance(error, outside) or "No module named" in str(error)
+
+
+def how_it_ended(error: Exception) -> str:
+    """Return how an actor ended, as the rest of a sentence."""
+    text = str(error)
+    if missing := re.search(r"No module named '([\w.]+)'", text):
+        return (
+            f"Marble cannot be imported there (no module {missing[1]}): install the same Marble "
+            "on that machine, in the environment that runs Ray"
+        )
+    if re.search(r"node (has )?died|node was|its node|NodeDied", text):
+        return "its machine left the cluster"
+    if found := re.search(r"exit code (\d+)", text):
+        return f"exit code {found[1]}"
+    if "unexpectedly" in text or "SYSTEM_ERROR" in text:
+        return "its process died"
+    return first_line(error)
+
+
+async def main(descriptor: int) -> None:
+    """Pass frames until the process that serves has gone."""
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)
+    os.set_inheritable(descriptor, False)
+    reader, writer = await asyncio.open_connection(sock=socket.socket(fileno=descriptor))
+    first = (await wire.receive(reader)).header["connect"]
+    connect = Connect(**first)
+    bridge = Bridge(writer, connect)
+    logging.basicConfig(level=connect.level, handlers=[_Records(bridge)], force=True)
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    await bridge.run(reader)
+    with suppress(Exception):
+        async with asyncio.timeout(CLOSING):
+            await asyncio.to_thread(_leave)
+
+
+def _leave() -> None:
+    import ray
+
+    ray.shutdown()
+
+
+class _Records(logging.Handler):
+    def __init__(self, bridge: Bridge) -> None:
+        super().__init__()
+        self._bridge = bridge
+        self._asyncio = asyncio.get_running_loop()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        header = {"log": [record.name, record.levelno, self.format(record)]}
+        self._asyncio.call_soon_threadsafe(self._bridge.send, header)
+
+
+if __name__ == "__main__":
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(main(int(sys.argv[1])))
+    os._exit(0)  # threads that wait for Ray do not hold it up

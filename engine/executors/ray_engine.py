@@ -1,0 +1,158 @@
+"""One engine on a machine of a Ray cluster, as an executor."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, Final
+
+from engine.executors import Health, wire
+from engine.executors.config import EngineConfig
+from engine.executors.ray_connection import Connection, Link
+from engine.executors.restarting import SILENCE, NotYet, RestartingExecutor
+from engine.models.fingerprints import differing
+
+log = logging.getLogger(__name__)
+
+COPY_IT: Final = "it gets no job for it until the same file is copied there"
+OTHER_CODE: Final = "it runs another version of Marble: install the same one on that machine"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an engine runs: a machine of the cluster ("": any that has room), and a number."""
+
+    node: str
+    host: str
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.host}-{self.node[:6]}/{self.number}" if self.node else f"ray/{self.number}"
+
+
+class RayEngine(RestartingExecutor):
+    """Runs the engine in one actor, and a task that asks for another when it has died.
+
+    models: returns what this machine's folder holds, as `engine.models.fingerprints` tells it.
+    """
+
+    def __init__(
+        self,
+        config: EngineConfig,
+        connection: Connection,
+        place: Place,
+        models: Callable[[], Mapping[str, str]],
+        *,
+        backoff: Callable[[int], float],
+        silence: float = SILENCE,
+    ) -> None:
+        super().__init__(config, backoff=backoff, silence=silence)
+        self.place = place
+        self._host = place.host
+        self._connection = connection
+        self._ours = models
+        self._theirs: Mapping[str, str] = {}
+        self._waits = ""  # why it has not started
+        self._link: Link | None = None
+        self._closed = False
+
+    @property
+    def name(self) -> str:  # type: ignore[override]  # of one whose place is not known yet, too
+        """Return what messages call it."""
+        return f"the engine on {self._host}" if self._host else "an engine of the Ray cluster"
+
+    @property
+    def at_work(self) -> int:
+        """Return how many jobs it has."""
+        return len(self._inboxes)
+
+    def start(self) -> None:
+        """Start the engine, whether there are jobs or not."""
+        self._takes_jobs()
+
+    async def close(self) -> None:
+        """End the actor; running jobs end as `Lost`."""
+        self._closed = True
+        await super().close()
+
+    def lose(self, how: str) -> None:
+        """End its jobs as lost."""
+        self._lose_all(f"{self.name[0].upper()}{self.name[1:]} ended ({how}).")
+
+    def health(self) -> Health:
+        """Return as `RestartingExecutor.health` does, and what its machine has.
+
+        That is what lies in its folder of models, but for other files than those of this machine.
+        """
+        own = super().health()
+        has = frozenset(self._theirs).difference(differing(self._ours(), self._theirs))
+        device = f"{self.place}/{own.device}" if own.device else str(self.place)
+        return replace(own, device=device, has=has, waits=self._waits, beside=())
+
+    def _is_wanted(self) -> bool:
+        return not self._closed
+
+    def _send(self, header: dict[str, Any]) -> None:
+        if self._link:
+            self._link.send(header)
+
+    async def _run_once(self) -> str:
+        await self._connection.connected.wait()
+        link = self._link = self._connection.open(self.place.node or None)
+        try:
+            async with self._watched(lambda: link.close("it did nothing for too long")):
+                while "gone" not in (frame := await link.get()).header:
+                    self._receive_one(frame)
+                self._waits = how = str(frame.header["gone"])
+                if frame.header.get("outside") and not self._ready.is_set():
+                    raise NotYet(how)
+                return how
+        except NotYet as error:
+            self._waits = str(error)
+            raise
+        finally:
+            link.close()
+            self._link = None
+            self._theirs = {}
+
+    def _receive_one(self, frame: wire.Frame) -> None:
+        header = frame.header
+        if "pending" in header:
+            self._last_message_at = time.monotonic()
+            self._wait(header["pending"])
+        elif "actor" in header:
+            actor = header["actor"]
+            self._host, self._pid = actor["host"], actor["pid"]
+            if actor["code"] != own_code():
+                raise NotYet(OTHER_CODE)
+            self._know(actor["models"])
+        elif "models" in header:
+            self._know(header["models"])
+        else:
+            if "ready" in header:
+                self._waits = ""
+            self._take(frame)
+
+    def _know(self, models: Mapping[str, str]) -> None:
+        """Take what the engine's machine has, and warn of what is not the same as here."""
+        self._theirs = models
+        for name in differing(self._ours(), models):
+            log.warning("%s has another file %s than this machine: %s", self.name, name, COPY_IT)
+        self.on_change()
+
+    def _wait(self, why: str) -> None:
+        if why != self._waits:
+            log.warning("%s waits: %s", self.name, why)
+            self._waits = why
+            self.on_change()
+
+
+@lru_cache(1)
+def own_code() -> str:
+    """Return the hash of this machine's source of the engine."""
+    from engine.executors.ray_actor import code
+
+    return code()

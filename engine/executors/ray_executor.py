@@ -1,0 +1,195 @@
+"""Engines on the machines of a Ray cluster: one for each place that has room for it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing, suppress
+from dataclasses import replace
+from functools import partial
+from importlib.util import find_spec
+from typing import Final
+
+from engine.errors import Lost, SettingError, UserError
+from engine.events import Event
+from engine.executors import Health
+from engine.executors.base import SLOTS
+from engine.executors.config import AUTO, EngineConfig
+from engine.executors.pool import Pool, left_out_for
+from engine.executors.ray_connection import LOOK, SILENCE, Connection, Nodes, RaySettings
+from engine.executors.ray_engine import Place, RayEngine
+from engine.executors.restarting import SILENCE as IDLENESS
+from engine.executors.restarting import wait_before
+from engine.models.fingerprints import Fingerprints
+from engine.models.needs import needs_of
+from engine.sentences import Sentence
+from engine.spec import Spec
+
+log = logging.getLogger(__name__)
+
+NO_RAY: Final = "child or inprocess, as long as Ray is not installed (`pip install 'marble[ray]'`)"
+MODELS: Final = 60.0  # seconds between two looks at the folder of models
+CPU: Final = "cpu"
+
+
+class RayExecutor(Pool):
+    """Draws on the machines of a Ray cluster: a pool of engines that follows them."""
+
+    def __init__(
+        self,
+        config: EngineConfig,
+        settings: RaySettings | None = None,
+        *,
+        backoff: Callable[[int], float] = wait_before,
+        silence: float = SILENCE,
+        idleness: float = IDLENESS,
+        look: float = LOOK,
+        wait: Callable[[int], float] = left_out_for,
+    ) -> None:
+        if find_spec("ray") is None:
+            raise SettingError("MARBLE_EXECUTOR", "ray", NO_RAY)
+        super().__init__({}, wait=wait)
+        # Each actor sees only the device that Ray gives it.
+        device = config.device if config.device.startswith(CPU) else AUTO
+        self._config = replace(config, device=device.partition(":")[0])
+        self._settings = settings or RaySettings()
+        self._backoff = backoff
+        self._idleness = idleness
+        self._models: Mapping[str, str] = {}  # of this machine
+        self._places: dict[str, Place] = {}  # by the names of their engines
+        self._no_room: str | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._leaving: set[asyncio.Task[None]] = set()
+        self.connection = Connection(
+            self._config,
+            self._settings,
+            self._follow,
+            self._changed.set,
+            backoff=backoff,
+            silence=silence,
+            look=look,
+        )
+        if (number := self._settings.engines) is not None:
+            self._have({Place("", "", each) for each in range(number)})
+
+    async def __aexit__(self, *error: object) -> None:
+        """End all engines and leave the cluster; running jobs end as `Lost`."""
+        await super().__aexit__(*error)
+        await asyncio.gather(*self._leaving)
+        for task in self._tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        self._changed.set()  # ends `ready`
+
+    @property
+    def slots(self) -> int:
+        """Return how many jobs may run at once: those of one engine, as long as there is none."""
+        return super().slots or SLOTS
+
+    def ask(self, jobs: int) -> None:
+        """Connect, unless that has begun, and start all engines: each has models of its own."""
+        if not self._tasks and not self._closed:
+            running = (self.connection.run(), self._watch_models())
+            self._tasks = [asyncio.create_task(each, name="marble-ray") for each in running]
+        super().ask(max(jobs, len(self._members)))
+
+    async def run(self, spec: Spec) -> AsyncGenerator[Event]:
+        """Yield a job's events, as `Executor.run` specifies, from the engine that it names."""
+        if not spec.engine:
+            spec = replace(spec, engine=self._able(spec))
+        elif spec.engine not in self._members:
+            raise Lost(f"The engine {spec.engine} has left the Ray cluster.")
+        async with aclosing(super().run(spec)) as events:
+            async for event in events:
+                yield event
+
+    def health(self) -> Health:
+        """Return the health of all engines together and of each, and why nothing is drawn."""
+        own = super().health()
+        if own.alive:
+            return own
+        waits = (each.waits for each in own.engines.values() if each.waits)
+        return replace(own, waits=self.connection.reason or self._no_room or next(waits, ""))
+
+    def _able(self, spec: Spec) -> str:
+        """Return the engine with the fewest jobs of those that have what a job needs.
+
+        Raises `UserError` where none has it; none is named as long as none takes jobs.
+        """
+        needs = needs_of(spec.recipe)
+        alive = {
+            name: health.has or frozenset()
+            for name, health in super().health().engines.items()
+            if health.alive
+        }
+        able = [name for name, has in alive.items() if needs <= has]
+        if alive and not able:
+            missing = min((needs - has for has in alive.values()), key=len)
+            raise UserError(Sentence("on_no_engine", names=", ".join(sorted(missing))))
+        return min(able, key=lambda name: len(self._members[name].running), default="")
+
+    async def _watch_models(self) -> None:
+        """Know what this machine's folder of models holds, which others are compared with."""
+        fingerprints = Fingerprints(self._config.models_dir, self._config.starter)
+        while True:
+            try:
+                self._models = await asyncio.to_thread(fingerprints.all)
+            except OSError as error:
+                log.warning("models cannot be listed: %s", error)
+            await asyncio.sleep(MODELS)
+
+    def _follow(self, nodes: Nodes) -> None:
+        """Have an engine for each place on the cluster's machines, unless their number is set."""
+        if self._settings.engines is not None:
+            return
+        wanted = {
+            Place(node["id"], node["host"], number)
+            for node in nodes
+            for number in range(room_on(node["resources"], self._settings.resources))
+        }
+        self._no_room = None if wanted else no_room(self._settings.resources)
+        self._have(wanted)
+        self._changed.set()
+
+    def _have(self, wanted: set[Place]) -> None:
+        for name, place in [*self._places.items()]:
+            if place not in wanted:
+                log.info("the machine %s has left the Ray cluster", place.host)
+                del self._places[name]
+                leaving = asyncio.create_task(self._lose(name), name=f"marble-leaving-{name}")
+                self._leaving.add(leaving)
+                leaving.add_done_callback(self._leaving.discard)
+        for place in sorted(wanted - {*self._places.values()}, key=str):
+            self._places[str(place)] = place
+            self.add(str(place), partial(self._make, place))
+        if self._tasks:
+            self.ask(len(self._members))
+
+    async def _lose(self, name: str) -> None:
+        engine = self._members[name].executor
+        assert isinstance(engine, RayEngine)
+        engine.lose("its machine left the cluster")
+        await self.remove(name)
+
+    def _make(self, place: Place) -> RayEngine:
+        return RayEngine(
+            self._config,
+            self.connection,
+            place,
+            lambda: self._models,
+            backoff=self._backoff,
+            silence=self._idleness,
+        )
+
+
+def room_on(there: Mapping[str, float], wanted: Mapping[str, float]) -> int:
+    """Return how many engines a machine with these resources has room for."""
+    return min(int(there.get(name, 0.0) / each + 1e-6) for name, each in wanted.items())
+
+
+def no_room(wanted: Mapping[str, float]) -> str:
+    """Return a sentence on a cluster without a machine for an engine."""
+    each = ", ".join(f"{name}: {number:g}" for name, number in wanted.items())
+    return f"no machine of the Ray cluster has {each}: add one, or change MARBLE_RAY_RESOURCES"
