@@ -6,7 +6,8 @@ READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all check bench bench-big-models bench-discord bench-engine bench-lora \
-	bench-mutations bench-noise bench-precision bench-queue bench-storage chaos format clean soak
+	bench-mutations bench-noise bench-precision bench-queue bench-storage chaos \
+	chaos-cluster format clean soak
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
@@ -69,6 +70,9 @@ bench-storage: $(READY)  ## measure the database: jobs, history and search
 
 chaos: $(READY)  ## test a service under random faults: SECONDS=600 SEED=…
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
+
+chaos-cluster: $(READY)  ## test a service that draws on a Ray cluster, whose machines break: SECONDS=600 SEED=…
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.chaos --cluster --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
 
 soak: $(READY)  ## run 10,000 jobs through a service with an instant engine
 	$(BIN)/python -m tests.bench.soak

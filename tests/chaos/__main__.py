@@ -1,4 +1,6 @@
-"""python -m tests.chaos [--seconds 600] [--seed N] [--keep FOLDER]
+"""python -m tests.chaos [--seconds 600] [--seed N] [--keep FOLDER] [--cluster]
+
+--cluster draws on a local Ray cluster of three nodes, which break, too.
 
 Exits with 1 where anything was lost, doubled beyond rule P3, stuck, or otherwise wrong.
 """
@@ -10,9 +12,11 @@ import asyncio
 import random
 import sys
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 
-from tests.chaos.plan import make_plan
+from tests.chaos.cluster import WEIGHTS, machines
+from tests.chaos.plan import FAULTS, make_plan
 from tests.chaos.report import report
 from tests.chaos.run import run
 
@@ -25,14 +29,18 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--keep", type=Path, help="a new folder for the data and the log")
+    parser.add_argument("--cluster", action="store_true", help="draw on a Ray cluster")
     given = parser.parse_args()
     sys.stdout.write(f"chaos for {given.seconds:g} s with seed {given.seed} …\n")
     sys.stdout.flush()
-    plan = make_plan(given.seed, given.seconds)
+    faults = WEIGHTS if given.cluster else FAULTS
+    plan = make_plan(given.seed, given.seconds, faults)
     with tempfile.TemporaryDirectory(prefix="marble-chaos-") as scratch:
         folder = given.keep or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
-        outcome = asyncio.run(run(plan, folder, mount=True))
+        where = machines(Path(scratch)) if given.cluster else nullcontext()
+        with where as cluster:
+            outcome = asyncio.run(run(plan, folder, mount=True, machines=cluster))
         if given.keep is None and outcome.problems:
             sys.stdout.write("the end of its log (--keep FOLDER keeps all of it):\n")
             sys.stdout.writelines(

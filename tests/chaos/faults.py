@@ -11,6 +11,7 @@ from contextlib import closing, suppress
 from random import Random
 from typing import Final
 
+from tests.chaos import cluster
 from tests.chaos.link import Mode
 from tests.chaos.plan import Event
 from tests.chaos.stage import Stage
@@ -31,7 +32,10 @@ async def do(stage: Stage, event: Event) -> None:
     chance = Random(event.dice)
     stage.done[event.kind] += 1
     with suppress(ConnectionError, ProcessLookupError):
-        await FAULTS[event.kind](stage, chance)
+        if stage.machines and (strike := cluster.FAULTS.get(event.kind)):
+            await strike(stage.machines, chance, _while(stage, chance, 20.0))
+        else:
+            await FAULTS[event.kind](stage, chance)
 
 
 def _while(stage: Stage, chance: Random, most: float) -> float:

@@ -66,10 +66,10 @@ class Plan:
     faults: tuple[Event, ...]
 
 
-def make_plan(seed: int, seconds: float) -> Plan:
+def make_plan(seed: int, seconds: float, faults: Mapping[str, int] = FAULTS) -> Plan:
     """Return what a seed stands for; equal arguments give equal plans."""
     chance = random.Random(f"chaos {seed}")
-    kinds = {kind: n for kind, n in FAULTS.items() if seconds > SHORT or kind not in SLOW}
+    kinds = {kind: n for kind, n in faults.items() if seconds > SHORT or kind not in SLOW}
     deeds = _events(chance, seconds, DEEDS, (0.0, 2 * EVERY))
     return Plan(seed, seconds, deeds, _events(chance, seconds, kinds, PAUSE))
 

@@ -36,7 +36,7 @@ def _lines(outcome: Outcome) -> Iterator[str]:
     yield f"  {outcome.drained:5.1f}  seconds from the last fault to the end of all work"
     yield from (f"  {seconds:7.1f}  … {kind}" for kind, seconds in outcome.recovery.items())
     yield from (f"WRONG  {problem}" for problem in outcome.problems)
-    again = f"make chaos SECONDS={plan.seconds:g} SEED={plan.seed}"
+    again = f"{outcome.command} SECONDS={plan.seconds:g} SEED={plan.seed}"
     yield f"{'WRONG' if outcome.problems else 'all well'}; again: {again}"
 
 

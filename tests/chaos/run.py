@@ -24,6 +24,7 @@ from engine.executors.config import EngineConfig
 from engine.spec import Spec
 from tests.chaos import evidence, faults
 from tests.chaos.account import Account, judge
+from tests.chaos.cluster import Machines
 from tests.chaos.plan import Event, Plan
 from tests.chaos.service import EARLY, GRACE, KILLED, TOLD, TWICE, Service
 from tests.chaos.stage import CLOCK, Stage, a_stage
@@ -55,6 +56,7 @@ class Outcome:
     """Hold what a run showed; `wrong` lists what must not be, beside the account."""
 
     plan: Plan
+    command: str = "make chaos"
     account: Account = field(default_factory=Account)
     faults: Counter[str] = field(default_factory=Counter)
     deeds: Counter[str] = field(default_factory=Counter)
@@ -74,10 +76,16 @@ class Outcome:
         return [*self.account.wrong, *self.wrong]
 
 
-async def run(plan: Plan, folder: Path, *, mount: bool, **settings: str) -> Outcome:
-    """Let a plan happen in a folder, and return the account of it."""
-    outcome = Outcome(plan)
-    async with a_stage(folder, plan.seconds, mount=mount, **settings) as stage:
+async def run(
+    plan: Plan, folder: Path, *, mount: bool, machines: Machines | None = None, **settings: str
+) -> Outcome:
+    """Let a plan happen in a folder, and return the account of it.
+
+    machines: where it draws, if not on this one.
+    """
+    outcome = Outcome(plan, "make chaos-cluster" if machines else "make chaos")
+    made = a_stage(folder, plan.seconds, mount=mount, machines=machines, **settings)
+    async with made as stage:
         outcome.disk = stage.disk.kind
         keeping = asyncio.create_task(stage.service.keep(), name="chaos-service")
         try:
@@ -210,7 +218,7 @@ async def _redraw(stage: Stage, rows: Mapping[int, evidence.Row], outcome: Outco
     sample = drawn[:: max(1, len(drawn) // SAMPLE)][:SAMPLE]
     wrong = []
     # With the measurements of the service: they decide how many rows a call has.
-    config = EngineConfig(pictures=stage.data / "pictures", notes=stage.data / "engine")
+    config = EngineConfig(pictures=stage.data / "pictures", notes=stage.notes)
     async with ChildExecutor(config) as executor:
         for row in sample:
             spec = Spec(job=row.kept.job, epoch=1, recipe=row.recipe, alone=False)

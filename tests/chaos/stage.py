@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from tests.chaos.cluster import Machines
 from tests.chaos.deeds import Crowd
 from tests.chaos.disk import Disk, a_disk
 from tests.chaos.link import Link, Mode
@@ -48,6 +49,7 @@ class Stage:
     service: Service
     crowd: Crowd
     metrics_port: int
+    machines: Machines | None = None  # where it draws, if not on this one
     done: Counter[str] = field(default_factory=Counter)  # faults, by kind
     doubts: list[Doubt] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
@@ -55,6 +57,11 @@ class Stage:
     @property
     def data(self) -> Path:
         return self.folder / "data"
+
+    @property
+    def notes(self) -> Path:
+        """Return where engines keep what they measured."""
+        return self.machines.cache if self.machines else self.data / "engine"
 
     @property
     def database(self) -> Path:
@@ -98,9 +105,16 @@ class Stage:
 
 @asynccontextmanager
 async def a_stage(
-    folder: Path, seconds: float, *, mount: bool, **settings: str
+    folder: Path,
+    seconds: float,
+    *,
+    mount: bool,
+    machines: Machines | None = None,
+    **settings: str,
 ) -> AsyncIterator[Stage]:
     """Set everything up, and take it down whatever happens."""
+    if machines:
+        settings = {**machines.settings, **settings}
     async with AsyncExitStack() as stack:
         telegram = TelegramServer()
         await telegram.start()
@@ -127,6 +141,7 @@ async def a_stage(
             service=Service(marble),
             crowd=Crowd(telegram, discord, witness),
             metrics_port=port,
+            machines=machines,
         )
         stage.set_clock(0)
         stack.push_async_callback(_end, marble)
