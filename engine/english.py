@@ -16,7 +16,8 @@ ENGLISH: Final[Mapping[str, str]] = {
     "a_style_name": "1 to 32 letters, digits, - or _",
     "a_seed": "a whole number from 0 to {most}",
     "one_of": "one of {names}",
-    "one_of_for_model": "one of {names} for this model",
+    "one_of_many": "one of {names}, … ({count} in all)",
+    "allowed_for_model": "{allowed} for this model",
     "whole_above_zero": "a whole number above 0",
     "below_largest": "small enough to keep {size} within 16 megapixels",
     "below_count": "a whole number below the count ({count})",
@@ -94,6 +95,8 @@ ENGLISH: Final[Mapping[str, str]] = {
     "unknown_part": "There is no {kind} {name}{near}; available: {known}.",
     "missing_vae": "The model {name!r} has no VAE: choose one from vae/ with --vae{known}; a tiny "
     "one can only decode.",
+    "sampler_needs_negative": "The sampler {sampler} needs a negative prompt's prediction, which "
+    "the model {model!r} has not: choose another sampler.",
     "lacks_option": "The model {model!r} has no option {called}: leave it out, or choose another "
     "model.",
     "fixed_option": "The model {model!r} always draws with {called} {value}: leave it out, or "

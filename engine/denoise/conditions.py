@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from engine.denoise.guidance import guide, rescale
-from engine.denoise.samplers import Request
+from engine.denoise.samplers import SAMPLERS, Request
 from engine.loading.model import Conditioning, Model
 from engine.recipe.conditions import Part, Sides
 from engine.recipe.prompt_editing import at
@@ -136,7 +136,8 @@ class Conditions:
 
 def needs_negative(model: Model, recipe: Recipe, sides: Sides) -> bool:
     """Return whether a recipe's negative side has any effect."""
-    return not model.takes_guidance and sides.needs_negative(recipe.guidance_scale)
+    effect = sides.needs_negative(recipe.guidance_scale) or SAMPLERS[recipe.sampler].unguided
+    return effect and not model.takes_guidance
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -165,11 +166,17 @@ class Guidance:
             guided = uncond
             for each, answer in of_side[False]:
                 guided = guided + (answer - uncond) * (each.condition.weight * self.scale)
+        elif math.isclose(self.scale, 1.0):  # the negative side is for a sampler that asks for it
+            guided = cond
         else:
             guided = guide(torch.cat([uncond, cond]), self.scale)
         if not self.factor:
             return guided
         return rescale(guided, cond, request.x, request.sigma, self.factor)
+
+    def away(self, asked: Sequence[Asked], answers: Sequence[Tensor], request: Request) -> Tensor:
+        """Return the negative side's prediction, as `__call__` takes them."""
+        return _mean(_by_side(asked, answers)[True], request)
 
     def towards(
         self, asked: Sequence[Asked], answers: Sequence[Tensor], request: Request

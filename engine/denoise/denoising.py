@@ -226,6 +226,14 @@ class Denoising:
         assert self.request is not None
         return self.guidance.towards(self._asked, _rows_of(answers), self.request)
 
+    def answered(self, guided: Tensor, answers: Sequence[Tensor]) -> Tensor:
+        """Return what its sampler requested: the guided prediction, and mostly that is all."""
+        assert self.request is not None
+        if not self.request.unguided:
+            return guided
+        unguided = self.guidance.away(self._asked, _rows_of(answers), self.request)
+        return torch.cat([guided, unguided])
+
     @property
     def latents(self) -> Tensor:
         """Return the finished latents, [1, C, h, w] fp32."""
@@ -238,9 +246,12 @@ class Denoising:
         return self._state.step if isinstance(self._state, Request) else self.total
 
     def advance(self, denoised: Tensor) -> None:
-        """Send the sampler the denoised latents that it requested, [1, C, h, w] fp32."""
+        """Send the sampler the denoised latents that it requested, [1, C, h, w] fp32.
+
+        They may have the unguided prediction behind them.
+        """
         if self._whole:
-            self.denoised = denoised
+            self.denoised = denoised[:1]
         self._state = advance(self._sampling, denoised)
         if self.request is None:
             self.stacked = None  # free its memory before the picture is decoded
@@ -328,6 +339,9 @@ def _begin(model: Model, recipe: Recipe, picture: int, inputs: PassInputs) -> Be
     )
     shape = shape_of(model, inputs.width, inputs.height)
     sampler = SAMPLERS[recipe.sampler]
+    if sampler.unguided and model.takes_guidance:
+        facts = {"sampler": recipe.sampler, "model": model.checkpoint.name}
+        raise UserError(Sentence("sampler_needs_negative", **facts))
     flow = schedule if isinstance(schedule, FlowSchedule) else None
     job_noise = inputs.noise or JobNoise(recipe)
     noise = job_noise.start(picture, shape).to(model.device)
@@ -352,7 +366,8 @@ def _begin(model: Model, recipe: Recipe, picture: int, inputs: PassInputs) -> Be
 
 
 def evaluate(model: Model, batch: Sequence[Denoising], rows: int = 0) -> list[Tensor]:
-    """Call the network for a batch; return each picture's guided `denoised`, [1, C, h, w].
+    """Call the network for a batch; return each picture's guided `denoised`, [1, C, h, w], with
+    the unguided one behind it where a sampler requests that.
 
     Every picture of the batch must have a request, and all one kind. Noise levels differ by row,
     and contexts of different lengths are brought to a common one. Each call is padded to `rows`
@@ -372,7 +387,8 @@ def evaluate(model: Model, batch: Sequence[Denoising], rows: int = 0) -> list[Te
                 made + (picture.towards(full) - picture.towards(less)) * scale
                 for picture, made, full, less in pairs
             ]
-    return guided
+    parts = zip(batch, guided, found, strict=True)
+    return [picture.answered(made, answers) for picture, made, answers in parts]
 
 
 def _answers(model: Model, batch: Sequence[Denoising], rows: int) -> list[list[Tensor]]:

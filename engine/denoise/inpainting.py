@@ -24,14 +24,15 @@ def keep_unmasked(
 
     latents, noise: [1, C, h, w] fp32; mask: [1, 1, h, w] in 0 … 1; add_noise: noises latents to a
     σ. The model gets the kept part noised to the same σ; in its prediction that part is replaced by
-    the latents.
+    the latents; the unguided prediction stays as it is.
     """
     kept = 1 - mask
     state = advance(sampling)
     while isinstance(state, Request):
         x = state.x * mask + add_noise(latents, noise, state.sigma) * kept
-        denoised = yield replace(state, x=x)
-        state = advance(sampling, denoised * mask + latents * kept)
+        denoised, *unguided = torch.split((yield replace(state, x=x)), len(x))
+        painted = denoised * mask + latents * kept
+        state = advance(sampling, torch.cat([painted, *unguided]) if unguided else painted)
     return state
 
 

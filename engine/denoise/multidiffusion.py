@@ -9,8 +9,6 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import product
 
-import torch
-
 from engine.denoise.samplers import Request, Sampling, advance
 from engine.pictures.tile_grid import tile_overlap
 from engine.pictures.tiles import Tiling
@@ -28,7 +26,8 @@ def in_tiles(sampling: Sampling, tile: int) -> Sampling:
         height, width = whole.shape[2:]
         rows = zip(tiling.starts(height), tiling.weights(height), strict=True)
         columns = list(zip(tiling.starts(width), tiling.weights(width), strict=True))
-        denoised = torch.zeros_like(whole)
+        answers = len(whole) * (2 if state.unguided else 1)
+        denoised = whole.new_zeros((answers, *whole.shape[1:]))
         for (top, down), (left, across) in product(rows, columns):
             part = (..., slice(top, top + len(down)), slice(left, left + len(across)))
             predicted = yield replace(state, x=whole[part].contiguous(), corner=(top, left))

@@ -129,10 +129,10 @@ def sigmas_for(
     """
     for option, name, known in (("sampler", sampler, SAMPLERS), ("schedule", schedule, SCHEDULES)):
         if name not in known:
-            raise OptionError(option, name, one_of(known))
+            raise OptionError(option, name, one_of(known, name))
     if noise_schedule.is_flow and not SAMPLERS[sampler].flows:
-        fitting = ", ".join(name for name, each in SAMPLERS.items() if each.flows)
-        raise OptionError("sampler", sampler, Sentence("one_of_for_model", names=fitting))
+        fitting = one_of((name for name, each in SAMPLERS.items() if each.flows), sampler)
+        raise OptionError("sampler", sampler, Sentence("allowed_for_model", allowed=fitting))
     if steps < 1:
         raise OptionError("steps", steps, Sentence("whole_above_zero"))
     if strength not in STRENGTHS:

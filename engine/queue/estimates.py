@@ -14,6 +14,7 @@ from typing import Any, Final
 from engine.pictures.tile_grid import drawn
 from engine.recipe.conditions import calls_of, sides_of, texts_of
 from engine.recipe.context_length import UNET, estimate
+from engine.recipe.limits import CFG_PP
 from engine.recipe.patches import perturbed_scale
 from engine.recipe.prompt_editing import at
 from engine.recipe.recipe import Recipe
@@ -23,6 +24,7 @@ from engine.recipe.recipe import Recipe
 CALLS: Final = {
     **dict.fromkeys(("heun", "dpm_2", "dpm_2_ancestral", "dpmpp_2s_ancestral", "dpmpp_sde"), 2),
     **dict.fromkeys(("sa_solver_pece", "seeds_2", "exp_heun_2_x0", "exp_heun_2_x0_sde"), 2),
+    "dpmpp_2s_ancestral_cfg_pp": 2,
     **dict.fromkeys(("seeds_3", "heunpp2"), 3),
 }
 MILLION: Final = 10**6
@@ -139,7 +141,7 @@ def _rows(recipe: Recipe, each: int, second: bool = False) -> float:
     calls = calls_of(recipe, each, second=second)
     sides = sides_of(recipe, calls)
     parts = sides.positive
-    if sides.needs_negative(recipe.guidance_scale):
+    if sides.needs_negative(recipe.guidance_scale) or recipe.sampler in CFG_PP:
         parts = (*sides.negative, *parts)
     tokens = {text: estimate(text) for text in texts_of(parts)}
     changing = any(len(part.turns) > 1 for part in parts)

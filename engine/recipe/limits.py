@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Final, TypeGuard
 
 from engine.errors import OptionError
@@ -19,8 +20,20 @@ _INVISIBLE: Final = re.compile(
     "\u202a-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]+"
 )
+MANY: Final = 25  # names that are listed where another one was given
+NEAR: Final = 8  # of more than that
 SHA256: Final = Sentence("stored_sha256")
 
+# Samplers that need the prediction for the negative prompt by itself.
+CFG_PP: Final = (
+    "euler_cfg_pp",
+    "euler_ancestral_cfg_pp",
+    "dpmpp_2m_cfg_pp",
+    "dpmpp_2s_ancestral_cfg_pp",
+    "res_multistep_cfg_pp",
+    "res_multistep_ancestral_cfg_pp",
+    "gradient_estimation_cfg_pp",
+)
 SAMPLERS: Final = (
     "euler",
     "euler_ancestral",
@@ -53,6 +66,7 @@ SAMPLERS: Final = (
     "exp_heun_2_x0_sde",
     "heunpp2",
     "ipndm_v",
+    *CFG_PP,
 )
 SCHEDULES: Final = (
     "normal",
@@ -96,6 +110,9 @@ ANCESTRAL: Final = (
     "seeds_2",
     "seeds_3",
     "exp_heun_2_x0_sde",
+    "euler_ancestral_cfg_pp",
+    "dpmpp_2s_ancestral_cfg_pp",
+    "res_multistep_ancestral_cfg_pp",
 )
 
 
@@ -184,7 +201,7 @@ def check(name: str, value: object) -> None:
         check_number(name, value, RANGES[name])
     elif name in CHOICES:
         if value not in CHOICES[name]:
-            raise OptionError(name, value, one_of(CHOICES[name]))
+            raise OptionError(name, value, one_of(CHOICES[name], value))
     elif name == "seed":
         if not is_int(value) or not 0 <= value < SEED_LIMIT:
             raise OptionError(name, value, SEEDS)
@@ -223,9 +240,13 @@ def parse_seed(text: object) -> int:
     return seed
 
 
-def one_of(names: Iterable[str]) -> Sentence:
-    """Return in words that one of some names is allowed."""
-    return Sentence("one_of", names=", ".join(names))
+def one_of(names: Iterable[str], given: object = "") -> Sentence:
+    """Return in words that one of some names is allowed: of very many those nearest to a given."""
+    known = [*names]
+    if len(known) <= MANY:
+        return Sentence("one_of", names=", ".join(known))
+    near = get_close_matches(str(given), known, NEAR, 0)
+    return Sentence("one_of_many", names=", ".join(near), count=len(known))
 
 
 def at_most(characters: int) -> Sentence:

@@ -16,7 +16,8 @@ SENTENCES: Final[Mapping[str, str]] = {
     "a_style_name": " 1 到 32 个字母、数字、- 或 _",
     "a_seed": " 0 到 {most} 之间的整数",
     "one_of": "以下之一：{names}",
-    "one_of_for_model": "对此模型而言以下之一：{names}",
+    "one_of_many": "以下之一：{names}、……（共 {count} 个）",
+    "allowed_for_model": "对此模型而言{allowed}",
     "whole_above_zero": "大于 0 的整数",
     "below_largest": "能使 {size} 不超过 1600 万像素的倍数",
     "below_count": "小于张数（{count}）的整数",
@@ -88,6 +89,8 @@ SENTENCES: Final[Mapping[str, str]] = {
     "unknown_part": "没有名为 {name} 的 {kind}{near}；可用：{known}。",
     "missing_vae": "模型 {name!r} 不含 VAE：请用 --vae 指定 vae/ 中的一个{known}；微型 VAE 只能解"
     "码。",
+    "sampler_needs_negative": "采样器 {sampler} 需要负面提示词的预测，而模型 {model!r} 没有：请换"
+    "一个采样器。",
     "lacks_option": "模型 {model!r} 没有“{option}”这一选项：请去掉它，或换一个模型。",
     "fixed_option": "模型 {model!r} 的“{option}”只能是 {value}：请去掉它，或换一个模型。",
     "left_out": "模型 {model!r} 没有以下选项，已略去：{option}。",

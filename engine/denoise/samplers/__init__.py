@@ -25,6 +25,13 @@ from engine.denoise.samplers.base import (
     drive,
     numbered,
 )
+from engine.denoise.samplers.cfg_pp import (
+    dpmpp_2m_cfg_pp,
+    dpmpp_2s_ancestral_cfg_pp,
+    euler_ancestral_cfg_pp,
+    gradient_estimation_cfg_pp,
+    res_multistep_cfg_pp,
+)
 from engine.denoise.samplers.er_sde import er_sde
 from engine.denoise.samplers.multistep import (
     deis,
@@ -106,4 +113,15 @@ SAMPLERS: Final[Mapping[str, Sampler]] = {
     "exp_heun_2_x0_sde": _by_ratio(partial(exp_heun_2_x0, eta=1.0), evaluations=2, uses_noise=True),
     "heunpp2": Sampler(heunpp2, evaluations=3),
     "ipndm_v": Sampler(ipndm_v),
+    "euler_cfg_pp": _both(partial(euler_ancestral_cfg_pp, eta=0.0), unguided=True),
+    "euler_ancestral_cfg_pp": _both(euler_ancestral_cfg_pp, uses_noise=True, unguided=True),
+    "dpmpp_2m_cfg_pp": Sampler(dpmpp_2m_cfg_pp, unguided=True),
+    "dpmpp_2s_ancestral_cfg_pp": Sampler(
+        dpmpp_2s_ancestral_cfg_pp, evaluations=2, uses_noise=True, unguided=True
+    ),
+    "res_multistep_cfg_pp": Sampler(res_multistep_cfg_pp, unguided=True),
+    "res_multistep_ancestral_cfg_pp": Sampler(
+        partial(res_multistep_cfg_pp, eta=1.0), uses_noise=True, unguided=True
+    ),
+    "gradient_estimation_cfg_pp": Sampler(gradient_estimation_cfg_pp, unguided=True),
 }

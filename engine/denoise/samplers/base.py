@@ -14,6 +14,7 @@ from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from engine.denoise.flow import FlowSchedule
@@ -24,7 +25,9 @@ from engine.loading.noise_schedule import NoiseSchedule, SigmaTable
 class Request:
     """A request for the denoised latents of x, [pictures, C, h, w] fp32, at σ; step: from 0.
 
-    call: which request of a sampler it is, from 0; corner: of a tile in the latents: top, left.
+    call: which request of a sampler it is, from 0; corner: of a tile in the latents: top, left;
+    unguided: the answer holds the prediction for the negative prompt, too, behind the guided one:
+    [2·pictures, C, h, w].
     """
 
     x: Tensor
@@ -32,6 +35,7 @@ class Request:
     step: int
     call: int = 0
     corner: tuple[int, int] = (0, 0)
+    unguided: bool = False
 
 
 Sampling = Generator[Request, Tensor, Tensor]
@@ -52,7 +56,8 @@ class Sampler:
     middle, then to its end; drops_penultimate: the schedule leaves out its last σ above 0; flows:
     it makes sense for flow models; finite: on these it needs a first σ below 1; noisy_between:
     shares of the model's time, 0 at its first σ to 1 at σ = 0; it adds noise in steps that end
-    between these, and takes for each step whether it does so (`noisy`).
+    between these, and takes for each step whether it does so (`noisy`); unguided: it requests the
+    prediction for the negative prompt, too.
     """
 
     run: Run
@@ -64,6 +69,7 @@ class Sampler:
     flows: bool = True
     finite: bool = False
     noisy_between: tuple[float, float] | None = None
+    unguided: bool = False
 
     def __call__(
         self, x: Tensor, sigmas: Tensor, noise: DrawNoise, table: SigmaTable | None = None
@@ -109,10 +115,16 @@ def numbered(sampling: Sampling) -> Sampling:
 
 
 def drive(sampling: Sampling, denoise: Callable[[Tensor, float], Tensor]) -> Tensor:
-    """Answer every request with denoise(x, σ), and return the last x."""
+    """Answer every request with denoise(x, σ), and return the last x.
+
+    One answer for each picture stands for the guided and the unguided prediction.
+    """
     state = advance(sampling)
     while isinstance(state, Request):
-        state = advance(sampling, denoise(state.x, state.sigma))
+        denoised = denoise(state.x, state.sigma)
+        if state.unguided and len(denoised) == len(state.x):
+            denoised = torch.cat([denoised, denoised])
+        state = advance(sampling, denoised)
     return state
 
 

@@ -63,6 +63,9 @@ SAMPLERS_READ: Final = {
     "ddimv3": "ddim",
     "eulerflowmatch": "euler",
     "resmultistepa": "res_multistep_ancestral",
+    "euleracfgpp": "euler_ancestral_cfg_pp",
+    "dpmpp2sacfgpp": "dpmpp_2s_ancestral_cfg_pp",
+    "resmultistepacfgpp": "res_multistep_ancestral_cfg_pp",
     "seeds2dp": "seeds_2",
     "seeds3dp": "seeds_3",
 }

@@ -28,7 +28,7 @@ MANY = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 ADA = Asker(person="x:ada", place="x:1")
-LONGEST = 500  # characters of a sentence
+LONGEST = 400  # characters of a sentence
 WORDS = st.text(max_size=60) | st.sampled_from(
     [
         "a cat",

@@ -74,7 +74,7 @@ def test_an_option_like_no_other_is_answered_without_a_guess() -> None:
         ("a cat --steps many", "steps must be a whole number between 1 and 150"),
         ("a cat --size 63", "size must be a whole number between 64 and 2048 pixels per side"),
         ("a cat --size big", "size must be like 512 or 768x512"),
-        ("a cat --sampler best", "sampler must be one of euler"),
+        ("a cat --sampler eulr", "sampler must be one of euler"),
         ("a cat --guidance x", "guidance must be between 0 and 30, not 'x'."),
         ("a cat --rescale 2", "rescale must be between 0 and 1, not 2.0."),
         ("a cat --clip-skip 0", "clip-skip must be a whole number between 1 and 12, or 'own'"),

@@ -157,7 +157,7 @@ def test_a_lost_file_is_said_and_can_be_drawn_again(marble: Marble) -> None:
     [
         (["imagine", "a cat", "--size", "63"], "size must be a whole number between 64 and"),
         (["imagine", "a cat", "--steps", "0"], "steps must be a whole number between 1 and 150"),
-        (["imagine", "a cat", "--sampler", "best"], "sampler must be one of euler"),
+        (["imagine", "a cat", "--sampler", "eulr"], "sampler must be one of euler"),
         (["imagine", "a cat", "--seed", "-1"], "seed must be a whole number from 0"),
         (["imagine", "a cat", "--seed", "abc"], "seed must be a whole number from 0"),
         (["imagine", "a cat", "--guidance", "nan"], "guidance must be between 0 and 30"),

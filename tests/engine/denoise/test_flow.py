@@ -107,10 +107,10 @@ def test_the_shift_stays_beyond_the_steps_that_flux2_was_fitted_to() -> None:
         )
 
 
-def denoise(x: Tensor, sigma: float) -> Tensor:
+def denoise(x: Tensor, sigma: float, first: float = 0.8, second: float = -0.5) -> Tensor:
     """Return the mean of what x may have been: a mixture of two normal distributions."""
     x64, s = x.double(), float(np.float32(sigma))
-    a, first, second, variance = 1 - s, 0.8, -0.5, 0.09
+    a, variance = 1 - s, 0.09
     q = a * a * variance + s * s
     weight = torch.sigmoid((-((x64 - a * first) ** 2) + (x64 - a * second) ** 2) / (2 * q))
     means = [(m * s * s + a * x64 * variance) / q for m in (first, second)]
@@ -151,7 +151,11 @@ def test_samplers_equal_comfyui(key: str, arrays: Mapping[str, np.ndarray]) -> N
 
     def listen(x: Tensor, sigma: float) -> Tensor:
         requested.append(sigma)
-        return denoise(x, sigma)
+        cond = denoise(x, sigma)
+        if not sampler.unguided:
+            return cond
+        uncond = denoise(x, sigma, 0.5, -0.2)
+        return torch.cat([uncond + 1.2 * (cond - uncond), uncond])
 
     found = drive(sampling, listen)
     np.testing.assert_allclose(requested, run["model_calls"], rtol=0, atol=1e-6)
@@ -167,7 +171,8 @@ def test_a_run_that_ends_before_the_picture_holds_its_noise(name: str) -> None:
     latent, noise = torch.full((1, 1, 1, 1), 0.7), torch.full((1, 1, 1, 1), 3.0)
     x = schedule.add_noise(latent, noise, float(sigmas[0]))
     quiet = SAMPLERS[name](x, sigmas, torch.zeros_like, schedule)
-    found = drive(quiet, lambda x, sigma: latent)
+    answer = torch.cat([latent, latent]) if SAMPLERS[name].unguided else latent
+    found = drive(quiet, lambda x, sigma: answer)
     if SAMPLERS[name].uses_noise:  # the noise that it takes away is not given back here
         assert (found - 0.6 * latent).abs() < (x - 0.1 * latent).abs()
     else:

@@ -73,8 +73,9 @@ def test_samplers_with_noise_equal_comfyuis(case: dict[str, Any]) -> None:
 
 def test_every_sampler_with_noise_is_compared_with_comfyui() -> None:
     noisy = {name for name, sampler in SAMPLERS.items() if sampler.uses_noise}
-    # These three as flow models have them, in `test_flow`.
+    # These as flow models have them, in `test_flow`.
     others = {"res_multistep_ancestral", "sa_solver_pece", "exp_heun_2_x0_sde"}
+    others |= noisy & set(limits.CFG_PP)
     assert noisy == {case["sampler"] for case in CASES} | others
 
 

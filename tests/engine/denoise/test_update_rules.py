@@ -99,6 +99,19 @@ def dpm_solver_pp_2s(y: Tensor, sigma: float, end: float, draw: Draw, past: Past
     return noised(y, down, up, end, draw)
 
 
+def dpm_solver_pp_2s_cfg_pp(y: Tensor, sigma: float, end: float, draw: Draw, past: Past) -> Tensor:
+    """The same, whose second stage begins as far off as the guided and the unguided prediction
+    are from each other, the one at the start and the other in the middle.
+    """
+    down, up = down_and_up(sigma, end)
+    middle, h = middle_of(sigma, down)
+    now = seen(y, sigma)
+    u = s(middle) / s(sigma) * y - alpha(middle) * math.expm1(-h / 2) * now
+    later = seen(u, middle)
+    y = s(down) / s(sigma) * (y + alpha(sigma) * (now - later))
+    return noised(y - alpha(down) * math.expm1(-h) * later, down, up, end, draw)
+
+
 def sde_first(y: Tensor, target: Tensor, sigma: float, end: float, z: Tensor) -> Tensor:
     """SDE-DPM-Solver++1: Lu et al. (2022), arXiv:2211.01095, section 4.3, for a given target."""
     h = math.log(sigma / end)
@@ -279,6 +292,10 @@ RULES: dict[str, Rule] = {
     "seeds_2": seeds_of_2,
     "seeds_3": seeds_of_3,
     "exp_heun_2_x0_sde": exponential_heun,
+    # Where the guided prediction is the unguided one:
+    "euler_ancestral_cfg_pp": ddim,
+    "dpmpp_2s_ancestral_cfg_pp": dpm_solver_pp_2s_cfg_pp,
+    "res_multistep_ancestral_cfg_pp": refined,
 }
 
 

@@ -374,6 +374,7 @@ def test_the_version_tells_which_schedule_is_meant(
         ("ER SDE", "er_sde"), ("SEEDS-2", "seeds_2"), ("Seeds 3", "seeds_3"),
         ("IPNDM V", "ipndm_v"), ("SA Solver", "sa_solver"), ("sa-solver pece", "sa_solver_pece"),
         ("Res Multistep A", "res_multistep_ancestral"), ("HeunPP2", "heunpp2"),
+        ("Euler a CFG++", "euler_ancestral_cfg_pp"), ("DPM++ 2M CFG++", "dpmpp_2m_cfg_pp"),
         ("EXP Heun 2 x0 SDE", "exp_heun_2_x0_sde"), *((name, name) for name in SAMPLERS),
     ],
 )  # fmt: skip

@@ -64,6 +64,11 @@ def test_samplers_of_two_evaluations_take_one_for_the_last_step() -> None:
     assert work_of(make_recipe(sampler="heun", steps=10)).calls == 19
 
 
+def test_cfg_pp_takes_two_rows_without_guidance_too() -> None:
+    plain = work_of(make_recipe(guidance_scale=1.0))
+    assert work_of(make_recipe(sampler="euler_cfg_pp", guidance_scale=1.0)).width == 2 * plain.width
+
+
 def test_perturbed_attention_takes_each_call_twice() -> None:
     patches = (Patch(kind="perturbed_attention", numbers=(3,)),)
     assert work_of(make_recipe(sampler="heun", steps=10, patches=patches)).calls == 38
