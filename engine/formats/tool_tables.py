@@ -8,6 +8,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from engine.recipe.limits import ANEW, BY_STEPS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Second:
+    """Describe how a program's second model takes over.
+
+    by: as a recipe's `refiner_by`; from_end: its share is the second model's; rounds: to the
+    nearest step; only: ways to what must have this value.
+    """
+
+    by: str = BY_STEPS
+    from_end: bool = False
+    rounds: bool = False
+    only: Mapping[str, object] = field(default_factory=dict)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tool:
@@ -21,7 +37,8 @@ class Tool:
     taken; said: the ways to values that change no picture; idle: to those that change none where
     they are one of these; same: to those that change none where they equal another's; syntax: what
     means more than words in its prompts; section: what begins words that are not for the whole
-    picture; schedule: what a sampler's name means that says none; on_comfyui: whether it draws by
+    picture; schedule: what a sampler's name means that says none; second: how a second model takes
+    over (None: none is read); on_comfyui: whether it draws by
     ComfyUI's code, and so with its noise; sde_on_gpu: but for that of solvers of SDEs, which is a
     GPU's under all names.
     """
@@ -39,6 +56,7 @@ class Tool:
     syntax: re.Pattern[str] | None = None
     section: re.Pattern[str] | None = None
     schedule: str | None = None
+    second: Second | None = None
     on_comfyui: bool = False
     sde_on_gpu: bool = False
 
@@ -75,7 +93,12 @@ TOOLS: Final = (
             "checkpoint": (f"{UI}.model",),
             "vae": (f"{UI}.vae",),
             "shift": (f"{UI}.sigmashift",),
+            "refiner": (f"{UI}.refinermodel",),
+            "refiner_at": (f"{UI}.refinercontrolpercentage",),
         },
+        second=Second(
+            by=ANEW, from_end=True, rounds=True, only={f"{UI}.refinermethod": "StepSwap"}
+        ),
         loras=((f"{UI}.loras", "", f"{UI}.loraweights"),),
         inside=(UI,),
         said=("sui_models", "sui_extra_data", *(f"{UI}.{key}" for key in (
@@ -97,7 +120,14 @@ TOOLS: Final = (
             "checkpoint": ("model.model_name", "model.name"),
             "vae": ("vae.model_name", "vae.name"),
             "guidance_rescale": ("cfg_rescale_multiplier",),
+            "refiner": ("refiner_model.model_name", "refiner_model.name"),
+            "refiner_at": ("refiner_start",),
+            "aesthetic_score": (
+                "refiner_positive_aesthetic_score", "refiner_positive_aesthetic_store"),
+            "negative_aesthetic_score": (
+                "refiner_negative_aesthetic_score", "refiner_negative_aesthetic_store"),
         },
+        second=Second(by=ANEW),
         loras=(("loras", "model.name|model.model_name|lora.model_name|lora.name", "weight"),),
         syntax=INVOKE_SYNTAX,
         schedule=INVOKE_SCHEDULE,
@@ -109,6 +139,9 @@ TOOLS: Final = (
         same={
             "positive_style_prompt": "positive_prompt",
             "negative_style_prompt": "negative_prompt",
+            "refiner_steps": "steps",
+            "refiner_cfg_scale": "cfg_scale",
+            "refiner_scheduler": "scheduler",
         },
     ),
     Tool(
@@ -160,7 +193,10 @@ TOOLS: Final = (
             "checkpoint": ("base_model",),
             "clip_skip": ("clip_skip",),
             "vae": ("vae",),
+            "refiner": ("refiner_model",),
+            "refiner_at": ("refiner_switch",),
         },
+        second=Second(rounds=True),
         loras=(("loras", "0|name", "1|weight"),),
         lora_key=re.compile(r"lora(?:_combined)?_\d{1,2}"),
         said=("version", "metadata_scheme", "base_model_hash", "created_by", "full_prompt",
@@ -180,7 +216,12 @@ TOOLS: Final = (
             "sampler": ("sampler",),
             "checkpoint": ("model",),
             "shift": ("shift",),
+            "refiner": ("v2.refinermodel",),
+            "refiner_at": ("v2.refinerstart",),
+            "aesthetic_score": ("v2.aestheticscore",),
+            "negative_aesthetic_score": ("v2.negativeaestheticscore",),
         },
+        second=Second(),
         loras=(("lora", "model", "weight"), ("v2.loras", "file", "weight")),
         inside=("v2",),
         # What other keys say as well, or what works only with others, which are named.

@@ -14,7 +14,7 @@ from engine.formats.a1111.settings import Settings
 from engine.formats.a1111.syntax import NAME, take_networks
 from engine.formats.reading import Reading
 from engine.formats.tool_tables import DREAM, TOOLS, Tool
-from engine.recipe.limits import BROWNIAN, GPU, RANGES
+from engine.recipe.limits import BROWNIAN, GPU, RANGES, is_int
 from engine.recipe.parts import Lora
 from engine.sentences import Sentence
 
@@ -23,6 +23,7 @@ MOST: Final = 24  # of the other values, and of LoRAs
 TEXT: Final = 10_000  # characters of a prompt that are looked at; a recipe takes 2,000
 LONGEST: Final = 60  # characters of a value in a message
 SIZE: Final = re.compile(r"(\d{1,9})\D{1,4}(\d{1,9})")
+SECOND: Final = ("refiner", "refiner_at", "aesthetic_score", "negative_aesthetic_score")
 PROMPTS: Final = ("prompt", "negative_prompt")  # which may be empty; other texts are not there then
 # Values that say nothing: of a list of other values they are left out.
 UNSET: Final = ("None", "Default (model)")
@@ -135,6 +136,7 @@ def _read(tool: Tool, data: Mapping[str, Any], beside: Mapping[str, str]) -> Rea
     for option, key in tool.beside.items():
         if values.get(option) is None and beside.get(key):
             values[option], where[option] = beside[key], key
+    _read_second(tool, data, values, taken)
     if isinstance(size := values.get("width"), str) and (sides := SIZE.search(size)):
         values["width"], values["height"] = int(sides[1]), int(sides[2])
         where["height"] = where["width"]
@@ -160,6 +162,26 @@ def _read(tool: Tool, data: Mapping[str, Any], beside: Mapping[str, str]) -> Rea
     values["loras"], where["loras"] = tuple(loras), "loras"
     notes = [*tags.left(), *notes, *_others(tool, data, taken)]
     return Reading.of(tool.name, values, where, notes)
+
+
+def _read_second(
+    tool: Tool, data: Mapping[str, Any], values: dict[str, Any], taken: set[str]
+) -> None:
+    """Complete what is said of a second model; what cannot be drawn is left, to be listed."""
+    name, at, steps = (values.get(option) for option in ("refiner", "refiner_at", "steps"))
+    second = tool.second
+    if second and isinstance(at, float):
+        at = 1 - at if second.from_end else at
+        at = round(steps * at) / steps if second.rounds and is_int(steps) and steps else at
+        only = all(_at(data, way) == its for way, its in second.only.items())
+        if name and only and at in RANGES["refiner_at"]:
+            taken.update(second.only)
+            values |= {"refiner_at": at, "refiner_by": second.by}
+            return
+    for option in SECOND:
+        values.pop(option, None)
+        if name:
+            taken.difference_update(tool.fields.get(option, ()))
 
 
 def _value(option: str, value: Any) -> Any:

@@ -14,11 +14,14 @@ from engine.formats.comfy.limits import no_graph_reasons
 from engine.formats.comfy.writer import to_graph
 from engine.formats.metadata import read_recipe, write_png
 from engine.formats.png_texts import read_texts
+from engine.formats.reading import Reading
+from engine.formats.tools import read_json
 from engine.models.catalogue import Checkpoint
 from engine.models.families import BY_KEY
 from engine.recipe.limits import ANEW, BY_NOISE
 from engine.recipe.parts import Lora, Upscale
 from engine.recipe.recipe import Recipe
+from tests.engine.formats import others
 from tests.engine.formats.test_known_nodes import PICTURES
 from tests.engine.recipes import IMAGE, read_graph
 from tests.factories import make_recipe
@@ -156,3 +159,54 @@ def test_a_picture_carries_all_texts() -> None:
     png = write_png(Image.new("RGB", (8, 8)), refined(), 0, XL, REFINER)
     assert read_recipe(png).recipe == refined()
     assert json.loads(read_texts(png)["prompt"]) == to_graph(refined(), XL, REFINER)
+
+
+TOOLS_SAY: dict[str, tuple[str, dict[str, Any], float, str]] = {
+    "InvokeAI": (
+        *("InvokeAI", {"refiner_model": {"name": "r"}, "refiner_start": 0.8, "refiner_steps": 20}),
+        *(0.8, ANEW),
+    ),
+    "Fooocus": ("Fooocus", {"refiner_model": "r", "refiner_switch": 0.51}, 0.5, "steps"),
+    "Draw Things": (
+        *("Draw Things", {"v2": {"refinerModel": "r", "refinerStart": 0.7}}),
+        *(0.7, "steps"),
+    ),
+    "SwarmUI": (
+        "SwarmUI",
+        {"refinermodel": "r", "refinercontrolpercentage": 0.2, "refinermethod": "StepSwap"},
+        *(0.8, ANEW),
+    ),
+}
+
+
+def told(tool: str, **values: Any) -> Reading:
+    """Return the reading of a program's JSON, with 20 steps and these values besides."""
+    texts = others.TEXTS[tool]
+    key = next(iter(texts))
+    if tool == "Draw Things":
+        inner: Any = others.DRAW_THINGS["v2"]
+        inner = {**inner, **values.get("v2", {})}
+        found = read_json({**others.DRAW_THINGS, "steps": 20, "v2": inner}, {})
+    else:
+        data = json.loads(texts[key])
+        inner = data.get("sui_image_params", data)
+        inner |= {"steps": 20, **values}
+        found = read_json(data, {})
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("tool", TOOLS_SAY)
+def test_other_programs_second_models_are_read(tool: str) -> None:
+    name, values, at, by = TOOLS_SAY[tool]
+    found = told(name, **values)
+    assert [found.values[each] for each in ("refiner", "refiner_at", "refiner_by")] == ["r", at, by]
+    assert found.ignored == told(name).ignored
+    assert not {"refiner", "refiner_at", "aesthetic_score"} & told(name).values.keys()
+
+
+def test_a_pass_of_its_own_is_no_second_model() -> None:
+    values = {"refinermodel": "r", "refinercontrolpercentage": 0.2, "refinermethod": "PostApply"}
+    found = told("SwarmUI", **values)
+    assert "refiner" not in found.values
+    assert {"refinermodel: r", "refinercontrolpercentage: 0.2"} <= {*found.ignored}
