@@ -6,6 +6,7 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from tempfile import gettempdir
 from typing import Any, Final
@@ -40,11 +41,11 @@ def ray_nodes() -> Iterator[Any]:
 def _ray_nodes() -> Iterator[Any]:
     kept = {name: os.environ.get(name) for name in QUIET}
     os.environ.update(QUIET)
-    from ray._raylet import AuthenticationTokenLoader, Config
     from ray.cluster_utils import Cluster
 
-    Config.initialize("")  # some library may have imported Ray before
-    AuthenticationTokenLoader.instance().reset_cache()
+    compiled: Any = import_module("ray._raylet")  # whose types tell only some of its names
+    compiled.Config.initialize("")  # some library may have imported Ray before
+    compiled.AuthenticationTokenLoader.instance().reset_cache()
     # Signals are for who tests; and nodes can be added in any thread then.
     with patch("ray._private.utils.set_sigterm_handler"):
         nodes = Cluster(initialize_head=True, head_node_args={**SMALL, "include_dashboard": False})
