@@ -175,11 +175,12 @@ def sdxl() -> Graph:
 def refined() -> Graph:
     first = {"add_noise": "enable", "start_at_step": 0, "end_at_step": 20}
     second = {"add_noise": "disable", "start_at_step": 20, "end_at_step": 10_000}
+    words = {name: default_graph()[name]["inputs"]["text"] for name in ("6", "7")}
     return default(
-        decoded("24"),
+        {"8": {"samples": ["24", 0], "vae": ["20", 2]}},
         n20=("CheckpointLoaderSimple", {"ckpt_name": "sd_xl_refiner.safetensors"}),
-        n21=("CLIPTextEncode", {"clip": ["20", 1], "text": "a cat"}),
-        n22=("CLIPTextEncode", {"clip": ["20", 1], "text": "fog"}),
+        n21=("CLIPTextEncode", {"clip": ["20", 1], "text": words["6"]}),
+        n22=("CLIPTextEncode", {"clip": ["20", 1], "text": words["7"]}),
         n23=advanced("4", ("6", "7"), "5", **first, return_with_leftover_noise="enable"),
         n24=advanced("20", ("21", "22"), "23", **second, return_with_leftover_noise="disable"),
     )

@@ -75,6 +75,12 @@ VALUES: Final[dict[str, dict[str, Any]]] = {
     "ControlNet": {"controls": ["scribble"]},
     "several ControlNets": {"controls": ["pose", "scribble"]},
     "SDXL": {"width": 1024, "height": 1024, "checkpoint": "sd_xl_base.safetensors"},
+    "SDXL with its refiner": {
+        "checkpoint": "v1-5-pruned-emaonly.ckpt",
+        "refiner": "sd_xl_refiner.safetensors",
+        "refiner_at": None,  # after 0.8 of the steps, as usual
+        "steps": 25,
+    },
     "SDXL Turbo": {
         "steps": 1,
         "guidance_scale": 1,
