@@ -250,6 +250,8 @@ def _quoted(value: object, room: int) -> Iterator[str]:
     """
     if isinstance(value, str):
         yield repr(value[:room])
+    elif isinstance(value, (bytes, bytearray)):
+        yield repr(bytes(value[:room]))
     elif type(value) is dict:
         yield "{"
         for at, (key, each) in enumerate(value.items()):

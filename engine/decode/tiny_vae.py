@@ -23,7 +23,7 @@ from torch import Tensor
 from engine.device.finite import check_weights
 from engine.errors import reading_a
 from engine.files.atomic import read_object
-from engine.files.safetensors import BadFile, Header, read_header
+from engine.files.safetensors import BadFile, Header, quoted, read_header
 from engine.loading.configured import read_folder
 from engine.loading.modules import reading
 from engine.loading.unused_tensors import check_unused
@@ -88,11 +88,11 @@ def _from_file(path: Path) -> AutoencoderTiny:
 def _check_form(header: Header, layers: Mapping[str, str], wanted: Mapping[str, Tensor]) -> None:
     for name, weight in wanted.items():
         if name not in layers:
-            raise BadFile(f"its weights lack the decoder's {name!r}")
+            raise BadFile(f"its weights lack the decoder's {quoted(name)}")
         if header.shape(layers[name]) != tuple(weight.shape):
-            raise BadFile(f"the decoder's {name!r} has other sizes than TAESD's")
+            raise BadFile(f"the decoder's {quoted(name)} has other sizes than TAESD's")
     if more := layers.keys() - wanted.keys():
-        raise BadFile(f"its decoder has {min(more)!r}, which TAESD's lacks")
+        raise BadFile(f"its decoder has {quoted(min(more))}, which TAESD's lacks")
 
 
 def _layers(header: Header) -> dict[str, str] | None:

@@ -17,7 +17,7 @@ from diffusers.loaders.single_file_utils import (
 )
 from torch import Tensor
 
-from engine.files.safetensors import BadFile
+from engine.files.safetensors import BadFile, quoted
 from engine.loading.modules import IN_PLACE, Target, check_shapes, fill, map_tensors
 from engine.models.weights import component_files
 
@@ -62,7 +62,7 @@ def read_part(
         try:
             converted = CONVERT[part](dict(tensors), config=config)
         except KeyError as error:  # the library looks up some without asking whether they are there
-            raise BadFile(f"its weights lack {error.args[0]!r}") from error
+            raise BadFile(f"its weights lack {quoted(error.args[0])}") from error
         tensors = {name: each for name, each in converted.items() if each is not None}
     return fill_known(module, tensors, target)[0]
 

@@ -21,6 +21,7 @@ from engine.device.backends import is_out_of_memory
 from engine.device.finite import check_values
 from engine.device.tensor_bytes import file_bytes, tensor_bytes
 from engine.errors import BrokenModel, reading_a
+from engine.files.safetensors import quoted
 from engine.loading.lora_file import LoraEntry, read_entries
 from engine.loading.lora_layers import SIZES, Addition, Found, join, read_change
 from engine.loading.makers_names import Rows
@@ -98,13 +99,13 @@ class Loras:
             raise BrokenModel(
                 lora.name,
                 f"it is not made for {self._kind} models: none of its layers, such as "
-                f"{entries[0].name!r}, is one of theirs.",
+                f"{quoted(entries[0].name)}, is one of theirs.",
             )
         held = read_tensors(lora.name, path)
         for entry in entries:
             if entry.name not in self._meant:
                 raise BrokenModel(
-                    lora.name, f"it changes {entry.name!r}, which {self._kind} models lack."
+                    lora.name, f"it changes {quoted(entry.name)}, which {self._kind} models lack."
                 )
             read = {role: held[key].float() for role, key in entry.tensors.items()}
             self._check_family(lora, entry, read)
@@ -152,7 +153,7 @@ def _fit(
         if isinstance(error, RuntimeError) and is_out_of_memory(error):
             raise
         what = str(error) if isinstance(error, ValueError) else SIZES
-        reason = f"it is made for another model: {entry.name!r} {what}."
+        reason = f"it is made for another model: {quoted(entry.name)} {what}."
         raise BrokenModel(lora.name, reason) from None
 
 

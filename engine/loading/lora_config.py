@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from engine.files.safetensors import BadFile, Header
+from engine.files.safetensors import BadFile, Header, quoted
 
 KEY: Final = "lora_adapter_metadata"
 BESIDE: Final = "adapter_config.json"
@@ -90,7 +90,9 @@ def _pattern(value: Any, what: str) -> dict[str, float]:
     for name, alpha in value.items():
         plain = str(name).removesuffix("$").replace("\\.", ".")
         if set(plain.removeprefix("^")) & set("\\*+?[](){}|^$"):
-            raise BadFile(f"{what} holds the expression {name!r}, where Marble reads plain names")
+            raise BadFile(
+                f"{what} holds the expression {quoted(name)}, where Marble reads plain names"
+            )
         found[plain] = _number(alpha, what)
     return found
 

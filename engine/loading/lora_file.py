@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from engine.errors import BrokenModel, reading_a
-from engine.files.safetensors import Header, as_broken_model, read_header
+from engine.files.safetensors import Header, as_broken_model, quoted, read_header
 from engine.loading.lora_config import PeftConfig, read_config
 from engine.models.folders import ModelKind
 
@@ -108,7 +108,7 @@ def read_entries(name: str, path: Path) -> list[LoraEntry]:
         raise BrokenModel(name, "it is no LoRA: none of its tensors changes a layer.")
     if unread:
         more = f" and {len(unread) - 1} more" if len(unread) > 1 else ""
-        raise BrokenModel(name, f"it holds {unread[0]!r}{more}, which Marble cannot read.")
+        raise BrokenModel(name, f"it holds {quoted(unread[0])}{more}, which Marble cannot read.")
     entries: list[LoraEntry] = []
     for layer, roles in layers.items():
         entries += _entries(name, header, layer, roles, config)
@@ -145,9 +145,12 @@ def _entries(
             continue
         for role in _lacking(kind, needed, mine):
             start = f"it is {NAMES[kind]}, and " if kind in NAMES else ""
-            raise BrokenModel(name, f"{start}{layer}{_ending(mine, role)} is missing.")
+            missing = f"{layer}{_ending(mine, role)}"[-120:]  # a stranger's, of any length
+            raise BrokenModel(name, f"{start}{missing} is missing.")
         for role in _beside(mine):
-            raise BrokenModel(name, f"it holds {mine[role]!r} beside what stands in its place.")
+            raise BrokenModel(
+                name, f"it holds {quoted(mine[role])} beside what stands in its place."
+            )
         alpha, by_root = None, False
         if kind in FULL:
             mine |= {role: roles[role] for role in MAGNITUDES if role in roles}
@@ -157,10 +160,10 @@ def _entries(
         yield LoraEntry(name=spelled, kind=kind, tensors=mine, alpha=alpha, by_root=by_root)
         used |= mine.keys()
     if left := roles.keys() - used:
-        raise BrokenModel(name, f"it holds {roles[min(left)]!r} without what it belongs to.")
+        raise BrokenModel(name, f"it holds {quoted(roles[min(left)])} without what it belongs to.")
     if all(role in roles for role in MAGNITUDES):
         magnitude = roles[MAGNITUDES[1]]
-        raise BrokenModel(name, f"it holds {magnitude!r} beside what stands in its place.")
+        raise BrokenModel(name, f"it holds {quoted(magnitude)} beside what stands in its place.")
 
 
 def _lacking(kind: str, needed: tuple[str, ...], mine: Mapping[str, str]) -> Iterator[str]:
@@ -196,9 +199,9 @@ def _endings(role: str) -> list[str]:
 
 def _alpha(name: str, header: Header, tensor: str) -> float:
     if math.prod(header.shape(tensor)) != 1:
-        raise BrokenModel(name, f"{tensor!r} is not one number.")
+        raise BrokenModel(name, f"{quoted(tensor)} is not one number.")
     with as_broken_model(name):
         (alpha,) = header.values(tensor)
     if not math.isfinite(alpha):
-        raise BrokenModel(name, f"{tensor!r} holds values that are no numbers.")
+        raise BrokenModel(name, f"{quoted(tensor)} holds values that are no numbers.")
     return alpha

@@ -15,7 +15,7 @@ from torch import Tensor
 from engine.device.backends import holds_fp8, is_out_of_memory
 from engine.device.stored_weights import StoredWeight, real_values
 from engine.errors import BrokenModel, first_line
-from engine.files.safetensors import BadFile, as_broken_model, read_header
+from engine.files.safetensors import BadFile, as_broken_model, quoted, read_header
 from engine.loading.unused_tensors import VAE_HARMLESS
 from engine.models.signatures import VAE
 from engine.models.tensor_names import respelled
@@ -49,7 +49,7 @@ def reading(name: str, part: str = "") -> Iterator[None]:
 def check_missing(names: Iterable[str]) -> None:
     """Raise `BadFile` for the first of some weights that a file lacks."""
     if missing := sorted(names):
-        raise BadFile(f"its weights lack {missing[0]!r} and {len(missing) - 1} more")
+        raise BadFile(f"its weights lack {quoted(missing[0])} and {len(missing) - 1} more")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def fill(module: M, tensors: Mapping[str, Tensor], target: Target = IN_PLACE) ->
     own = module.state_dict()
     check_missing(own.keys() - tensors.keys())
     if unknown := sorted(tensors.keys() - own.keys()):
-        raise BadFile(f"its tensor {unknown[0]!r} and {len(unknown) - 1} more are not known")
+        raise BadFile(f"its tensor {quoted(unknown[0])} and {len(unknown) - 1} more are not known")
     # GGUF leaves out sides of 1 before the others.
     shaped = {name: _with_ones(tensor, own[name].ndim) for name, tensor in tensors.items()}
     check_shapes(shaped, own)
@@ -121,9 +121,9 @@ def check_shapes(tensors: Mapping[str, Tensor], due: Mapping[str, Tensor]) -> No
     """Raise `BadFile` for the first of some tensors that has another shape than is due."""
     for name, tensor in tensors.items():
         if tensor.shape != due[name].shape:
+            shapes = [*tensor.shape], [*due[name].shape]
             raise BadFile(
-                f"its tensor {name!r} has the shape {[*tensor.shape]}, where {[*due[name].shape]} "
-                "is due"
+                f"its tensor {quoted(name)} has the shape {shapes[0]}, where {shapes[1]} is due"
             )
 
 

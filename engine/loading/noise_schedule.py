@@ -16,6 +16,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from engine.errors import shorten
 from engine.recipe.patches import LCM
 
 ZERO_SNR: Final = 4.8973451890853435e-08
@@ -82,7 +83,7 @@ class NoiseSchedule(SigmaTable):
         for key, allowed in (("beta_schedule", BETAS), ("prediction_type", PREDICTIONS)):
             if getattr(self, key) not in allowed:
                 known = ", ".join(allowed)
-                raise ValueError(f"{key} must be one of {known}, not {getattr(self, key)!r}")
+                raise ValueError(f"{key} must be one of {known}, not {shorten(getattr(self, key))}")
 
     @cached_property
     def sigmas(self) -> Tensor:

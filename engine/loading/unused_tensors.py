@@ -12,7 +12,7 @@ from typing import Any, Final
 from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
 from torch import Tensor
 
-from engine.files.safetensors import BadFile
+from engine.files.safetensors import BadFile, quoted
 from engine.models.signatures import UNET
 
 # What training leaves in a VAE's file and drawing does not need.
@@ -55,7 +55,7 @@ def check_unused(names: Iterable[str], harmless: re.Pattern[str] | None = None) 
     left = sorted(name for name in names if not (harmless and harmless.match(name)))
     if left:
         more = f" and {len(left) - 1} more" if len(left) > 1 else ""
-        raise BadFile(f"it holds {left[0]!r}{more}, which its form does not have")
+        raise BadFile(f"it holds {quoted(left[0])}{more}, which its form does not have")
 
 
 def left_in_vae(tensors: Mapping[str, Tensor], module: Any) -> list[str]:

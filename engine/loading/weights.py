@@ -15,7 +15,7 @@ from torch import Tensor
 
 from engine.device.stored_weights import FP8, StoredWeight
 from engine.files.gguf import BLOCKS, ENDING, read_weights
-from engine.files.safetensors import BadFile, Header, as_broken_model, quantised
+from engine.files.safetensors import BadFile, Header, as_broken_model, quantised, quoted
 from engine.loading.modules import read_tensors
 from engine.models.llama_names import REORDERED, by_transformers
 from engine.models.quantised import (
@@ -124,6 +124,6 @@ def _shaped(name: str, weight: Tensor, scale: Tensor) -> Tensor:
     if weight.ndim == 2 and scale.numel() == len(weight):
         return scale.float().reshape(-1, 1)
     raise BadFile(
-        f"its weight {name!r} has scales of the shape {[*scale.shape]}, where one is due, or one "
-        "for each row"
+        f"its weight {quoted(name)} has scales of the shape {[*scale.shape]}, where one is due, or "
+        "one for each row"
     )

@@ -64,7 +64,10 @@ SEVERAL = {
     "preview must hold weights, ", "it is cut short: ", "it goes on after its last tensor: ",
     "its form is not known to Marble: a U-Net with text embeddings of ", "its header is damaged: ",
 }  # fmt: skip
-NO_NUMBER = {"self._kind", "name", "edits", "tensor", "family.title", "taken", "quoted(name)"}
+NO_NUMBER = {"self._kind", "name", "edits", "family.title", "taken"} | {
+    "quoted(name)",
+    "quoted(tensor)",
+}
 
 
 def counts() -> Iterator[tuple[str, str, str]]:

@@ -33,6 +33,8 @@ def test_of_what_is_large_only_the_beginning_is_looked_at() -> None:
     assert shorten(deep, 1_000) == "what is too large to be shown (list)"
     assert shorten(10**5_000) == "what is too large to be shown (int)"
 
+    assert shorten(b"a" * 10**7) == "b'" + "a" * 57 + "…"
+
     class Unseen:
         def __repr__(self) -> str:
             raise AssertionError("nobody sees it")

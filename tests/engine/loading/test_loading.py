@@ -9,6 +9,9 @@ from safetensors.torch import load_file, save_file
 from engine.device.backends import pick_device
 from engine.errors import BrokenModel
 from engine.families.stable_diffusion import StableDiffusion, load
+from engine.files.safetensors import BadFile
+from engine.loading.modules import check_missing, check_shapes, fill
+from engine.loading.unused_tensors import check_unused
 from engine.models.catalogue import describe
 
 CPU = torch.device("cpu")
@@ -71,6 +74,21 @@ def test_weights_of_the_wrong_shape_are_refused(folder: Path, part: str) -> None
         f"its tensor {name.removeprefix('text_model.')!r} has the shape [3, 3], where {due} is due"
     )
     assert error.value.reason == f"{part}: {said}."
+
+
+def test_names_of_any_length_make_one_short_sentence() -> None:
+    name, module = "x" * 10_000, torch.nn.ModuleDict({"x" * 10_000: torch.nn.Linear(1, 1)})
+    weight = f"{name}.weight"
+    due, small = module.state_dict(), torch.zeros(2, 2)
+    for refuse in (
+        lambda: check_missing(due),
+        lambda: check_shapes({weight: small}, due),
+        lambda: fill(torch.nn.Linear(1, 1), {name: small, **torch.nn.Linear(1, 1).state_dict()}),
+        lambda: check_unused(due),
+    ):
+        with pytest.raises(BadFile) as error:
+            refuse()
+        assert len(str(error.value)) < 300
 
 
 def test_a_broken_tokenizer_or_scheduler_is_named(folder: Path) -> None:

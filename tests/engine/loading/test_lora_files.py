@@ -440,6 +440,14 @@ def test_what_cannot_be_used_is_named(small: StableDiffusion, tmp_path: Path, wh
     assert read_entries("it", write(tmp_path, good))
 
 
+@pytest.mark.parametrize("end", ["lora_up.bias", "dora_scale", "hada_w1_a", "lora_A.weight"])
+def test_a_name_of_any_length_makes_one_short_sentence(tmp_path: Path, end: str) -> None:
+    path = write(tmp_path, {f"{'x' * 10_000}.{end}": torch.zeros(2)})
+    with pytest.raises(BrokenModel) as error:
+        read_entries("it", path)
+    assert len(str(error.value)) < 300
+
+
 @pytest.mark.parametrize(
     ("config", "reason"),
     [
