@@ -63,6 +63,7 @@ class Checkpoint:
     their names in a diffusers folder (the network is `network`); prefixes: what the names of a
     part's tensors begin with, in a file of its own or in `file`.
     prediction, zero_snr: as its owner or its file says (None: as the folder's scheduler says).
+    latents: their channels, and the pixels that one spans on each side, of a U-Net's folder.
     has_vae: without one, a recipe must name a VAE; variant: what it is called within its family;
     lacks, multiple, references: as of its `Family` and its variant; weighs: whether a text encoder
     knows weights of words; embeds: whether one knows embeddings; breaks: whether BREAK begins a
@@ -79,6 +80,7 @@ class Checkpoint:
     prediction: str | None = None
     zero_snr: bool | None = None
     has_vae: bool = True
+    latents: tuple[int, int] = (4, 8)
     variant: str = ""
     lacks: frozenset[str] = frozenset()
     multiple: int = 8
@@ -194,13 +196,22 @@ def describe(name: str, folder: Path, part_files: PartFiles | None = None) -> Ch
             unet, [_read_json(name, folder / part / "config.json") for part in family.encoders]
         )
         side = sample_size(unet)
-    size = side * 2 ** (len(vae.get("block_out_channels", ())) - 1)
+    scale = 2 ** (len(vae.get("block_out_channels", ())) - 1)
+    size = side * scale
+    channels = vae.get("latent_channels", 4)
     defaults = _of_u_net(family.defaults(size), name, guided=guided is not None)
     return _with_own(
-        Checkpoint(name=name, folder=folder, family=family, defaults=defaults, lacks=family.lacks),
+        Checkpoint(
+            name=name,
+            folder=folder,
+            family=family,
+            defaults=defaults,
+            latents=(channels, scale),
+            lacks=family.lacks,
+        ),
         own.name,
         extra,
-        vae.get("latent_channels", 4),
+        channels,
     )
 
 

@@ -10,7 +10,8 @@ from engine.sentences import Sentence
 
 def is_second(first: Checkpoint, second: Checkpoint) -> bool:
     """Return whether a model can go on with the latents of another."""
-    return first.family.latents == second.family.latents
+    alike = first.family.latents == second.family.latents
+    return alike and first.latents == second.latents
 
 
 def check_second(first: Checkpoint, second: Checkpoint) -> None:

@@ -16,7 +16,8 @@ from tests.models import make_model
 def builder(tmp_path_factory: pytest.TempPathFactory) -> RecipeBuilder:
     """Return a builder for the bundled model, and another of its form in a folder."""
     root = tmp_path_factory.mktemp("models")
-    make_model(root / "Second")
+    make_model(root / "Second", channels=8)  # as many as the bundled model's latents have
+    make_model(root / "Four")
     return RecipeBuilder(Catalogue(root))
 
 
@@ -35,6 +36,13 @@ def test_the_second_model_gets_its_full_name(builder: RecipeBuilder) -> None:
     assert recipe.models == ("starter", "Second")
     with pytest.raises(UnknownModel, match="There is no model 'absent'"):
         builder.complete({"prompt": "a cat", "refiner": "absent"})
+
+
+def test_one_with_other_channels_does_not_fit(builder: RecipeBuilder) -> None:
+    said = "'Four' .* cannot finish what 'starter' .* begins: their latents differ"
+    with pytest.raises(UserError, match=said):
+        builder.complete({"prompt": "a cat", "refiner": "Four"})
+    assert builder.complete({"prompt": "a", "checkpoint": "Four", "refiner": "Four"}).notes == ()
 
 
 def test_one_that_does_not_fit_is_refused_where_it_was_typed_and_else_left_out(
