@@ -5,8 +5,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check bench bench-big-models bench-discord bench-engine bench-lora \
-	bench-mutations bench-noise bench-precision bench-queue bench-storage chaos \
+.PHONY: help demo test test-all check bench bench-big-models bench-cluster bench-discord bench-engine \
+	bench-lora bench-mutations bench-noise bench-precision bench-queue bench-storage chaos \
 	chaos-cluster format clean soak
 
 help:  ## show this list
@@ -43,6 +43,9 @@ bench: bench-engine bench-queue bench-storage bench-lora bench-discord  ## run a
 
 bench-big-models: $(READY)  ## measure the memory of loading networks of true size (writes 12 GB and deletes them)
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.bench.big_models $(or $(FOLDER),/tmp)
+
+bench-cluster: $(READY)  ## measure 1 to 16 engines that only take time, and choosing among 1,000
+	$(BIN)/python -m tests.bench.cluster
 
 bench-discord: $(READY)  ## measure 1,000 Discord commands by 200 people at once
 	MARBLE_BENCH=1 $(BIN)/python -m pytest -q -s tests/bots/discord/test_load.py

@@ -20,6 +20,7 @@ from bots.requests.studio import Studio
 from bots.requests.styles import Stylebook
 from bots.requests.workflow_folder import WorkflowFolder
 from bots.requests.workflows import Workflows
+from bots.worker.engines_view import EngineBoard, engine_rows
 from bots.worker.maintenance import Maintenance
 from bots.worker.pausing import Pausing
 from bots.worker.queue_view import limits_of, recall, remember, task_of
@@ -117,7 +118,9 @@ async def open_app(settings: Settings, *, serving: bool = False) -> AsyncIterato
             await tasks.enter_async_context(_running(worker.run(), "marble-worker"))
             await tasks.enter_async_context(_running(pausing.run(), "marble-pausing"))
             if serving:
-                upkeep = _upkeep(storage, worker, settings, executor.health)
+                board = EngineBoard(settings)
+                tasks.push_async_callback(board.clear)
+                upkeep = _upkeep(storage, worker, settings, board, executor.health)
                 await tasks.enter_async_context(_running(upkeep, "marble-upkeep"))
                 maintenance = Maintenance(storage, queue, settings)
                 await tasks.enter_async_context(_running(maintenance.run(), "marble-maintenance"))
@@ -159,10 +162,15 @@ def watch_engine(queue: Queue, health: Health) -> None:
 
 
 async def _upkeep(
-    storage: Storage, worker: Worker, settings: Settings, health: Callable[[], Health]
+    storage: Storage,
+    worker: Worker,
+    settings: Settings,
+    board: EngineBoard,
+    health: Callable[[], Health],
 ) -> None:
     last = 0
     for look in count(1):
+        await board.show(engine_rows(health(), worker.queue.order))
         await asyncio.sleep(LOOK)
         watch_engine(worker.queue, health())
         try:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from bots.service.adapters import Service
+from bots.worker.engines_view import UP, EngineRow, engine_rows
 from bots.worker.progress import Observer
 from engine.events import Stage, Verdict
 from engine.executors import Health
@@ -74,7 +75,9 @@ class Metrics(Observer):
     def collect(self) -> Iterator[Metric]:
         """Yield values that others keep; called by the registry."""
         yield from self._queue()
-        yield from _engine(self._service.app.health())
+        health = self._service.app.health()
+        yield from _engine(health)
+        yield from _engines(engine_rows(health, self._service.app.worker.queue.order))
         yield from self._replies()
 
     def _queue(self) -> Iterator[Metric]:
@@ -107,6 +110,24 @@ class Metrics(Observer):
         for each in self._service.adapters:
             up.add_metric([each.name], each.name not in self._service.ailing())
         yield up
+
+
+def _engines(rows: Sequence[EngineRow]) -> Iterator[Metric]:
+    """Yield what differs between engines; what all have in common is in `_engine`."""
+    label = ["engine"]
+    up = GaugeMetricFamily("marble_engines_up", "1 for an engine that works.", labels=label)
+    deaths = CounterMetricFamily("marble_engines_deaths", "Deaths, by engine.", labels=label)
+    jobs = GaugeMetricFamily("marble_engines_jobs", "Running jobs, by engine.", labels=label)
+    held = GaugeMetricFamily(
+        "marble_engines_models", "1 for each model that is loaded.", labels=["engine", "model"]
+    )
+    for row in rows:
+        up.add_metric([row.device], row.state == UP)
+        deaths.add_metric([row.device], row.restarts)
+        jobs.add_metric([row.device], row.jobs)
+        for model in row.models:
+            held.add_metric([row.device, model], 1)
+    yield from (up, deaths, jobs, held)
 
 
 def _engine(health: Health) -> Iterator[Metric]:

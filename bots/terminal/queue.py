@@ -16,6 +16,7 @@ from bots.presentation.lines import duration
 from bots.terminal.console import Listing, open_console, styled
 from bots.terminal.places import person
 from bots.texts import EN
+from bots.worker.engines_view import UP, EngineRow, load_engines
 from bots.worker.pausing import check_reason
 from bots.worker.queue_view import QueueEntry, load_queue
 from engine.sentences import fill
@@ -29,7 +30,9 @@ async def queue(arguments: argparse.Namespace, settings: Settings) -> None:
     """Show the queue: live in a terminal, until interrupted; else once."""
 
     async def look(rows: int | None) -> RenderableType:
-        return view(await load_queue(storage, settings), rows, await storage.moderation.paused())
+        table = view(await load_queue(storage, settings), rows, await storage.moderation.paused())
+        engines = await load_engines(settings)
+        return Group(engines_table(engines), table) if len(engines) > 1 else table
 
     async with Storage.open(settings.data_dir, settings.database_url) as storage:
         await show_live(look, ROWS, once=arguments.once)
@@ -69,6 +72,18 @@ async def resume(arguments: argparse.Namespace, settings: Settings) -> None:
     async with Storage.open(settings.data_dir, settings.database_url) as storage:
         found = await storage.moderation.resume(by=person())
     sys.stdout.write("The queue has been resumed.\n" if found else "The queue was not paused.\n")
+
+
+def engines_table(engines: Sequence[EngineRow]) -> Listing:
+    """Return a line for each engine of the process that serves."""
+    table = Listing()
+    for each in engines:
+        state = styled(each.state, "green" if each.state == UP else "red")
+        jobs = fill("{n} {n:job|jobs}", n=each.jobs)
+        restarts = fill("{n} {n:restart|restarts}", n=each.restarts)
+        models = ", ".join(each.models) or "no model yet"
+        table.add(each.device, each.kind, state, jobs, restarts, models)
+    return table
 
 
 def view(

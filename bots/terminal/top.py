@@ -16,8 +16,9 @@ from rich.console import Group, RenderableType
 from bots.operations.settings import Settings
 from bots.presentation.lines import duration
 from bots.terminal.console import Listing, styled
-from bots.terminal.queue import show_live, view
+from bots.terminal.queue import engines_table, show_live, view
 from bots.texts import EN
+from bots.worker.engines_view import load_engines
 from bots.worker.queue_view import DRAWN, QueueEntry, load_queue
 from engine.sentences import fill
 from storage import Job, Pause, Status, Storage
@@ -51,7 +52,8 @@ async def _look(storage: Storage, settings: Settings, rows: int | None) -> Rende
         f"disk                {free:.1f} GB free",
         *([f"device              {gpu}"] if gpu else []),
     ]
-    return Group(styled("\n".join(lines), "none"), _errors(ended), view(entries, rows or ROWS))
+    parts = (styled("\n".join(lines), "none"), engines_table(await load_engines(settings)))
+    return Group(*parts, _errors(ended), view(entries, rows or ROWS))
 
 
 async def gpu_line() -> str:

@@ -25,7 +25,7 @@ from engine.sentences import Sentence
 Where = Classes | int
 # A person who was passed over: their start tag and job, and their priority's if nobody is left.
 _Passed = tuple[Priority, str, tuple[float, int], tuple[float, int] | None]
-LOOK: Final = 32  # people who may be passed over in one choice, for the engines' sake
+LOOK: Final = 8  # people who may be passed over in one choice, for the engines' sake
 MOST: Final = 4.0  # times its estimate that a job is charged; more is taken for a stall
 
 
@@ -166,6 +166,9 @@ class Order:
                 priority, name, task = found
                 if waits and not waits.lets_pass(priority, self._shares[priority].start_of(name)):
                     break
+                if waits and not task.alone and not self.engines.holds_with_room(task):
+                    passed.append(self._pass_over(priority, name))
+                    continue
                 engine = self.engines.find(task, self.speeds, now, reserved)
                 if engine and not engine.better:
                     self._start(priority, name, task, engine.engine, now)

@@ -15,16 +15,16 @@ somewhere else: popular models spread. What a rare model removes is what is need
 elsewhere too, so it does not push the popular ones out everywhere. Where an engine that holds the
 model is full and would still cost less, the job may wait for it (`engine.queue.order`).
 
-Engines that are alike (one kind, the same files, the same models held) lie in one heap, by the time
-when they will be done. A job is compared with the first of each heap, so a thousand engines cost no
-more than the combinations of models that they hold.
+Engines of one kind of device with the same files lie in heaps by the time when they will be done:
+for each model those that hold it, and all. A job is compared with the first that holds its model
+and with a few of all, so a thousand engines cost hardly more than ten.
 """
 
 from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from heapq import heapify, heappop, heappush
 from typing import Final
@@ -36,9 +36,11 @@ WINDOW: Final = 16  # jobs that an eviction is weighed by
 FADING: Final = 0.98  # weight of earlier jobs in a model's popularity, with each job that starts
 LARGEST: Final = 1e100  # of these weights, before they are scaled down
 IDLE: Final = float("-inf")  # when an engine without jobs is done
+FEW: Final = 8  # engines of a class that a job is compared with where its model is not held
 SLACK: Final = 64  # outdated entries of a heap, beyond as many as there are valid ones
 
 Files = frozenset[str] | None  # what an engine has; None: everything
+_Entry = tuple[float, int, str]
 Classes = frozenset[int]  # of engines: those of one kind of device with the same files
 
 
@@ -63,7 +65,7 @@ class Found:
     better: float = 0.0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Engine:
     """An engine: what it told, and what was placed on it."""
 
@@ -76,7 +78,12 @@ class _Engine:
     room: int | None = None  # models that it has held at once; None: unknown
     busy_until: float = IDLE  # as estimated
     alone: bool = False  # its job must have it to itself
-    group: _Group | None = None
+    listed: bool = False  # in the indexes
+
+    @property
+    def entry(self) -> _Entry:
+        """Return what orders engines: when it is done, how much it holds, its name."""
+        return self.busy_until, len(self.held), self.name
 
     @property
     def free(self) -> bool:
@@ -93,7 +100,7 @@ class _Engine:
             meter=self.meter.copy(),
             running=dict(self.running),
             held=dict(self.held),
-            group=None,
+            listed=False,
         )
 
     def hold(self, model: str) -> None:
@@ -111,47 +118,74 @@ class _Engine:
         return next(iter(self.held), None)
 
 
-class _Group:
-    """Engines that are alike, by the time when they will be done."""
+class _Line:
+    """Some engines that are alike, by the time when they will be done: those without jobs first,
+    and of these the emptiest.
 
-    def __init__(self, kind: str, has: Files, held: frozenset[str]) -> None:
-        self.kind, self.has, self.held = kind, has, held
-        self.size = 0
-        # By whether they have a free slot.
-        self._heaps: dict[bool, list[tuple[float, str]]] = {True: [], False: []}
+    They are of one class, take jobs, have a free slot or none, and hold a model, unless it is None.
+    """
 
-    def push(self, engine: _Engine) -> None:
-        heappush(self._heaps[engine.free], (engine.busy_until, engine.name))
+    def __init__(self, kind: str, has: Files, model: str | None, *, free: bool) -> None:
+        self._kind, self._has, self._model, self._free = kind, has, model, free
+        self._heap: list[_Entry] = []
 
-    def first(
-        self, engines: Mapping[str, _Engine], without: Collection[str], *, free: bool = True
-    ) -> _Engine | None:
-        """Return the allowed engine that is done first, with a free slot or of those without."""
-        heap = self._heaps[free]
-        found, kept = None, []
-        while heap:
-            until, name = heap[0]
-            engine = engines.get(name)
-            valid = engine and self._is_mine(engine, free) and engine.busy_until == until
-            if valid and name not in without:
-                found = engine
-                break
+    def push(self, engine: _Engine, most: int) -> None:
+        """Add an engine; most: how many there may be."""
+        heappush(self._heap, engine.entry)
+        if len(self._heap) > 2 * most + SLACK:
+            self._heap = list(set(self._heap))
+            heapify(self._heap)
+
+    def firsts(
+        self, engines: Mapping[str, _Engine], without: Collection[str], most: int
+    ) -> list[_Engine]:
+        """Return the first few that are allowed."""
+        kept: list[_Entry] = []
+        found: list[_Engine] = []
+        heap = self._heap
+        while heap and len(found) < most:
+            entry = heap[0]
+            engine = engines.get(entry[2])
+            valid = engine is not None and engine.entry == entry and self._is_mine(engine)
+            if valid and engine and entry[2] not in without and engine not in found:
+                found.append(engine)
+                if len(found) == most:
+                    break
             heappop(heap)
-            if valid:
-                kept.append((until, name))
+            if valid and entry not in kept:
+                kept.append(entry)
         for entry in kept:
             heappush(heap, entry)
         return found
 
-    def compact(self, engines: Mapping[str, _Engine]) -> None:
-        for free, heap in self._heaps.items():
-            if len(heap) > 2 * self.size + SLACK:
-                mine = (engines.get(name) for name in {name for _, name in heap})
-                heap[:] = [(e.busy_until, e.name) for e in mine if e and self._is_mine(e, free)]
-                heapify(heap)
+    def _is_mine(self, engine: _Engine) -> bool:
+        facts = engine.facts
+        if not facts.alive or engine.alone or (engine.free is not self._free):
+            return False
+        if facts.kind != self._kind or (facts.has is not self._has and facts.has != self._has):
+            return False
+        return self._model is None or self._model in engine.held
 
-    def _is_mine(self, engine: _Engine, free: bool) -> bool:
-        return engine.group is self and engine.facts.alive and engine.free is free
+
+class _Costs:
+    """What a task costs on each kind of device: its own seconds, and loads by model."""
+
+    def __init__(self, task: Task, speeds: Speeds) -> None:
+        self._work, self._speeds = task.work, speeds
+        self._known: dict[str, tuple[float, dict[str, float]]] = {}
+
+    def of(self, kind: str) -> tuple[float, dict[str, float]]:
+        if kind not in self._known:
+            loads = {model: self._speeds.loading(model, kind) for model in self._work.models}
+            self._known[kind] = self._speeds.seconds(self._work, kind), loads
+        return self._known[kind]
+
+    def bound(self) -> float:
+        """Return the least on an engine of a kind asked for that has to load a model."""
+        return min(seconds + min(loads.values()) for seconds, loads in self._known.values())
+
+    def missing(self, engine: _Engine) -> list[str]:
+        return [model for model in self._work.models if model not in engine.held]
 
 
 class Placement:
@@ -162,13 +196,16 @@ class Placement:
 
     def __init__(self) -> None:
         self._engines: dict[str, _Engine] = {}
-        self._groups: dict[tuple[str, Files, frozenset[str]], _Group] = {}
         self._where: dict[int, str] = {}  # running job → engine
         self._free: set[str] = set()  # engines with a free slot
         self._classes: dict[tuple[str, Files], int] = {}
+        self._kinds: dict[int, str] = {}  # of devices, by class
         self._alive: Counter[int] = Counter()  # engines that take jobs, by class
         self._restricted = False  # whether any engine told which files it has
-        self._holders: Counter[str] = Counter()
+        # By class, model held (None: any or none), and whether they have a free slot.
+        self._lines: dict[tuple[int, str | None, bool], _Line] = {}
+        self._holders: Counter[str] = Counter()  # engines that hold a model
+        self._free_holders: Counter[str] = Counter()  # those of them with a free slot
         self._popular: dict[str, float] = {}
         self._unit, self._total = 1.0, 0.0
         self.avoided: dict[int, set[str]] = {}  # job → engines that failed it
@@ -177,10 +214,11 @@ class Placement:
     def copy(self) -> Placement:
         """Return an independent copy."""
         twin = copy.copy(self)
-        twin._engines, twin._groups, twin._free = {}, {}, set()
-        twin._holders, twin._alive = Counter(), Counter()
+        twin._engines, twin._free = {}, set()
+        twin._lines = {}
+        twin._holders, twin._free_holders, twin._alive = Counter(), Counter(), Counter()
         twin._where, twin._popular = dict(self._where), dict(self._popular)
-        twin._classes = dict(self._classes)
+        twin._classes, twin._kinds = dict(self._classes), dict(self._kinds)
         twin.avoided = {job: set(names) for job, names in self.avoided.items()}
         for engine in self._engines.values():
             twin._put(engine.copy())
@@ -245,6 +283,11 @@ class Placement:
         """Return the kind of device that a running job is drawn on."""
         return self._engines[self._where[job]].facts.kind
 
+    def jobs(self, name: str) -> int:
+        """Return how many jobs an engine runs."""
+        engine = self._engines.get(name)
+        return len(engine.running) if engine else 0
+
     def meter_of(self, job: int) -> Meter:
         """Return what divides the time of a running job's engine."""
         return self._engines[self._where[job]].meter
@@ -281,30 +324,45 @@ class Placement:
         if task.alone:
             return self._find_empty(task, speeds, now, allowed, without)
         best, least, waiting = None, float("inf"), float("inf")
-        own: dict[str, tuple[float, dict[str, float]]] = {}
-        models = task.work.models
-        for group in self._groups.values():
-            if allowed is not None and self._class(group.kind, group.has) not in allowed:
+        costs, model = _Costs(task, speeds), task.work.models[0]
+        most = FEW if len(task.work.models) > 1 else 1
+        for number in self._alive if allowed is None else allowed:
+            costs.of(self._kinds[number])
+            for engine in self._firsts((number, model, True), without, most):
+                cost = engine.backlog(now) + costs.of(engine.facts.kind)[0]
+                if cost < least and not costs.missing(engine):
+                    best, least = engine.name, cost
+            for engine in self._firsts((number, model, False), without, most):
+                cost = engine.backlog(now) + costs.of(engine.facts.kind)[0]
+                if cost < waiting and not costs.missing(engine):
+                    waiting = cost
+        if best is not None and least <= costs.bound():
+            return Found(best, max(0.0, least - waiting))
+        for engine in self._soonest(allowed, without):
+            if not (missing := costs.missing(engine)):
                 continue
-            if group.kind not in own:
-                seconds = speeds.seconds(task.work, group.kind)
-                loads = {model: speeds.loading(model, group.kind) for model in models}
-                own[group.kind] = seconds, loads
-            seconds, loads = own[group.kind]
-            missing = [model for model in models if model not in group.held]
-            if not missing:
-                full = group.first(self._engines, without, free=False)
-                if full and not full.alone:
-                    waiting = min(waiting, full.backlog(now) + seconds)
-            if (engine := group.first(self._engines, without)) is None:
-                continue
-            cost = engine.backlog(now) + seconds
-            cost += sum(loads[model] for model in missing)
-            if cost < least and (victim := engine.evicts(models)):
-                cost += self._worth(victim, speeds, group.kind)
+            seconds, loads = costs.of(engine.facts.kind)
+            cost = engine.backlog(now) + seconds + sum(loads[model] for model in missing)
+            if cost < least and (victim := engine.evicts(task.work.models)):
+                cost += self._worth(victim, speeds, engine.facts.kind)
             if cost < least:
                 best, least = engine.name, cost
         return None if best is None else Found(best, max(0.0, least - waiting))
+
+    def holds_with_room(self, task: Task) -> bool:
+        """Whether an engine with a free slot holds the model that a task begins with."""
+        return self._free_holders[task.work.models[0]] > 0
+
+    def _firsts(
+        self, line: tuple[int, str | None, bool], without: Collection[str], most: int
+    ) -> list[_Engine]:
+        found = self._lines.get(line)
+        return found.firsts(self._engines, without, most) if found else []
+
+    def _soonest(self, allowed: Classes | None, without: Collection[str]) -> Iterator[_Engine]:
+        """Yield the engines with room that are done first, a few of each class."""
+        for number in self._alive if allowed is None else allowed:
+            yield from self._firsts((number, None, True), without, FEW)
 
     def reserve(self, task: Task, without: Collection[str]) -> str | None:
         """Return the engine that will be empty first for a task that must have one to itself."""
@@ -406,8 +464,8 @@ class Placement:
     def _worth(self, model: str, speeds: Speeds, kind: str) -> float:
         """Return the seconds that an engine's removing a model is expected to cost."""
         share = self._popular.get(model, 0.0) / self._total if self._total else 0.0
-        wanted = min(1.0, share * WINDOW / max(1, self._holders[model]))
-        return speeds.loading(model, kind) * wanted
+        wanted = min(1.0, share * WINDOW)
+        return speeds.loading(model, kind) * wanted / max(1, self._holders[model])
 
     def _count(self, model: str) -> None:
         """Count a start for a model's popularity."""
@@ -420,42 +478,47 @@ class Placement:
             self._total, self._unit = sum(self._popular.values()), 1.0
 
     def _class(self, kind: str, has: Files) -> int:
-        return self._classes.setdefault((kind, has), len(self._classes))
+        number = self._classes.setdefault((kind, has), len(self._classes))
+        self._kinds[number] = kind
+        return number
 
     def _put(self, engine: _Engine) -> None:
         """Enter an engine into all indexes."""
         if engine.name in self._engines:
             self._take_out(engine.name)
-        facts, held = engine.facts, frozenset(engine.held)
-        key = facts.kind, facts.has, held
-        group = self._groups.get(key)
-        if group is None:
-            group = self._groups[key] = _Group(*key)
-        engine.group = group
-        group.size += 1
+        facts, models = engine.facts, list(engine.held)
+        engine.listed = True
         self._engines[engine.name] = engine
-        self._holders.update(list(engine.held))
-        if facts.alive:
-            self._alive[self._class(facts.kind, facts.has)] += 1
+        self._holders.update(models)
         self._restricted = self._restricted or facts.has is not None
+        if facts.alive:
+            number = self._class(facts.kind, facts.has)
+            self._alive[number] += 1
+            for model in (None, *models):
+                key = number, model, engine.free
+                if key not in self._lines:
+                    self._lines[key] = _Line(facts.kind, facts.has, model, free=engine.free)
+                self._lines[key].push(engine, len(self._engines))
         if engine.free:
             self._free.add(engine.name)
-        group.push(engine)
-        group.compact(self._engines)
+            self._free_holders.update(models)
 
     def _take_out(self, name: str) -> None:
         """Take an engine out of the indexes, before it changes."""
         engine = self._engines.get(name)
-        if engine is None or engine.group is None:
+        if engine is None or not engine.listed:
             return
-        group, engine.group = engine.group, None
-        group.size -= 1
-        if not group.size:
-            del self._groups[group.kind, group.has, group.held]
-        self._holders.subtract(list(engine.held))
+        engine.listed = False
+        models = list(engine.held)
+        self._holders.subtract(models)
+        if name in self._free:
+            self._free.discard(name)
+            self._free_holders.subtract(models)
         if engine.facts.alive:
-            self._alive[self._class(engine.facts.kind, engine.facts.has)] -= 1
-        self._free.discard(name)
+            number = self._class(engine.facts.kind, engine.facts.has)
+            self._alive[number] -= 1
+            if not self._alive[number]:
+                del self._alive[number]
 
     def _remove(self, name: str) -> None:
         if name in self._engines:

@@ -96,6 +96,22 @@ async def test_the_queue_is_read_off(house: House, monitor: Monitor) -> None:
     assert float(re.findall(r"^marble_queue_age_seconds (\S+)", text, re.M)[0]) >= 0
 
 
+async def test_each_engine_is_told_by_its_device(
+    service: Service, monitor: Monitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engines = {
+        "auto": Health(alive=True, device="cuda:0", held=("sdxl",), restarts=2),
+        "cuda:1": Health(alive=False, device="cuda:1"),
+    }
+    pool = Health(alive=True, engines=engines)
+    object.__setattr__(service.app, "health", lambda: pool)
+    text = monitor.metrics.text().decode()
+    assert 'marble_engines_up{engine="cuda:0"} 1.0' in text
+    assert 'marble_engines_up{engine="cuda:1"} 0.0' in text
+    assert 'marble_engines_deaths_total{engine="cuda:0"} 2.0' in text
+    assert 'marble_engines_models{engine="cuda:0",model="sdxl"} 1.0' in text
+
+
 async def test_it_is_ready_until_something_ails(
     monitor: Monitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:

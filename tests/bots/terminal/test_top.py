@@ -1,11 +1,14 @@
 import asyncio
 import os
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from bots.operations.settings import load_settings
 from bots.terminal.top import gpu_line
+from bots.worker.engines_view import UP, EngineBoard, EngineRow
 from engine.events import Picture
 from storage import NewJob, Storage
 from storage.clock import utc_now
@@ -41,6 +44,22 @@ def test_it_shows_what_runs_what_ended_and_what_went_wrong(marble: Marble, data:
     assert "2 × The marble cracked." in " ".join(answer.out.split())
     assert "Long ago" not in answer.out
     assert "GB free" in answer.out
+
+
+def test_each_engine_of_a_service_has_a_line(marble: Marble, data: Path) -> None:
+    settings = replace(load_settings({}, env_file=""), data_dir=data)
+    rows = [
+        EngineRow(device=f"cuda:{n}", kind="K", state=UP, models=("m",) * n, jobs=n, restarts=0)
+        for n in range(2)
+    ]
+    asyncio.run(EngineBoard(settings).show(rows))
+    lines = (
+        ["cuda:0", "K", "up", "0", "jobs", "0", "restarts", "no", "model", "yet"],
+        ["cuda:1", "K", "up", "1", "job", "0", "restarts", "m"],
+    )
+    for command in ("top", "queue"):
+        told = [line.split() for line in marble(command).out.splitlines()]
+        assert all(line in told for line in lines)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,246 @@
+"""Measure many engines: python -m tests.bench.cluster
+
+Two tables. How long choosing a job and its engine takes with a thousand engines, a hundred thousand
+waiting jobs and a million people, by simulation of the queue alone. And what a worker with its
+database gets out of 1 to 16 engines that only take time: seconds of steps, batches and loads, as a
+GPU takes them (`--engines 1,2,4,8,16`; `--engines 0` leaves it out).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from random import Random
+from statistics import median, quantiles
+from typing import Final
+
+from bots.operations.settings import load_settings
+from bots.worker.queue_view import task_of
+from bots.worker.worker import Worker
+from engine.errors import Cancelled
+from engine.events import Event, Picture, Progress, Stage
+from engine.executors import Executor, Health
+from engine.executors.pool import Pool
+from engine.queue.estimates import Work
+from engine.queue.order import Order
+from engine.queue.placement import Facts
+from engine.queue.queue import Queue
+from engine.queue.tasks import Caps, Limits, Task
+from engine.spec import Spec
+from storage import NewJob, Storage
+from tests.factories import make_recipe
+
+WIDE: Final = Limits(running=8, waiting=10**9, length=10**9)
+MODELS: Final = [f"model {n}" for n in range(20)]
+POPULAR: Final = [1 / (n + 1) for n in range(20)]  # Zipf's law
+STEP: Final = 0.04  # seconds of a step for one picture, as a GPU of today takes for SD1.5 at 512²
+GAIN: Final = 2.1  # times as many pictures a second at four in a call
+BATCH: Final = 4
+LOAD: Final = 3.0  # seconds
+STEPS: Final = 20
+JOBS: Final = 40  # an engine
+PNG: Final = 300_000  # bytes
+
+
+def work_of(random: Random) -> Work:
+    model = random.choices(MODELS, POPULAR)[0]
+    return Work(model=model, width=random.choice((0.5, 1.0, 2.0)), calls=random.randint(4, 50))
+
+
+def simulate(engines: int, waiting: int, people: int, rounds: int) -> str:
+    """Return a line on choosing with so many engines that hold two models each."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    random, order = Random(1), Order(WIDE)
+    for model in MODELS:
+        order.speeds.learn(Work(model=model, width=1.0, calls=20), 2.0)
+        order.speeds.learn_loading(model, 10.0)
+    for n in range(engines):
+        held = tuple(dict.fromkeys(random.choices(MODELS, POPULAR, k=2)))
+        kind = random.choice(("kind A", "kind B"))
+        order.put(f"node {n}", Facts(slots=8, kind=kind, held=held))
+    asked = 0
+
+    def come() -> None:
+        nonlocal asked
+        asked += 1
+        person = f"person {random.randrange(people)}"
+        order.submit(Task(job=asked, person=person, work=work_of(random)))
+
+    for _ in range(waiting):
+        come()
+    now, running, times = 0.0, list[int](), list[float]()
+    while task := order.choose(now, 0):  # until every engine is full
+        running.append(task.job)
+        come()
+    for _ in range(rounds):
+        now += 0.01
+        place = random.randrange(len(running))
+        running[place], running[-1] = running[-1], running[place]
+        order.done(running.pop(), now)
+        begun = time.thread_time()
+        while task := order.choose(now, 0):
+            times.append((time.thread_time() - begun) * 1e6)
+            running.append(task.job)
+            come()
+            begun = time.thread_time()
+    memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    return (
+        f"| {engines:,} | {waiting:,} | {people:,} | {len(times):,} | {median(times):.0f} | "
+        f"{quantiles(times, n=100)[98]:.0f} | {max(times):.0f} | {memory:.0f} |"
+    )
+
+
+class TimedEngine(Executor):
+    """Takes a GPU's time for loads, steps and batches, and sleeps in it."""
+
+    slots = 8
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._left: dict[tuple[int, int], int] = {}  # job → steps
+        self._ticked = asyncio.Condition()
+        self._loaded = False
+        self._ticking: asyncio.Task[None] | None = None
+
+    async def __aexit__(self, *error: object) -> None:
+        if self._ticking:
+            self._ticking.cancel()
+
+    async def ready(self) -> None:
+        self._ticking = self._ticking or asyncio.create_task(self._tick())
+
+    def health(self) -> Health:
+        held = (make_recipe().checkpoint,) if self._loaded else ()
+        return Health(alive=self._ticking is not None, device=self._name, kind="timed", held=held)
+
+    def cancel(self, job: int, epoch: int) -> None:
+        self._left.pop((job, epoch), None)
+
+    async def _tick(self) -> None:
+        while True:
+            batch = list(self._left)[:BATCH]
+            if batch and not self._loaded:
+                await asyncio.sleep(LOAD)
+                self._loaded = True
+            cost = STEP * (1 + (len(batch) - 1) * (BATCH / GAIN - 1) / (BATCH - 1))
+            await asyncio.sleep(cost if batch else 0.001)
+            for key in batch:
+                if key in self._left:
+                    self._left[key] -= 1
+            async with self._ticked:
+                self._ticked.notify_all()
+
+    async def run(self, spec: Spec) -> AsyncGenerator[Event]:
+        key, recipe, seen = (spec.job, spec.epoch), spec.recipe, STEPS
+        yield Progress(stage=Stage.DENOISE, step=0, total=STEPS)
+        self._left[key] = STEPS
+        try:
+            while self._left.get(key):
+                async with self._ticked:
+                    await self._ticked.wait()
+                if key not in self._left:
+                    raise Cancelled
+                if self._left[key] < seen:
+                    seen = self._left[key]
+                    yield Progress(stage=Stage.DENOISE, step=STEPS - seen, total=STEPS)
+        finally:
+            self._left.pop(key, None)
+        png = b"\x89PNG" + os.urandom(16) + bytes(PNG)
+        for index in recipe.pictures:
+            yield Picture(index=index, width=512, height=512, png=png)
+
+
+async def no_caps(person: str, place: str) -> Caps:
+    return ()
+
+
+async def serve(count: int, folder: Path) -> tuple[float, list[float]]:
+    """Draw `JOBS` jobs an engine; return jobs a second, and by how much the loop was late."""
+    settings, lags = load_settings({}, env_file=""), list[float]()
+    names = [f"timed:{n}" for n in range(count)]
+    pool = Pool({name: (lambda n=name: TimedEngine(n)) for name in names})  # type: ignore[misc]
+    async with Storage.open(folder) as storage, pool:
+        queue = Queue(lambda: pool.slots, WIDE)
+        worker = Worker(
+            storage, pool, queue, lambda job, caps: task_of(settings, job, caps), no_caps
+        )
+        jobs = []
+        for n in range(JOBS * count):
+            new = NewJob(recipe=make_recipe(seed=n), person=f"terminal:{n % 50}", place="terminal")
+            jobs.append(await storage.jobs.add(new))
+        pool.ask(count)
+        await asyncio.sleep(1.5)  # a look at each engine
+        running = asyncio.create_task(worker.run())
+        watching = asyncio.create_task(watch(lags))
+        begun = time.perf_counter()
+        for job in jobs:
+            worker.submit(job)
+        await asyncio.gather(*(follow(worker, job.id) for job in jobs))
+        seconds = time.perf_counter() - begun - LOAD
+        for each in (running, watching):
+            each.cancel()
+            with suppress(asyncio.CancelledError):
+                await each
+    return len(jobs) / seconds, lags
+
+
+async def follow(worker: Worker, job: int) -> None:
+    async for _ in worker.follow(job):
+        pass
+
+
+async def watch(lags: list[float]) -> None:
+    while True:
+        begun = time.perf_counter()
+        await asyncio.sleep(0.01)
+        lags.append((time.perf_counter() - begun - 0.01) * 1e3)
+
+
+def say(line: str) -> None:
+    """Print a line."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def show_simulated(sizes: Sequence[tuple[int, int, int]], rounds: int) -> None:
+    say("| engines | jobs wait | people | choices | µs p50 | p99 | worst | MB |")
+    say("|---|---|---|---|---|---|---|---|")
+    for size in sizes:
+        say(simulate(*size, rounds))
+
+
+def show_timed(counts: Sequence[int]) -> None:
+    say("| engines | jobs/s | of N × one | loop late, ms p50 | p99 |")
+    say("|---|---|---|---|---|")
+    one = 0.0
+    for count in counts:
+        with tempfile.TemporaryDirectory() as folder:
+            rate, lags = asyncio.run(serve(count, Path(folder)))
+        one = one or rate / count
+        late = f"{median(lags):.1f} | {quantiles(lags, n=100)[98]:.1f}"
+        say(f"| {count} | {rate:.2f} | {rate / count / one:.2f} | {late} |")
+
+
+def main() -> None:
+    """Print both tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5000, help="ends of jobs (5000)")
+    parser.add_argument("--engines", default="1,2,4,8,16", help="that only take time")
+    arguments = parser.parse_args()
+    say(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    sizes = [(1, 10_000, 10_000), (16, 10_000, 10_000), (1000, 100_000, 1_000_000)]
+    show_simulated(sizes, arguments.rounds)
+    if counts := [int(n) for n in arguments.engines.split(",") if int(n)]:
+        show_timed(counts)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""What other processes see of the engines."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bots.operations.settings import Settings, load_settings
+from bots.worker.engines_view import EngineBoard, EngineRow, engine_rows, load_engines
+from engine.executors import Health
+from engine.queue.order import Order
+from engine.queue.placement import Facts
+from tests.engine.crowds import task
+
+ROW = EngineRow(device="cuda:0", kind="K", state="up", models=("m",), jobs=1, restarts=2)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return replace(load_settings({}, env_file=""), data_dir=tmp_path)
+
+
+async def test_other_processes_see_the_engines_until_they_are_closed(settings: Settings) -> None:
+    board = EngineBoard(settings)
+    await board.show([ROW])
+    assert await load_engines(settings) == [ROW]
+    await board.clear()
+    assert await load_engines(settings) == []
+
+
+async def test_what_was_written_long_ago_is_not_shown(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await EngineBoard(settings).show([ROW])
+    monkeypatch.setattr("bots.worker.engines_view.FRESH", 0.0)
+    assert await load_engines(settings) == []
+
+
+def test_each_engine_of_a_pool_has_a_row() -> None:
+    order = Order()
+    order.put("auto", Facts(slots=8, kind="K"))
+    order.submit(task(1))
+    assert order.choose(0.0, 0)
+    engines = {
+        "auto": Health(alive=True, device="cuda:0", kind="K", held=("m",), restarts=2),
+        "cuda:1": Health(alive=False, device="cuda:1"),
+        "cuda:2": Health(alive=True, device="cuda:2", fault="no memory"),
+    }
+    first, second, third = engine_rows(Health(alive=True, engines=engines), order)
+    assert first == ROW
+    assert (second.state, third.state) == ("not running", "no memory")
+
+
+def test_an_engine_alone_has_a_row() -> None:
+    order = Order()
+    order.submit(task(1))
+    assert order.choose(0.0, 1)
+    [row] = engine_rows(Health(alive=True, device="cpu", kind="cpu, 2 threads"), order)
+    assert (row.device, row.state, row.jobs) == ("cpu", "up", 1)
