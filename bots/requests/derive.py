@@ -21,6 +21,7 @@ OF_THE_PICTURE: Final = frozenset(
     (
         *("prompt", "seed", "width", "height", "count", "picture", "variations", "checkpoint"),
         *("image", "fit", "strength", "mask", "margins", "controls", "upscale", "references"),
+        *("areas", "syntax"),
     )
 )
 START_STRENGTH: Final = 0.7  # the start image's layout stays, its surface does not
@@ -150,7 +151,7 @@ def zoomed(recipe: Recipe, picture: Picture, factor: float) -> Recipe:
     start = _from(recipe, picture)
     across, down = (round((side - side / factor) / 2) for side in (start.width, start.height))
     margins = Margins(left=across, right=across, top=down, bottom=down)
-    return replace(start, margins=margins, strength=PAINT_STRENGTH, seed=random_seed())
+    return replace(start, margins=margins, strength=PAINT_STRENGTH, seed=random_seed(), areas=())
 
 
 def panned(recipe: Recipe, picture: Picture, direction: str, multiple: int) -> Recipe:
@@ -172,6 +173,7 @@ def panned(recipe: Recipe, picture: Picture, direction: str, multiple: int) -> R
         margins=Margins(**{edge: across or down}),
         strength=PAINT_STRENGTH,
         seed=random_seed(),
+        areas=(),  # which were parts of the picture as it was
     )
 
 

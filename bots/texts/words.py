@@ -71,6 +71,7 @@ class Words:
         "noise": "noise",
         "ensd": "noise seed delta",
         "syntax": "prompt syntax",
+        "areas": "texts for parts",
         "checkpoint": "model",
         "refiner": "second model",
         "refiner_at": "from (share of steps)",

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Final, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from engine.denoise.guidance import guide, rescale
 from engine.denoise.samplers import SAMPLERS, Request
 from engine.loading.model import Conditioning, Model
 from engine.recipe.conditions import Part, Sides
+from engine.recipe.parts import Area
 from engine.recipe.prompt_editing import at
 from engine.recipe.recipe import Recipe
 
@@ -33,9 +34,28 @@ class Box(NamedTuple):
     height: int
     width: int
 
+    @property
+    def size(self) -> int:
+        """Return the number of its latents."""
+        return self.height * self.width
+
+    def lies_in(self, other: Box) -> bool:
+        """Return whether all of it is in another one."""
+        top, left = self.top >= other.top, self.left >= other.left
+        bottom = self.top + self.height <= other.top + other.height
+        return top and left and bottom and self.left + self.width <= other.left + other.width
+
     def of(self, x: Tensor) -> Tensor:
         """Return this part of x, [..., h, w]."""
         return x[..., self.top : self.top + self.height, self.left : self.left + self.width]
+
+
+class Place(NamedTuple):
+    """Where and when a condition acts, as `Condition` has it."""
+
+    box: Box | None = None
+    weights: Tensor | None = None
+    levels: tuple[float, float] = (0.0, math.inf)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,13 +75,20 @@ class Condition:
     @property
     def is_plain(self) -> bool:
         """Return whether it acts everywhere, at all noise levels."""
-        return self.weights is None and self.levels == (0.0, math.inf)
+        everywhere = self.weights is None and self.box is None
+        return everywhere and self.levels == (0.0, math.inf)
 
     def at(self, call: int, sigma: float) -> Conditioning | None:
         """Return the text that is read in a call of the network, None where it does not act."""
         if not self.levels[0] <= sigma <= self.levels[1]:
             return None
         return at(self.turns, call)
+
+
+class Encode(Protocol):
+    """Returns a text's conditioning; zero: zeros in its form."""
+
+    def __call__(self, text: str, *, zero: bool = False) -> Conditioning: ...
 
 
 class Asked(NamedTuple):
@@ -93,22 +120,32 @@ class Conditions:
     def encoded(
         cls,
         sides: Sides,
-        positive: Callable[[str], Conditioning],
-        negative: Callable[[str], Conditioning] | None,
+        positive: Encode,
+        negative: Encode | None,
+        place: Callable[[Area], Place],
     ) -> Conditions:
         """Return those that a recipe says, from what encodes the texts of each side.
 
-        negative: None where that side has no effect.
+        negative: None where that side has no effect; place: says of an area of a recipe where and
+        when it acts.
         """
 
-        def side(parts: Sequence[Part], encode: Callable[[str], Conditioning]) -> list[Condition]:
+        def side(parts: Sequence[Part], encode: Encode) -> list[Condition]:
             return [
-                Condition([(last, encode(text)) for last, text in part.turns], part.weight)
+                Condition(
+                    [(last, encode(text, zero=part.area.zero)) for last, text in part.turns],
+                    part.weight,
+                    *place(part.area),
+                )
                 for part in parts
             ]
 
+        own = side(sides.positive, positive)
         other = side(sides.negative, negative) if negative else []
-        return cls(side(sides.positive, positive), other, sides.composed)
+        if other:
+            _oppose(own, other)
+            _oppose(other, own)
+        return cls(own, other, sides.composed)
 
     @property
     def texts(self) -> Iterator[tuple[Conditioning, bool]]:
@@ -132,6 +169,24 @@ class Conditions:
             for condition in conditions
             if (text := condition.at(call, sigma)) is not None
         ]
+
+
+def _oppose(conditions: Sequence[Condition], others: list[Condition]) -> None:
+    """Add to the other side a condition for each box that it lacks, of its least one around it.
+
+    What the network predicts depends on what it sees, so that guidance in a box compares what it
+    sees there. As in ComfyUI it weighs as much as the box's own, and acts when that does.
+    """
+    for each in conditions:
+        if each.box is None:
+            continue
+        around = [other for other in others if other.box is None or each.box.lies_in(other.box)]
+        if not around:
+            continue
+        boxed = [(other.box.size, n) for n, other in enumerate(around) if other.box is not None]
+        least = around[min(boxed)[1] if boxed else 0]
+        if least.box != each.box:
+            others.append(replace(each, turns=least.turns))
 
 
 def needs_negative(model: Model, recipe: Recipe, sides: Sides) -> bool:

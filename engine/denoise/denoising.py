@@ -30,6 +30,7 @@ from engine.denoise.schedules import sigmas_for
 from engine.denoise.takeover import begun_anew, takeover_step
 from engine.errors import UserError
 from engine.loading.model import Conditioning, Model
+from engine.loading.noise_schedule import SigmaTable
 from engine.recipe.limits import ANEW, LARGEST
 from engine.recipe.patches import perturbed_scale
 from engine.recipe.recipe import Recipe
@@ -141,9 +142,10 @@ class Denoising:
         until = self._takeover or self.total
         self.evaluations = each * (until - self._state.step) * tiles
         forecast = _forecast(conditions, self._sigmas, each, range(self._state.step, until))
-        lengths = {tuple(text.tokens for _, text, _ in asked) for asked in forecast}
-        alike = all(map(self.context_rule.share_a_call, lengths))
-        self.rows = 2 if conditions.is_paired and alike else 1
+        self.rows = 1
+        if conditions.is_paired:
+            lengths = {tuple(text.tokens for _, text, _ in asked) for asked in forecast}
+            self.rows += all(map(self.context_rule.share_a_call, lengths))
         self.work = tiles * sum(self._work_of(asked) for asked in forecast)
         self._asked: list[Asked] = []
         self.conditions: tuple[Conditioning, ...] = ()
@@ -312,6 +314,16 @@ def shape_of(model: Model, width: int, height: int) -> Shape:
     return model.latent_channels, down, across
 
 
+def schedule_of(model: Model, recipe: Recipe, inputs: PassInputs) -> SigmaTable:
+    """Return how noise levels are spaced in a pass."""
+    steps = int(inputs.steps / inputs.strength)  # of which the last ones are taken
+    schedule = model.noise(inputs.width, inputs.height, steps)
+    if recipe.shift is not None and isinstance(schedule, FlowSchedule):
+        # As in ComfyUI's nodes ModelSamplingSD3 and ModelSamplingAuraFlow.
+        schedule = FlowSchedule(shift=recipe.shift)
+    return schedule
+
+
 def check_second_pass(model: Model, recipe: Recipe) -> None:
     """Raise `UserError` where the network cannot draw a recipe's second pass: before the first."""
     if recipe.upscale and recipe.second_pass_steps:
@@ -329,11 +341,7 @@ def _check_length(model: Model, side: int) -> None:
 
 def _begin(model: Model, recipe: Recipe, picture: int, inputs: PassInputs) -> Begun:
     """Begin sampling."""
-    steps = int(inputs.steps / inputs.strength)  # of which the last ones are taken
-    schedule = model.noise(inputs.width, inputs.height, steps)
-    if recipe.shift is not None and isinstance(schedule, FlowSchedule):
-        # As in ComfyUI's nodes ModelSamplingSD3 and ModelSamplingAuraFlow.
-        schedule = FlowSchedule(shift=recipe.shift)
+    schedule = schedule_of(model, recipe, inputs)
     sigmas = sigmas_for(
         recipe.sampler, recipe.schedule, inputs.steps, inputs.strength, noise_schedule=schedule
     )

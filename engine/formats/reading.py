@@ -94,7 +94,8 @@ class Reading:
     @property
     def inputs(self) -> bool:
         """Return whether it needs other pictures."""
-        return any(self.values.get(name) for name in INPUTS)
+        masks = any(area.mask for area in self.values.get("areas", ()))
+        return masks or any(self.values.get(name) for name in INPUTS)
 
     @property
     def recipe(self) -> Recipe:

@@ -56,6 +56,11 @@ class Conditioning:
         """Return the length in tokens."""
         return self.embeds.shape[1]
 
+    def zeros(self) -> Conditioning:
+        """Return zeros in its form."""
+        others = {name: torch.zeros_like(each) for name, each in self.others.items()}
+        return replace(self, embeds=torch.zeros_like(self.embeds), others=others)
+
     def beside(self, **others: Tensor) -> Conditioning:
         """Add further tensors, [1, …], the same in each row."""
         rows = {

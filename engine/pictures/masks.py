@@ -6,10 +6,14 @@ a second picture, or from a colour painted over the first.
 
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageChops, ImageColor
 
 from engine.errors import ImageError, shorten
-from engine.pictures.images import Fit, fit, read_image
+from engine.files.stored import PictureStore
+from engine.pictures.images import Fit, fit, read_image, read_stored_image
+from engine.recipe.recipe import Recipe
 from engine.sentences import Sentence
 
 TOLERANCE: Final = 48  # of 255: JPEG blurs a painted colour by about 30 at its edges
@@ -35,6 +39,16 @@ def read_mask(data: bytes, picture: Image.Image) -> Image.Image:
     mask = fit(other.convert("L"), *picture.size, "resize", HAMMING)
     mask = mask.point([0 if step < FAINT else step for step in range(256)])
     return _check(mask, Sentence("black_mask"))
+
+
+def read_area_masks(recipe: Recipe, store: PictureStore) -> dict[str, npt.NDArray[np.uint8]]:
+    """Return the masks of a recipe's areas by name, each [H, W] of its own size.
+
+    Raises `MissingPicture` or `ImageError`.
+    """
+    names = {area.mask for area in recipe.areas if area.mask is not None}
+    read = {name: read_stored_image(store.read(name)).convert("L") for name in sorted(names)}
+    return {name: np.asarray(mask, np.uint8) for name, mask in read.items()}
 
 
 def fit_mask(mask: Image.Image, width: int, height: int, how: Fit) -> Image.Image:

@@ -8,7 +8,7 @@ other's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -22,6 +22,7 @@ from engine.files.stored import PictureStore
 from engine.models.catalogue import Checkpoint
 from engine.models.second_model import as_second_draws
 from engine.pictures.control_images import ControlImage, read_control_images
+from engine.pictures.masks import read_area_masks
 from engine.pictures.references import read_references
 from engine.pictures.start_image import StartImage, read_start_image
 from engine.pipeline.batching import Account, Member
@@ -53,6 +54,7 @@ class RunningJob:
     start_image: StartImage | None = None
     control_images: tuple[ControlImage, ...] = ()
     references: tuple[Pixels, ...] = ()
+    area_masks: Mapping[str, Pixels] = field(default_factory=dict)
     members: Sequence[Member[Denoising]] = ()
     last_reported_step: int = 0
     last_preview_at: float = 0.0  # seconds: of its last preview, or its start
@@ -119,7 +121,12 @@ class RunningJob:
         self.control_images = self.control_images if self.drawn.controls else ()
         self.references = self.references if self.drawn.references else ()
         pictures = second.take_over(
-            self.drawn, self._begun, self.start_image, self.control_images, self.references
+            self.drawn,
+            self._begun,
+            self.start_image,
+            self.control_images,
+            self.references,
+            self.area_masks,
         )
         self._begun = ()
         self.members = [member_of(each, self.spec, second, self.account) for each in pictures]
@@ -224,6 +231,7 @@ class RunningJob:
             self.control_images,
             self.references,
             self._noise,
+            self.area_masks,
         )
         member = member_of(picture, self.spec, self.loaded_model, self.account)
         self._unmeasured.append(member)
@@ -252,8 +260,9 @@ def start(
     start_image = read_start_image(recipe, store)
     control_images = read_control_images(recipe, store)
     references = _read_references(recipe, store, loaded_model)
+    area_masks = read_area_masks(recipe, store)
     pictures = (
-        loaded_model.begin(recipe, start_image, control_images, references)
+        loaded_model.begin(recipe, start_image, control_images, references, area_masks)
         if recipe.is_denoised
         else []
     )
@@ -268,6 +277,7 @@ def start(
         start_image=start_image,
         control_images=control_images,
         references=references,
+        area_masks=area_masks,
         members=[member_of(picture, spec, loaded_model, account) for picture in pictures],
         last_preview_at=now,
     )

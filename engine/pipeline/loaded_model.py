@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from engine.decode.encode import encode, encode_whole, to_images, to_mask, witho
 from engine.decode.external_vae import ExternalVaes
 from engine.decode.tiled_vae import decode_in_tiles, encode_in_tiles
 from engine.decode.vae import Pixels, Previewer, decode, decode_whole
+from engine.denoise.areas import place
 from engine.denoise.conditions import Conditions, needs_negative
 from engine.denoise.control import ActiveControl, Controls
 from engine.denoise.denoising import (
@@ -23,6 +24,7 @@ from engine.denoise.denoising import (
     PassInputs,
     check_second_pass,
     evaluate,
+    schedule_of,
     shape_of,
 )
 from engine.denoise.inpainting import latent_mask
@@ -36,7 +38,7 @@ from engine.errors import NotFinite, OutOfMemory
 from engine.events import Stage
 from engine.finish.upscale import upscale_latents
 from engine.loading.lora import Loras
-from engine.loading.model import Model
+from engine.loading.model import Conditioning, Model
 from engine.models.folders import ModelKind
 from engine.models.model_files import WatchedFiles
 from engine.models.parts import NETWORK
@@ -136,13 +138,15 @@ class LoadedModel:
         start_image: StartImage | None = None,
         control_images: Sequence[ControlImage] = (),
         references: Sequence[Pixels] = (),
+        area_masks: Mapping[str, Pixels] = {},
     ) -> list[Denoising]:
         """Encode a recipe's prompts, and start each of its pictures from its noise.
 
-        references: reference pictures as its model takes them, [H, W, 3].
+        references: reference pictures as its model takes them, [H, W, 3]; area_masks: of its areas,
+        by name, each [H, W].
         """
         begun = [None for _ in recipe.pictures]
-        return self._denoisings(recipe, begun, start_image, control_images, references)
+        return self._denoisings(recipe, begun, start_image, control_images, references, area_masks)
 
     def take_over(
         self,
@@ -151,12 +155,13 @@ class LoadedModel:
         start_image: StartImage | None = None,
         control_images: Sequence[ControlImage] = (),
         references: Sequence[Pixels] = (),
+        area_masks: Mapping[str, Pixels] = {},
     ) -> list[Denoising]:
         """Go on with pictures that another model has begun; others as in `begin`.
 
         recipe: as this model draws it.
         """
-        return self._denoisings(recipe, begun, start_image, control_images, references)
+        return self._denoisings(recipe, begun, start_image, control_images, references, area_masks)
 
     def _denoisings(
         self,
@@ -165,12 +170,12 @@ class LoadedModel:
         start_image: StartImage | None,
         control_images: Sequence[ControlImage],
         references: Sequence[Pixels],
+        area_masks: Mapping[str, Pixels],
     ) -> list[Denoising]:
         check_second_pass(self.model, recipe)
         self._parts.move_back()
         # A broken VAE should fail the job before denoising, not after it.
         self._ladder.run(Stage.LOAD, partial(self._vaes.decoder, recipe.vae))
-        conditions = self._encode_prompts(recipe, references)
         controls = self._active_controls(control_images, recipe.width, recipe.height)
         if all(begun) and not self.model.inpaints:  # the latents of a start image are in x
             inputs = PassInputs(width=recipe.width, height=recipe.height, steps=recipe.steps)
@@ -182,6 +187,7 @@ class LoadedModel:
             references=tuple(self.encode(each, recipe.vae) for each in references),
             noise=JobNoise(recipe),
         )
+        conditions = self._encode_prompts(recipe, inputs, references, area_masks)
         return [
             Denoising(self.model, recipe, index, conditions, inputs, each)
             for index, each in zip(recipe.pictures, begun, strict=True)
@@ -195,11 +201,13 @@ class LoadedModel:
         control_images: Sequence[ControlImage] = (),
         references: Sequence[Pixels] = (),
         noise: JobNoise | None = None,
+        area_masks: Mapping[str, Pixels] = {},
     ) -> Denoising:
         """Start a picture's second pass from the result of the first.
 
         made: its latents, [1, C, h, w], which are upscaled here, or upscaled pixels, [H, W, 3];
-        references: as in `begin`; noise: of this pass of the job (None: of this picture alone).
+        references, area_masks: as in `begin`; noise: of this pass of the job (None: of this picture
+        alone).
         """
         upscale = recipe.upscale
         assert upscale is not None
@@ -226,7 +234,7 @@ class LoadedModel:
             references=tuple(self.encode(each, recipe.vae) for each in references),
             noise=noise,
         )
-        conditions = self._encode_prompts(recipe, references, second=True)
+        conditions = self._encode_prompts(recipe, inputs, references, area_masks, second=True)
         recipe = replace(recipe, refiner=None)  # which is for the first pass
         return Denoising(self.model, recipe, picture, conditions, inputs)
 
@@ -242,7 +250,13 @@ class LoadedModel:
         return tuple(self._ladder.run(Stage.LOAD, way))
 
     def _encode_prompts(
-        self, recipe: Recipe, references: Sequence[Pixels], *, second: bool = False
+        self,
+        recipe: Recipe,
+        inputs: PassInputs,
+        references: Sequence[Pixels],
+        area_masks: Mapping[str, Pixels],
+        *,
+        second: bool = False,
     ) -> Conditions:
         """Return what a pass is asked; second: whether it is the second one."""
         each = SAMPLERS[recipe.sampler].evaluations
@@ -257,6 +271,17 @@ class LoadedModel:
         if negative:
             words += [words_of(text, positive=False) for text in texts_of(sides.negative)]
 
+        model = self.model
+        placed = partial(
+            place,
+            size=shape_of(model, inputs.width, inputs.height)[1:],
+            schedule=schedule_of(model.read_as(recipe.patches), recipe, inputs),
+            masks={name: to_mask(mask) for name, mask in area_masks.items()},
+            device=model.device,
+            whole=max(1, family.multiple // model.latent_scale),
+            tiled=inputs.tile is not None,
+        )
+
         def way() -> Conditions:
             key = recipe.loras, recipe.references
             if not all(self._text.holds(each, recipe.clip_skip, key) for each in words):
@@ -270,11 +295,13 @@ class LoadedModel:
             }
             if self._text.cached > CACHED:  # as its last prompts alone may be
                 self._make_room(0)
-            return Conditions.encoded(
-                sides,
-                lambda text: encoded[words_of(text, positive=True)],
-                (lambda text: encoded[words_of(text, positive=False)]) if negative else None,
-            )
+
+            def of_side(text: str, *, zero: bool = False, positive: bool) -> Conditioning:
+                found = encoded[words_of(text, positive=positive)]
+                return found.zeros() if zero else found
+
+            other = partial(of_side, positive=False) if negative else None
+            return Conditions.encoded(sides, partial(of_side, positive=True), other, placed)
 
         offloaded = partial(self._parts.offload, way)
         return self._ladder.run(Stage.ENCODE, way, (Rung.OFFLOAD, offloaded))

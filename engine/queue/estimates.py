@@ -141,7 +141,8 @@ def _rows(recipe: Recipe, each: int, second: bool = False) -> float:
     calls = calls_of(recipe, each, second=second)
     sides = sides_of(recipe, calls)
     parts = sides.positive
-    if sides.needs_negative(recipe.guidance_scale) or recipe.sampler in CFG_PP:
+    guided = sides.needs_negative(recipe.guidance_scale) or recipe.sampler in CFG_PP
+    if guided:
         parts = (*sides.negative, *parts)
     tokens = {text: estimate(text) for text in texts_of(parts)}
     changing = any(len(part.turns) > 1 for part in parts)
@@ -149,10 +150,15 @@ def _rows(recipe: Recipe, each: int, second: bool = False) -> float:
     total = 0.0
     for call in times:
         lengths = [tokens[at(part.turns, call)] for part in parts]
-        if len(sides.positive) == 1:
+        if not sides.several:
             total += len(lengths) * UNET.mean_weight(lengths)
-        else:
-            total += sum(map(UNET.weight, lengths))
+            continue
+        for length, part in zip(lengths, parts, strict=True):
+            # In a box the other side is asked, too (`engine.denoise.conditions`).
+            other = sides.positive if part in sides.negative else sides.negative
+            alone = part.area.share < 1 and part.area.box not in {each.area.box for each in other}
+            acts = part.area.share * max(0.0, part.area.end - part.area.start)
+            total += UNET.weight(length) * acts * (2 if alone and guided else 1)
     return total / max(1, len(times))
 
 

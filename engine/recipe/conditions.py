@@ -6,27 +6,33 @@ Standard library only: estimates count calls without a model.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Final
 
 from engine.errors import PromptError
 from engine.recipe.limits import A1111, A1111_OLD
+from engine.recipe.parts import Area
 from engine.recipe.prompt_editing import Calls, Turn, composed, in_own_grammar, schedule
 from engine.recipe.recipe import Recipe
 from engine.sentences import Sentence
 
+WHOLE: Final = Area()
 MOST: Final = 64  # texts of a pass, each of which is encoded
 EDITED: Final = (A1111, A1111_OLD)  # grammars in which prompts change between steps
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A prompt of one side of guidance: its texts by calls of the network, and its weight."""
+    """A prompt of one side of guidance: its texts by calls of the network, and its weight.
+
+    area: where and at which noise it acts.
+    """
 
     turns: tuple[Turn, ...]
     weight: float = 1.0
+    area: Area = WHOLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,12 @@ class Sides:
     def weight(self) -> float:
         """Return by how much the positive parts guide together, in scales of the guidance."""
         return sum(part.weight for part in self.positive) if self.composed else 1.0
+
+    @property
+    def several(self) -> bool:
+        """Return whether a side has several parts, or one that does not act always."""
+        parts = (*self.positive, *self.negative)
+        return len(self.positive) > 1 or len(parts) > 2 or any(p.area != WHOLE for p in parts)
 
     def needs_negative(self, scale: float) -> bool:
         """Return whether the negative side has any effect: at scale 1 it has none."""
@@ -68,15 +80,26 @@ def calls_of(recipe: Recipe, each: int, *, second: bool = False) -> Calls:
 
 def sides_of(recipe: Recipe, calls: Calls) -> Sides:
     """Return what a recipe's prompts say in a pass."""
-    texts = recipe.prompt, recipe.negative_prompt
-    if recipe.syntax not in EDITED:
-        positive, negative = ((Part((Turn(calls.first, text),)),) for text in texts)
-        return Sides(positive, negative)
+    edited = recipe.syntax in EDITED
 
-    def part(text: str, weight: float = 1.0) -> Part:
-        return Part(schedule(text, calls), weight)
+    def part(text: str, weight: float = 1.0, area: Area = WHOLE) -> Part:
+        turns = schedule(text, calls) if edited else (Turn(calls.first, text),)
+        return Part(turns, weight, area)
 
-    return Sides(tuple(part(*each) for each in composed(texts[0])), (part(texts[1]),), True)
+    if edited and not recipe.areas:
+        positive = tuple(part(*each) for each in composed(recipe.prompt))
+        return Sides(positive, (part(recipe.negative_prompt),), True)
+
+    def side(own: str, areas: Sequence[Area]) -> tuple[Part, ...]:
+        parts = [] if any(area.prompt is None for area in areas) else [part(own)]
+        for area in areas:
+            parts.append(part(own if area.prompt is None else area.prompt, area.strength, area))
+        return tuple(parts)
+
+    return Sides(
+        side(recipe.prompt, [area for area in recipe.areas if not area.negative]),
+        side(recipe.negative_prompt, [area for area in recipe.areas if area.negative]),
+    )
 
 
 def texts_of(parts: Iterable[Part]) -> list[str]:
@@ -88,7 +111,9 @@ def changes(recipe: Recipe) -> bool:
     """Return whether its prompts change between steps or passes, or guide apart."""
     passes = [sides_of(recipe, calls_of(recipe, 1, second=second)) for second in (False, True)]
     parts = [part for sides in passes for part in (*sides.positive, *sides.negative)]
-    apart = any(len(sides.positive) > 1 or sides.weight != 1 for sides in passes)
+    apart = any(
+        sides.composed and (len(sides.positive) > 1 or sides.weight != 1) for sides in passes
+    )
     texts = {(*texts_of(sides.positive), *texts_of(sides.negative)) for sides in passes}
     return apart or len(texts) > 1 or any(len(part.turns) > 1 for part in parts)
 

@@ -169,6 +169,7 @@ RANGES: Final[Mapping[str, Range]] = {
     "lora_weight": Range(-4, 4),
     "shift": Range(0.01, 100),  # of a flow model's noise levels towards noise
     "margin": Range(0, 2048, 1),  # pixels
+    "area_strength": Range(0, 10),  # a text's weight beside others, in a part of the picture
     "ensd": Range(-(2**31), 2**31 - 1, 1),  # A1111's eta noise seed delta
 }
 LATENT_SIDE: Final = 8  # pixels that a latent spans
@@ -202,6 +203,9 @@ def check(name: str, value: object) -> None:
     elif name in CHOICES:
         if value not in CHOICES[name]:
             raise OptionError(name, value, one_of(CHOICES[name], value))
+    elif name == "flag":
+        if not isinstance(value, bool):
+            raise OptionError(name, value, Sentence("true_or_false"))
     elif name == "seed":
         if not is_int(value) or not 0 <= value < SEED_LIMIT:
             raise OptionError(name, value, SEEDS)

@@ -115,6 +115,60 @@ class Lora:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Area:
+    """A text beside the prompt, or the prompt itself, for a part of the picture or of the noise.
+
+    prompt: None: the recipe's own, which then is drawn there alone; negative: whether it stands
+    beside the negative prompt; left, top, width, height: of its box, shares of the picture; mask:
+    white where it acts; bounds: whether the network sees no more than the mask's box; strength: its
+    weight beside others; start, end: the shares of the noise between which it acts, from all noise
+    to none; zero: whether zeros stand for the text, as ComfyUI's ConditioningZeroOut.
+    """
+
+    prompt: str | None = None
+    negative: bool = False
+    left: float = 0.0
+    top: float = 0.0
+    width: float = 1.0
+    height: float = 1.0
+    mask: str | None = None
+    bounds: bool = False
+    strength: float = 1.0
+    start: float = 0.0
+    end: float = 1.0
+    zero: bool = False
+
+    def __post_init__(self) -> None:
+        if self.prompt is not None:
+            check("prompt", self.prompt)
+        if self.mask is not None:
+            check("mask", self.mask)
+        for name in ("left", "top", "width", "height", "start", "end"):
+            check("share", getattr(self, name))
+            object.__setattr__(self, name, float(getattr(self, name)))
+        check("area_strength", self.strength)
+        object.__setattr__(self, "strength", float(self.strength))
+        for name in ("negative", "bounds", "zero"):
+            check("flag", getattr(self, name))
+        for side, begin, size in (
+            ("left", self.left, self.width),
+            ("top", self.top, self.height),
+        ):
+            if begin >= 1 or size <= 0:
+                raise OptionError(f"area's {side}", begin, Sentence("inside_picture"))
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """Return left, top, width and height of its box, shares of the picture."""
+        return self.left, self.top, self.width, self.height
+
+    @property
+    def share(self) -> float:
+        """Return the share of the picture in its box."""
+        return min(self.width, 1 - self.left) * min(self.height, 1 - self.top)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Upscale:
     """Upscale the finished picture by `factor`.
 

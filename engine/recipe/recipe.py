@@ -24,7 +24,7 @@ from engine.recipe.limits import (
     check,
     parse_seed,
 )
-from engine.recipe.parts import Control, Lora, Margins, Upscale, Variation
+from engine.recipe.parts import Area, Control, Lora, Margins, Upscale, Variation
 from engine.recipe.patches import Patch
 from engine.sentences import Sentence
 
@@ -43,8 +43,9 @@ class Recipe:
     and `ensd` say whose numbers the noise is, as `engine.denoise.noise` tells. `refiner` is a
     second model, which takes over after a share of the steps (`refiner_at`), as `refiner_by` tells
     (`engine.recipe.limits`), and finishes the picture. `patches` change how a U-Net works, both
-    models' where there are two. `syntax` says whose grammar the prompts have. Every value is
-    checked; the first one out of range raises `OptionError`.
+    models' where there are two. `syntax` says whose grammar the prompts have, and `areas` are texts
+    beside them, for parts of the picture or of the noise. Every value is checked; the first one out
+    of range raises `OptionError`.
     """
 
     prompt: str
@@ -82,6 +83,7 @@ class Recipe:
     negative_aesthetic_score: float = NEGATIVE_SCORE
     patches: tuple[Patch, ...] = ()
     syntax: str = MARBLE
+    areas: tuple[Area, ...] = ()
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -128,7 +130,8 @@ class Recipe:
     def inputs(self) -> tuple[str, ...]:
         """Return the stored pictures that it needs, by sha256."""
         maps = (control.image for control in self.controls)
-        named = (self.image, self.mask, *maps, *self.references)
+        masks = (area.mask for area in self.areas)
+        named = (self.image, self.mask, *maps, *self.references, *masks)
         return tuple(dict.fromkeys(name for name in named if name))
 
     def to_dict(self) -> dict[str, Any]:
@@ -184,6 +187,7 @@ NESTED: Final[Mapping[str, NestedField]] = {
     "upscale": NestedField(Upscale, 0, lambda data: Upscale(**data)),
     "references": NestedField(str, 4, str),
     "patches": NestedField(Patch, 8, Patch.from_dict),
+    "areas": NestedField(Area, 16, lambda data: Area(**data)),
 }
 FRACTIONS: Final = (
     *("guidance_scale", "guidance_rescale", "strength", "shift"),

@@ -11,7 +11,7 @@ from engine.formats.graphs.node_values import LoadedPicture
 from engine.formats.graphs.recipe import from_graph
 from engine.formats.graphs.upscaling import factor_to
 from engine.recipe.limits import INDEPENDENT, NOISES, SAMPLERS, SCHEDULES, SEED_LIMIT
-from engine.recipe.parts import LANCZOS, Control, Lora, Margins, Upscale, Variation
+from engine.recipe.parts import LANCZOS, Area, Control, Lora, Margins, Upscale, Variation
 from engine.recipe.patches import PATCHES, Patch
 from engine.recipe.recipe import Recipe
 from engine.text_encode.prompts import BREAK
@@ -88,6 +88,31 @@ START: Mapping[str, Any] = {
 LATENT = {"by": st.just("latent"), "strength": strengths}
 # Kinds of recipes: what each has beside words. They all fit into a graph and into A1111's line,
 # but for those named below.
+shares = st.floats(0, 1)
+
+
+def _areas(negative: bool) -> st.SearchStrategy[list[Area]]:
+    """Draw the areas of a side: first its own prompt's, then others."""
+    own, others = (
+        st.builds(
+            Area,
+            prompt=prompt,
+            negative=st.just(negative),
+            left=st.floats(0, 0.9),
+            width=st.floats(0.01, 1),
+            mask=st.none() | st.just(MASK),
+            strength=st.floats(0, 10),
+            start=shares,
+            end=st.floats(0, 0.9),
+        )
+        for prompt in (st.none(), st.sampled_from(("a dog", "(gold:1.2) BREAK c")))
+    )
+    return st.tuples(st.lists(own, max_size=1), st.lists(others, min_size=1, max_size=2)).map(
+        lambda both: [*both[0], *both[1]]
+    )
+
+
+areas = st.tuples(_areas(False), _areas(True)).map(lambda both: (*both[0], *both[1]))
 KINDS: dict[str, Mapping[str, Any]] = {
     "words": {},
     "start image": START,
@@ -117,10 +142,17 @@ KINDS: dict[str, Mapping[str, Any]] = {
     "margins": {**START, "margins": st.builds(Margins, left=st.integers(1, 30))},
     "patched": {"patches": st.lists(patches, min_size=1, max_size=4).map(tuple)},
     "tiles": {"upscale": _enlarging(strength=strengths, tile=st.just(64))},
+    "areas": {"areas": areas},
     "edited": {"references": st.just((IMAGE,)) | st.just((IMAGE, MAP))},
 }
 NO_GRAPH = {"start image, only larger", "padded", "variations", "margins", "tiles", "edited"}
-NO_LINE = {"two passes on a start image", "variations", "margins", "patched", "tiles", "edited"}
+NO_LINE = {"areas", "two passes on a start image"} | {
+    "variations",
+    "margins",
+    "patched",
+    "tiles",
+    "edited",
+}
 
 
 @st.composite

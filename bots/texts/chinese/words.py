@@ -66,6 +66,7 @@ class Chinese(Words):
         "noise": "噪声来源",
         "ensd": "噪声种子偏移",
         "syntax": "提示词语法",
+        "areas": "局部提示词",
         "checkpoint": "模型",
         "refiner": "第二个模型",
         "refiner_at": "接手位置（步数比例）",

@@ -44,6 +44,7 @@ def no_line_reasons(recipe: Recipe) -> tuple[str, ...]:
     upscale = recipe.upscale
     reasons = {
         "it edits pictures by words": recipe.references,
+        "it has texts for parts of the picture": recipe.areas,
         "its noise is turned towards another seed's": recipe.variations,
         "the scene is continued beyond its start image": recipe.margins,
         "its network is changed as ComfyUI's nodes do": recipe.patches,

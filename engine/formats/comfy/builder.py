@@ -2,14 +2,15 @@
 
 from typing import Any, Final
 
+from engine.formats.graphs.areas import BOUNDS
 from engine.formats.graphs.models import PATCHING
 from engine.formats.graphs.nodes import NODE_KINDS, NOISE
 from engine.formats.graphs.pictures import FITS
 from engine.formats.graphs.sampling import ON_GPU, usual_noise
 from engine.models.families import TINY_VAES
-from engine.recipe.conditions import written
+from engine.recipe.conditions import WHOLE, written
 from engine.recipe.limits import BROWNIAN, GPU
-from engine.recipe.parts import LANCZOS, Control, Lora
+from engine.recipe.parts import LANCZOS, Area, Control, Lora
 from engine.recipe.patches import READINGS, Patch
 from engine.recipe.recipe import Recipe
 from engine.text_encode.prompts import BREAK
@@ -44,9 +45,17 @@ CUSTOM_IDS: Final = {Id.SAMPLER: 72, Id.SECOND: 75}  # each pass: guider, noise 
 FIRST_PATCH: Final = 80  # the others follow
 FIRST_REFERENCE: Final = 200
 REFERENCE_IDS: Final = 10  # for each: picture, scaled, as latents, beside prompt and negative one
+FIRST_AREA: Final = 300
+AREA_IDS: Final = 10  # for each: text, zeros, box, mask's picture, mask, under it, strength, when
+FIRST_JOINT: Final = 500
 FIRST_TEXT: Final = {  # what follows a BREAK
     Id.POSITIVE: 1000, Id.NEGATIVE: 5000, Id.REFINER_POSITIVE: 9000, Id.REFINER_NEGATIVE: 13000,
 }  # fmt: skip
+
+
+def first_text(name: str) -> int:
+    """Return the first id of what follows a BREAK in a text."""
+    return FIRST_TEXT.get(name) or 20_000 + 100 * int(name)
 
 
 class GraphBuilder:
@@ -94,7 +103,7 @@ class GraphBuilder:
         first, *others = BREAK.split(text)
         words = self._encoded(name, text=first)
         for number, part in enumerate(others):
-            more, both = (str(FIRST_TEXT[name] + 2 * number + i) for i in range(2))
+            more, both = (str(first_text(name) + 2 * number + i) for i in range(2))
             added = self._encoded(more, text=part)
             joined = {"conditioning_to": words, "conditioning_from": added}
             words = self.add(both, "ConditioningConcat", **joined)
@@ -103,11 +112,56 @@ class GraphBuilder:
     def words(self) -> tuple[Link, Link]:
         """Add the prompt and the negative prompt; return both."""
         recipe = self.recipe
-        positive, negative = (
-            self.text(name, written(text, recipe, weighs=True))
-            for name, text in ((Id.POSITIVE, recipe.prompt), (Id.NEGATIVE, recipe.negative_prompt))
-        )
-        return positive, negative
+        positive = self.text(Id.POSITIVE, written(recipe.prompt, recipe, weighs=True))
+        negative = self.text(Id.NEGATIVE, written(recipe.negative_prompt, recipe, weighs=True))
+        return self.with_areas(positive), self.with_areas(negative, negative=True)
+
+    def with_areas(
+        self, words: Link, before: str = "", *, negative: bool = False, weighs: bool = True
+    ) -> Link:
+        """Add the texts of areas beside a prompt; before: what stands before each."""
+        areas = [each for each in enumerate(self.recipe.areas) if each[1].negative == negative]
+        found = [] if any(area.prompt is None for _, area in areas) else [words]
+        for number, area in areas:
+            first = FIRST_AREA + AREA_IDS * number
+            text = words
+            if area.prompt is not None:
+                prompt = before + written(area.prompt, self.recipe, weighs=weighs)
+                text = self.text(str(first), prompt)
+            found.append(self._placed(text, area, first))
+        joined = found[0]
+        for number, more in enumerate(found[1:]):
+            name = str(FIRST_JOINT + 2 * number + negative)
+            both = {"conditioning_1": joined, "conditioning_2": more}
+            joined = self.add(name, "ConditioningCombine", **both)
+        return joined
+
+    def _placed(self, text: Link, area: Area, first: int) -> Link:
+        """Add the nodes that say where and when a text acts."""
+        names = map(str, range(first + 1, first + AREA_IDS))
+        if area.zero:
+            text = self.add(next(names), "ConditioningZeroOut", conditioning=text)
+        strength = {"strength": area.strength}
+        if area.box != WHOLE.box:
+            sides = ("x", "y", "width", "height")
+            box = dict(zip(sides, area.box, strict=True))
+            kind = "ConditioningSetAreaPercentage"
+            text = self.add(next(names), kind, **box, **strength, conditioning=text)
+            strength = {"strength": 1.0}
+        if area.mask is not None:
+            image = self.picture(next(names), area.mask)
+            mask = self.add(next(names), "ImageToMask", channel="red", image=image)
+            seen = {"set_cond_area": BOUNDS if area.bounds else "default"}
+            links = {"conditioning": text, "mask": mask}
+            text = self.add(next(names), "ConditioningSetMask", **strength, **seen, **links)
+        elif strength["strength"] != 1:
+            kind = "ConditioningSetAreaStrength"
+            text = self.add(next(names), kind, **strength, conditioning=text)
+        if (area.start, area.end) != (0, 1):
+            when = {"start": area.start, "end": area.end}
+            kind = "ConditioningSetTimestepRange"
+            text = self.add(next(names), kind, **when, conditioning=text)
+        return text
 
     def controlled(self, texts: tuple[Link, Link], size: Size, number: int) -> tuple[Link, Link]:
         """Add the ControlNets of a pass (number 0 or 1) of that size behind its prompts."""

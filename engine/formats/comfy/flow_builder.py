@@ -72,6 +72,12 @@ class FlowBuilder(GraphBuilder):
         inputs = {"lora_name": file_of(lora.name), "strength_model": lora.weight, "model": model}
         return self.add(name, "LoraLoaderModelOnly", **inputs), clip
 
+    def text(self, name: str, text: str) -> Link:
+        """Add a text: one node, since BREAK parts windows of tokens, which these models lack."""
+        if self.flow is None:
+            return super().text(name, text)
+        return self.add(name, "CLIPTextEncode", text=text, clip=self.clip)
+
     def words(self) -> tuple[Link, Link]:
         """Add the prompts and all that the network is told beside them; return both."""
         recipe = self.recipe
@@ -82,10 +88,12 @@ class FlowBuilder(GraphBuilder):
         words, negative = (
             written(text, recipe, weighs=weighs) for text in (recipe.prompt, recipe.negative_prompt)
         )
-        prompt = self.flow.checkpoint.family.system_prompt + words
-        positive = self._beside(Id.POSITIVE, prompt, references, 3)
+        system = self.flow.checkpoint.family.system_prompt
+        positive = self._beside(Id.POSITIVE, system + words, references, 3)
+        positive = self.with_areas(positive, system, weighs=weighs)
         if not self.flow.has_one_prompt:
-            return positive, self._beside(Id.NEGATIVE, negative, references, 4)
+            away = self._beside(Id.NEGATIVE, negative, references, 4)
+            return positive, self.with_areas(away, negative=True, weighs=weighs)
         if self.flow.is_told or self.family == "flux":  # which does not mind where it takes none
             guidance = {"guidance": recipe.guidance_scale}
             positive = self.add(Id.GUIDANCE, "FluxGuidance", conditioning=positive, **guidance)

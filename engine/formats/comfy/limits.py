@@ -53,6 +53,9 @@ def no_graph_reasons(
             own_levels and recipe.sampler in DROPPING
         ),
         "its prompts change between steps, or guide apart, as A1111's": changes(recipe),
+        "it has texts for parts of the picture beside pictures, ControlNets or a second model": (
+            recipe.areas and (recipe.references or recipe.controls or recipe.refiner)
+        ),
         "its noise is turned towards another seed's": recipe.variations,
         "its noise is drawn as A1111 does it": recipe.ensd is not None,
         "the scene is continued beyond its start image": recipe.margins,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -82,13 +82,41 @@ class GraphVae:
 
 
 @dataclass(frozen=True, slots=True)
+class GraphPlace:
+    """Where and when a text acts, and how it weighs beside others.
+
+    box: x, y, width and height; of_picture: it is in shares of the picture, not in pixels; mask,
+    bounds, strength, start, end: as of an `Area`; of_mask: a further strength.
+    """
+
+    box: tuple[float, float, float, float] | None = None
+    of_picture: bool = False
+    mask: str | None = None
+    bounds: bool = False
+    strength: float = 1.0
+    of_mask: float = 1.0
+    start: float = 0.0
+    end: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class GraphPart:
+    """A text beside a prompt's first; zero: zeros stand for it."""
+
+    text: Any
+    zero: bool
+    place: GraphPlace
+
+
+@dataclass(frozen=True, slots=True)
 class GraphPrompt:
     """A prompt, its text encoder, and the ControlNets on it.
 
     both: controls act on the other prompt, too; sizes: SDXL's size conditioning, (width, height);
     fit: how its ControlNet images are fitted; guidance: that the network is told; references:
     pictures that it sees beside the text; zero: all is zeros, and the text says nothing; score: of
-    beauty, which SDXL's refiner is told.
+    beauty, which SDXL's refiner is told; place: where it acts; beside: texts of which each is
+    predicted by itself.
     """
 
     text: Any
@@ -101,6 +129,20 @@ class GraphPrompt:
     references: tuple[str, ...] = ()
     zero: bool = False
     score: Any = None
+    place: GraphPlace = GraphPlace()
+    beside: tuple[GraphPart, ...] = ()
+
+    @property
+    def parts(self) -> tuple[GraphPart, ...]:
+        """Return its texts with their places."""
+        return GraphPart(self.text, self.zero, self.place), *self.beside
+
+    def with_parts(self, parts: Iterable[GraphPart]) -> GraphPrompt:
+        """Return it with other texts; the first one is its own."""
+        first, *beside = parts
+        return replace(
+            self, text=first.text, zero=first.zero, place=first.place, beside=tuple(beside)
+        )
 
 
 @dataclass(frozen=True, slots=True)

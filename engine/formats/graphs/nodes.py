@@ -44,6 +44,7 @@ EDITED: Final = ("image1", "image2", "image3")
 MARGINS: Final = ("left", "top", "right", "bottom")
 TILES: Final = ("tile_size", "overlap", "temporal_size", "temporal_overlap")
 SPACED: Final = ("steps", "sigma_max", "sigma_min")
+PLACED: Final = ("width", "height", "x", "y", "strength")
 SIZED: Final = ("width", "height", "batch_size")
 PLAIN: Final = ("INT", "FLOAT", "STRING", "BOOLEAN")  # types of outputs that stand for plain values
 
@@ -145,6 +146,12 @@ NODE_KINDS: Final[Mapping[str, NodeKind]] = {
         {"conditioning_1": "CONDITIONING", "conditioning_2": "CONDITIONING"}, (), WORDS, (315, 46)
     ),
     "ConditioningZeroOut": NodeKind(ONE, (), WORDS, (315, 46)),
+    "ConditioningSetArea": NodeKind(ONE, PLACED, WORDS, (315, 154)),
+    "ConditioningSetAreaPercentage": NodeKind(ONE, PLACED, WORDS, (315, 154)),
+    "ConditioningSetAreaStrength": NodeKind(ONE, ("strength",), WORDS, (315, 58)),
+    "ConditioningSetMask": NodeKind(
+        {**ONE, **MASK}, ("strength", "set_cond_area"), WORDS, (315, 102)
+    ),
     "ConditioningSetTimestepRange": NodeKind(ONE, ("start", "end"), WORDS, (315, 82)),
     "FluxGuidance": NodeKind(ONE, ("guidance",), WORDS, (315, 58)),
     "ReferenceLatent": NodeKind({**ONE, "latent": "LATENT"}, (), WORDS, (315, 46), ("latent",)),

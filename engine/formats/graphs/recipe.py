@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from engine.errors import GraphError, UserError, shorten
+from engine.formats.graphs.areas import AREAS
 from engine.formats.graphs.flow_families import USUAL_VAES
 from engine.formats.graphs.graph import Graph, Node, Rule
 from engine.formats.graphs.latents import LATENTS, slices_like_marble
@@ -33,7 +34,7 @@ VALUES: Final[Mapping[str, Rule]] = dict.fromkeys(
     lambda node: node.value("value"),
 )
 RULES: Final[Mapping[str, Rule]] = {
-    **VALUES, **MODELS, **WORDS, **PICTURES, **MASKS, **LATENTS, **SIGMAS, **SAMPLERS,
+    **VALUES, **MODELS, **WORDS, **AREAS, **PICTURES, **MASKS, **LATENTS, **SIGMAS, **SAMPLERS,
 }  # fmt: skip
 LOADERS: Final = ("LoadImage", "LoadImageOutput")
 COLOURS: Final = ("red", "green", "blue")

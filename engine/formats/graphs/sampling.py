@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any, Final, TypeGuard
 
 from engine.errors import GraphError, shorten
+from engine.formats.graphs.areas import areas_of, with_words_first
 from engine.formats.graphs.cut_runs import continued, scores
 from engine.formats.graphs.flow_families import FLOW_FAMILIES, GUIDANCE, LUMINA2, MU
 from engine.formats.graphs.graph import Node, Rule
@@ -15,6 +16,7 @@ from engine.formats.graphs.node_values import (
     Draft,
     GraphGuider,
     GraphNoise,
+    GraphPlace,
     GraphPrompt,
     GraphSampler,
     GraphSigmas,
@@ -151,6 +153,8 @@ def _second(node: Node, draft: Draft, first: Pass, drawn: Pass, sigmas: GraphSig
         node.note(Sentence("graph_mask_of_second"))
     upscale = finished_upscale(node, draft, strength)
     drawn = drawn.with_values(shift=_shift(node, drawn.guided, sigmas, _large(upscale, draft)))
+    if any(part.place.box and not part.place.of_picture for part in drawn.guided.positive.parts):
+        node.note(Sentence("graph_areas_scaled"))
     steps = first.values["steps"]
     left = max(1, round(steps * strength)) if _countable(steps) else steps
     expected = {**first.values, "steps": left}
@@ -183,19 +187,30 @@ def _large(upscale: Upscale, draft: Draft) -> tuple[Any, Any]:
 
 def _drawn(node: Node, guided: GraphGuider, values: dict[str, Any], draft: Draft) -> Pass:
     """Gather a sampler's model, prompts and values."""
-    model, positive = guided.model, guided.positive
-    negative = guided.negative or replace(positive, text="", zero=True)
+    model, positive = guided.model, with_words_first(guided.positive)
+    empty = replace(positive, text="", zero=True, place=GraphPlace(), beside=())
+    negative = with_words_first(guided.negative) if guided.negative else empty
     one_model((model.file, positive.encoder.file, negative.encoder.file))
     if positive.encoder != negative.encoder and not negative.zero:
         raise node.fail(Sentence("graph_two_encoders"))
+    system = BY_KEY[LUMINA2].system_prompt
+    positive = positive.with_parts(
+        replace(part, text=part.text.removeprefix(system))
+        if number and isinstance(part.text, str)
+        else part
+        for number, part in enumerate(positive.parts)
+    )
     if draft.drawn is None:
         _note_words(node, positive, negative, draft)
-        _note_guidance(node, guided)
+        _note_guidance(node, replace(guided, negative=guided.negative and negative))
+        boxed = any(part.place.box or part.place.bounds for part in positive.parts)
+        if positive.controls and boxed:
+            node.note(Sentence("graph_controls_of_whole"))
     sampler = values["sampler"]
     noise = _noise(node, sampler)
     if isinstance(sampler, str) and sampler.removesuffix(ON_GPU) in BROWNIAN:
         sampler = sampler.removesuffix(ON_GPU)
-    guidance = _told(guided)
+    guidance, size = _told(guided), (draft.width, draft.height)
     unguided = guidance is not None or (model.apart and guided.cfg == 1)
     values |= {
         "guidance_scale": guided.cfg if guidance is None else guidance,
@@ -203,6 +218,10 @@ def _drawn(node: Node, guided: GraphGuider, values: dict[str, Any], draft: Draft
         "noise": noise,
         "prompt": _own_words(node, positive, draft),
         "negative_prompt": "" if unguided else negative.text,
+        "areas": (
+            *areas_of(node, positive, size, negative=False),
+            *(() if unguided else areas_of(node, negative, size, negative=True)),
+        ),
         "controls": positive.controls,
         "references": positive.references,
         "loras": loras(node, model, positive.encoder),

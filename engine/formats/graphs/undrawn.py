@@ -6,16 +6,8 @@ from typing import Final
 from engine.sentences import Sentence
 
 UNDRAWN: Final[Mapping[str, Sentence]] = {
-    **dict.fromkeys(
-        (
-            *("ConditioningSetArea", "ConditioningSetAreaPercentage", "ConditioningSetMask"),
-            "GLIGENTextboxApply",
-        ),
-        Sentence("graph_does_areas"),
-    ),
-    **dict.fromkeys(
-        ("ConditioningAverage", "ConditioningSetAreaStrength"), Sentence("graph_does_weigh")
-    ),
+    "GLIGENTextboxApply": Sentence("graph_does_areas"),
+    "ConditioningAverage": Sentence("graph_does_weigh"),
     **dict.fromkeys(
         ("LatentComposite", "LatentCompositeMasked", "LatentBlend"), Sentence("graph_does_layers")
     ),

@@ -9,7 +9,7 @@ from engine.errors import GraphError, shorten
 from engine.formats.graphs.flow_families import LUMINA2
 from engine.formats.graphs.graph import Node, Rule
 from engine.formats.graphs.latents import encoded, masked
-from engine.formats.graphs.node_values import Draft, GraphModel, GraphPrompt, GraphVae
+from engine.formats.graphs.node_values import Draft, GraphModel, GraphPart, GraphPrompt, GraphVae
 from engine.formats.graphs.nodes import NODE_KINDS
 from engine.models.families import BY_KEY
 from engine.recipe.parts import CANNY, Control
@@ -117,20 +117,14 @@ def _with_guidance(node: Node) -> GraphPrompt:
 
 
 def _zeroed(node: Node) -> GraphPrompt:
-    return replace(node.input("conditioning", GraphPrompt), text="", zero=True)
+    words = node.input("conditioning", GraphPrompt)
+    return words.with_parts(replace(part, text="", zero=True) for part in words.parts)
 
 
 def _placed(node: Node) -> GraphPrompt:
     if (method := node.value("reference_latents_method")) in APART:
         node.note(Sentence("graph_reference_method", method=shorten(method)))
     return node.input("conditioning", GraphPrompt)
-
-
-def _for_a_while(node: Node) -> GraphPrompt:
-    words = node.input("conditioning", GraphPrompt)
-    if (node.number("start"), node.number("end")) != (0, 1) and not words.zero:
-        node.note(Sentence("graph_always"))
-    return words
 
 
 def _inpainted(node: Node) -> GraphPrompt | Draft:
@@ -142,38 +136,30 @@ def _inpainted(node: Node) -> GraphPrompt | Draft:
     return node.input(BOTH[node.slot], GraphPrompt)
 
 
-def _joined(node: Node, *options: str) -> GraphPrompt:
-    first, second = (node.input(option, GraphPrompt) for option in options)
+def _concatenated(node: Node) -> GraphPrompt:
+    """Read the node that lays a text behind each of another prompt's."""
+    first, second = (node.input(f"conditioning_{name}", GraphPrompt) for name in ("to", "from"))
     if first.zero or second.zero:
         return second if first.zero else first
     flow = first.encoder.family is not None  # no windows of tokens, which BREAK would part
-    text = (LINES if flow else BREAK).join(map(str, (first.text, second.text)))
-    if len(text) > LONGEST:
-        raise GraphError(Sentence("graph_long_text", most=LONGEST))
     if first.encoder != second.encoder:
         raise node.fail(Sentence("graph_joins_encoders"))
     if first.controls != second.controls:
         node.note(Sentence("graph_controls_of_text"))
+    if flow:
+        node.note(Sentence("graph_read_as_one"))
+
+    def joined(part: GraphPart) -> GraphPart:
+        text = (LINES if flow else BREAK).join(map(str, (part.text, second.text)))
+        if len(text) > LONGEST:
+            raise GraphError(Sentence("graph_long_text", most=LONGEST))
+        return replace(part, text=text)
+
     return replace(
-        first,
-        text=text,
+        first.with_parts(map(joined, first.parts)),
         controls=max(first.controls, second.controls, key=len),
         references=tuple(dict.fromkeys((*first.references, *second.references))),
     )
-
-
-def _concatenated(node: Node) -> GraphPrompt:
-    words = _joined(node, "conditioning_to", "conditioning_from")
-    if words.encoder.family is not None:
-        node.note(Sentence("graph_read_as_one"))
-    return words
-
-
-def _combined(node: Node) -> GraphPrompt:
-    options = "conditioning_1", "conditioning_2"
-    if not any(node.input(option, GraphPrompt).zero for option in options):
-        node.note(Sentence("graph_averaged"))
-    return _joined(node, *options)
 
 
 def _controlled(node: Node) -> GraphPrompt:
@@ -217,13 +203,11 @@ WORDS: Final[Mapping[str, Rule]] = {
     "TextEncodeQwenImageEdit": _edited,
     "TextEncodeQwenImageEditPlus": _edited,
     "ConditioningZeroOut": _zeroed,
-    "ConditioningSetTimestepRange": _for_a_while,
     "FluxGuidance": _with_guidance,
     "ReferenceLatent": _with_reference,
     "FluxKontextMultiReferenceLatentMethod": _placed,
     "InpaintModelConditioning": _inpainted,
     "ConditioningConcat": _concatenated,
-    "ConditioningCombine": _combined,
     "ControlNetApply": _controlled,
     "ControlNetApplyAdvanced": _controlled_for_a_while,
 }

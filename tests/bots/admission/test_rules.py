@@ -19,7 +19,7 @@ from bots.admission.rules import Refusal, check, check_budget, check_rate
 from bots.requests.options import OPTIONS
 from engine.errors import OptionError, UnknownPart
 from engine.queue.estimates import MILLION, pixel_steps
-from engine.recipe.parts import Control, Lora, Upscale
+from engine.recipe.parts import Area, Control, Lora, Upscale
 from storage.records import Level
 from tests.factories import make_recipe
 
@@ -237,6 +237,13 @@ ASKED: dict[str, tuple[dict[str, Any], str, str]] = {
 # Any number, whose numbers noise is, when a second model takes over, and words, which `blocked` is
 # for, whatever their grammar.
 FREE = {"seed", "noise", "refiner-at", "negative", "style", "syntax"}
+
+
+def test_words_are_blocked_in_parts_of_the_picture() -> None:
+    rules = {**UNLIMITED, "blocked": ["bad"]}
+    check(rules, make_recipe(areas=(Area(prompt="bad", negative=True),)))
+    with pytest.raises(Refusal, match="bad"):
+        check(rules, make_recipe(areas=(Area(prompt="a bad day", width=0.5),)))
 
 
 @pytest.mark.parametrize("prompt", ["a [b|g]ad day", "a [ba:x:0.5][d|t]", "x AND [b:3]ad :-1"])

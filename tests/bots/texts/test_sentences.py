@@ -151,13 +151,11 @@ def test_what_a_field_may_be_is_said_in_ones_own_language(name: str) -> None:
 def test_what_a_file_asks_for_in_vain_is_told_in_ones_own_language() -> None:
     graph = to_graph(make_recipe())
     [sampler] = [name for name, node in graph.items() if node["class_type"] == "KSampler"]
-    positive = graph[sampler]["inputs"]["positive"]
-    both = {"conditioning_1": positive, "conditioning_2": positive}
-    graph["99"] = {"class_type": "ConditioningCombine", "inputs": both}
-    graph[sampler]["inputs"]["positive"] = ["99", 0]
+    [decoder] = [name for name, node in graph.items() if node["class_type"] == "VAEDecode"]
+    graph[decoder]["class_type"] = "VAEDecodeTiled"
     ignored = read_graph(graph).ignored
     assert ignored_text(ignored, words_of("en")) == "; ".join(ignored)
-    said = "ConditioningCombine (node 99)：两个预测取平均：不支持，文字会连接起来"
+    said = f"VAEDecodeTiled (node {decoder})：其分块：Marble 处理整张图，或看不出接缝的分块"
     assert ignored_text(ignored, ZH) == said
     graph[sampler]["inputs"]["model"] = ["lost", 0]
     with pytest.raises(GraphError, match="comes from node lost, which does not exist") as caught:

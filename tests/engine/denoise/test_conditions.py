@@ -1,17 +1,21 @@
 """What several texts for one picture give, against a plain computation: one call for each."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from engine.decode.vae import Pixels
 from engine.denoise.denoising import evaluate, shape_of
 from engine.denoise.noise import JobNoise
 from engine.denoise.samplers import SAMPLERS, drive
 from engine.denoise.schedules import sigmas_for
 from engine.families.stable_diffusion import StableDiffusion
+from engine.loading.noise_schedule import NoiseSchedule
+from engine.recipe.parts import Area
 from engine.recipe.recipe import Recipe
 from engine.text_encode.conditioning import TextEncoder
 from tests.engine.ticks import make_loaded_model
@@ -39,9 +43,11 @@ def make_edited(prompt: str, **changes: Any) -> Recipe:
 
 
 @torch.inference_mode()
-def by_marble(model: StableDiffusion, recipe: Recipe) -> Tensor:
+def by_marble(
+    model: StableDiffusion, recipe: Recipe, masks: Mapping[str, Pixels] | None = None
+) -> Tensor:
     """Return the latents that Marble draws."""
-    [picture] = make_loaded_model(model).begin(recipe)
+    [picture] = make_loaded_model(model).begin(recipe, area_masks=masks or {})
     while picture.request:
         picture.advance(evaluate(model, [picture])[0])
     return picture.latents
@@ -144,3 +150,134 @@ def test_prompts_compose_as_in_a1111(
     recipe = make_edited(prompt, guidance_scale=scale)
     theirs = by_hand(model, recipe, compose(parts, scale))
     assert error(by_marble(model, recipe), theirs) <= 1e-5
+
+
+def ramp(length: int, low: bool, high: bool) -> Tensor:
+    """Return the weights along a side of a box, which fade where the picture goes on."""
+    weights, edge = torch.ones(length), min(8, length // 4)
+    for step in range(edge):
+        if low:
+            weights[step] *= (step + 1) / edge
+        if high:
+            weights[length - 1 - step] *= (step + 1) / edge
+    return weights
+
+
+def mean(*parts: tuple[Tensor, tuple[int, int, int, int], Tensor | float]) -> Tensor:
+    """Return ComfyUI's mean of predictions, of boxes (top, left, height, width) with weights."""
+    total, weights = torch.zeros(1, 4, 16, 16), torch.full((1, 4, 16, 16), 1e-37)
+    for predicted, (top, left, height, width), weight in parts:
+        part = (..., slice(top, top + height), slice(left, left + width))
+        total[part] += predicted * weight
+        weights[part] += weight
+    return total / weights
+
+
+ALL = (0, 0, 16, 16)
+LEFT = (0, 0, 16, 10)
+INNER = (4, 6, 8, 10)
+GRADIENT = np.tile(np.linspace(0, 255, 16).astype(np.uint8), (16, 1))  # to the right
+CORNER = np.zeros((128, 128), np.uint8)
+CORNER[40:, 96:] = 255  # latents 5 … 15 down, 12 … 15 across
+MASK = "a" * 64
+Text = Callable[[str, Tensor], Tensor]
+
+
+def cut(x: Tensor, box: tuple[int, int, int, int]) -> Tensor:
+    top, left, height, width = box
+    return x[..., top : top + height, left : left + width]
+
+
+def left_and_all(text: Text, x: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
+    weight = ramp(16, False, False)[:, None] * ramp(10, False, True) * 1.5
+    part = cut(x, LEFT)
+    cond = mean((text("a cat", x), ALL, 1), (text("a dog", part), LEFT, weight))
+    return cond, mean((text(NEGATIVE, x), ALL, 1), (text(NEGATIVE, part), LEFT, weight))
+
+
+def two_boxes(text: Text, x: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
+    first = ramp(16, False, False)[:, None] * ramp(10, False, True)
+    second = ramp(8, True, True)[:, None] * ramp(10, True, False) * 0.5
+    boxes = ((LEFT, first, "a cat"), (INNER, second, "a dog"))
+    cond = mean(*((text(words, cut(x, box)), box, weight) for box, weight, words in boxes))
+    away = ((text(NEGATIVE, cut(x, box)), box, weight) for box, weight, _ in boxes)
+    return cond, mean((text(NEGATIVE, x), ALL, 1), *away)
+
+
+def under_mask(text: Text, x: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
+    weight = torch.from_numpy(GRADIENT)[None, None].float() / 255 * 0.8
+    return mean((text("a cat", x), ALL, 1), (text("a dog", x), ALL, weight)), text(NEGATIVE, x)
+
+
+def in_bounds(text: Text, x: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
+    weight = torch.nn.functional.interpolate(
+        torch.from_numpy(CORNER)[None, None].float() / 255, (16, 16), mode="bilinear"
+    )
+    box = (5, 8, 11, 8)  # eight latents at least, within the picture
+    box = (5, 12, 11, 4)
+    weight = cut(weight, box)
+    cond = mean((text("a cat", x), ALL, 1), (text("a dog", cut(x, box)), box, weight))
+    return cond, mean((text(NEGATIVE, x), ALL, 1), (text(NEGATIVE, cut(x, box)), box, weight))
+
+
+def by_noise(text: Text, x: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
+    # Shares of 1,000 noise levels: from 30 % on the second text, up to 60 % the first.
+    levels = NoiseSchedule().sigma
+    parts = []
+    if sigma >= float(levels(0.4 * 999)):
+        parts.append((text("a cat", x), ALL, 1))
+    if sigma <= float(levels(0.7 * 999)):
+        parts.append((text("a dog", x), ALL, 1))
+    return mean(*parts), text(NEGATIVE, x)
+
+
+def averaged(text: Text, x: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
+    cond = mean((text("a cat", x), ALL, 1), (text("a dog", x), ALL, 1))
+    return cond, mean((text(NEGATIVE, x), ALL, 1), (text("dull", x), ALL, 0.5))
+
+
+def nowhere(text: Text, x: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
+    return torch.zeros_like(x), text(NEGATIVE, x)
+
+
+@pytest.mark.parametrize(
+    ("areas", "sides"),
+    [
+        ([Area(prompt="a dog", width=10 / 16, strength=1.5)], left_and_all),
+        (
+            [
+                Area(width=10 / 16),
+                Area(prompt="a dog", left=6 / 16, top=0.25, width=0.9, height=0.5, strength=0.5),
+            ],
+            two_boxes,
+        ),
+        ([Area(prompt="a dog", mask=MASK, strength=0.8)], under_mask),
+        ([Area(prompt="a dog", mask=MASK, bounds=True)], in_bounds),
+        ([Area(end=0.6), Area(prompt="a dog", start=0.3)], by_noise),
+        ([Area(prompt="a dog"), Area(prompt="dull", negative=True, strength=0.5)], averaged),
+        ([Area(start=0.999, end=0.9995)], nowhere),
+    ],
+)
+def test_areas_are_drawn_as_comfyui_draws_them(
+    model: StableDiffusion,
+    areas: Sequence[Area],
+    sides: Callable[[Text, Tensor, float], tuple[Tensor, Tensor]],
+) -> None:
+    recipe = make_recipe(
+        prompt="a cat",
+        negative_prompt=NEGATIVE,
+        areas=tuple(areas),
+        width=128,
+        height=128,
+        steps=5,
+        guidance_scale=SCALE,
+        schedule="karras",
+    )
+
+    def predict(text: Text, x: Tensor, sigma: float, call: int) -> Tensor:
+        cond, uncond = sides(text, x, sigma)
+        return uncond + (cond - uncond) * SCALE
+
+    mask = GRADIENT if sides is under_mask else CORNER
+    ours = by_marble(model, recipe, {MASK: mask})
+    assert error(ours, by_hand(model, recipe, predict)) <= 1e-5

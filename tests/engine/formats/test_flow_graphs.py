@@ -14,7 +14,7 @@ from engine.errors import GraphError
 from engine.formats.graphs.sampling import DROPPING
 from engine.formats.graphs.sigmas import share
 from engine.formats.graphs.workflow import from_workflow
-from engine.recipe.parts import Lora, Upscale
+from engine.recipe.parts import Area, Lora, Upscale
 from engine.recipe.recipe import Recipe
 from tests.engine.formats import flow_graphs
 from tests.engine.formats.flow_graphs import Graph, Link, node
@@ -93,8 +93,11 @@ TEMPLATES: dict[str, tuple[Callable[[], Graph], Recipe, tuple[str, ...]]] = {
             prompt="a glass teapot", negative_prompt="ugly", seed=3, steps=28, guidance_scale=4.5,
             width=1024, height=1024, count=2, sampler="dpmpp_2m", schedule="sgm_uniform",
             checkpoint="sd3.5_large.safetensors",
+            areas=(
+                Area(negative=True, end=0.1), Area(prompt="", negative=True, start=0.1, zero=True),
+            ),
         ),
-        ("ConditioningSetTimestepRange (node 70): start and end: its text is read in all steps",),
+        (),
     ),
     "chroma": (
         flow_graphs.chroma,

@@ -169,7 +169,13 @@ def as_read(recipe: Recipe, checkpoint: Checkpoint) -> Recipe:
             re.sub(r"\bBREAK\b", "break", each) for each in (recipe.prompt, recipe.negative_prompt)
         )
         recipe = replace(recipe, prompt=prompt, negative_prompt=negative)
-    return settled(recipe)
+    positive = [area for area in recipe.areas if not area.negative]
+    areas = [replace(area, prompt=area.prompt and _as_word(area.prompt)) for area in positive]
+    return settled(replace(recipe, areas=tuple(areas)))
+
+
+def _as_word(text: str) -> str:
+    return re.sub(r"\bBREAK\b", "break", text)
 
 
 def is_exact(recipe: Recipe, checkpoint: Checkpoint) -> bool:

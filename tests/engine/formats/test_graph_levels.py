@@ -165,7 +165,7 @@ def test_tiles_are_noted() -> None:
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
-        ("ConditioningSetArea", "confines a text to a part of the picture"),
+        ("GLIGENTextboxApply", "confines a text to a part of the picture"),
         ("ConditioningAverage", "weighs a text against others"),
         ("unCLIPConditioning", "shows the model a picture as CLIP sees it"),
     ],

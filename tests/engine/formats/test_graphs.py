@@ -1,6 +1,7 @@
 """ComfyUI's nodes, each read for what it does; and what cannot be done, named."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from engine.errors import GraphError, OptionError
 from engine.formats.graphs.node_values import LoadedPicture
 from engine.formats.graphs.recipe import pictures_of
 from engine.formats.graphs.workflow import from_workflow
-from engine.recipe.parts import Control, Lora, Upscale
+from engine.recipe.parts import Area, Control, Lora, Upscale
 from engine.recipe.recipe import Recipe
 from tests.engine.formats.test_comfy import default_graph
 from tests.engine.recipes import read_graph, recipe_of
@@ -85,11 +86,8 @@ def test_joined_texts() -> None:
             n21={"ConditioningCombine": {"conditioning_1": ["6", 0], "conditioning_2": ["20", 0]}},
         )
     )
-    assert combined.recipe == recipe
-    assert combined.ignored == (
-        "ConditioningCombine (node 21): averaging of two predictions: not supported, the texts are "
-        "joined",
-    )
+    assert combined.recipe == replace(PLAIN, areas=(Area(prompt="at night"),))
+    assert combined.ignored == ()
 
 
 def test_sdxls_texts() -> None:

@@ -10,7 +10,7 @@ from engine.formats.comfy.writer import to_graph
 from engine.formats.graphs.node_values import LoadedPicture
 from engine.formats.graphs.nodes import NODE_KINDS
 from engine.formats.graphs.recipe import RULES
-from engine.recipe.parts import Control, Lora, Margins, Upscale
+from engine.recipe.parts import Area, Control, Lora, Margins, Upscale
 from engine.recipe.patches import Patch
 from tests.engine.formats.test_comfy import default_graph
 from tests.engine.recipes import IMAGE, MAP, MASK, read_graph
@@ -41,6 +41,8 @@ FLOWS = [
     "ImageScaleToTotalPixels", "FluxKontextImageScale",
 ]  # fmt: skip
 BESIDE = [
+    "ConditioningSetArea", "ConditioningSetAreaPercentage", "ConditioningSetAreaStrength",
+    "ConditioningSetMask",
     "DisableNoise", "ImagePadForOutpaint", "Canny", "SolidMask", "InvertMask", "MaskToImage",
     "CheckpointLoader", "VAEDecodeTiled", "VAEEncodeTiled", "SDTurboScheduler",
     "BetaSamplingScheduler", "KarrasScheduler", "ExponentialScheduler", "PolyexponentialScheduler",
@@ -226,7 +228,7 @@ ROWS: dict[str, tuple[Graph, dict[str, Any]]] = {
         default(
             {"3": {"positive": ["21", 0]}}, n20=TEXT, n21=("ConditioningCombine", COMBINED)
         ),
-        {"prompt": f"{SCENE} BREAK at night"},
+        {"prompt": SCENE, "areas": (Area(prompt="at night"),)},
     ),
     "EmptyLatentImage": (default_graph(), {"width": 512, "height": 512, "count": 1}),
     "LoadImage": (default(START, n20=CAT, n21=ENCODED), {"image": IMAGE, "width": 512}),
@@ -423,7 +425,29 @@ ROWS: dict[str, tuple[Graph, dict[str, Any]]] = {
         {"negative_prompt": ""},
     ),
     "ConditioningSetTimestepRange": (
-        by_words("ConditioningSetTimestepRange", start=0, end=0.5), {"prompt": SCENE}
+        by_words("ConditioningSetTimestepRange", start=0, end=0.5),
+        {"prompt": SCENE, "areas": (Area(end=0.5),)},
+    ),
+    "ConditioningSetArea": (
+        by_words("ConditioningSetArea", x=128, y=260, width=256, height=1024, strength=0.5),
+        {"areas": (Area(left=0.25, top=0.5, width=0.5, strength=0.5),)},
+    ),
+    "ConditioningSetAreaPercentage": (
+        by_words("ConditioningSetAreaPercentage", x=0.1, y=0, width=0.3, height=1, strength=1),
+        {"areas": (Area(left=0.1, width=0.3),)},
+    ),
+    "ConditioningSetAreaStrength": (
+        by_words("ConditioningSetAreaStrength", strength=2),
+        {"areas": (Area(strength=2),)},
+    ),
+    "ConditioningSetMask": (
+        {
+            **by_words(
+                "ConditioningSetMask", mask=["22", 0], strength=0.8, set_cond_area="mask bounds"
+            ),
+            "22": {"class_type": ALPHA[0], "inputs": ALPHA[1]},
+        },
+        {"areas": (Area(mask=MASK, bounds=True, strength=0.8),)},
     ),
     "FluxGuidance": (by_words("FluxGuidance", guidance=3), {"guidance_scale": 3}),
     "ReferenceLatent": (by_words("ReferenceLatent", latent=["21", 0]), {"references": (IMAGE,)}),

@@ -26,7 +26,7 @@ from engine.formats.metadata import write_png
 from engine.pipeline.batching import Batching
 from engine.pipeline.pipeline import Pipeline
 from engine.recipe.limits import NOISES, SAMPLERS
-from engine.recipe.parts import Upscale
+from engine.recipe.parts import Area, Upscale
 from engine.recipe.recipe import Recipe
 from engine.spec import Spec
 from tests.conftest import ROOT
@@ -47,10 +47,17 @@ from tests.factories import make_recipe
 LONG = "a marble scholar " * 6  # more than one window of tokens
 # In A1111's grammar: texts that take turns, of one length and of two, and that compose.
 CHANGING = ["a [cat|dog]", f"[a cat:{LONG * 4}:2]", "a cat AND a dog :0.5", "a [cat::0.5] AND b"]
+# Boxes, of which each is a call of its own, and texts that act at some noise levels alone.
+PLACED = [
+    (Area(prompt="a dog", width=0.5), Area(prompt="dull", negative=True, strength=0.5)),
+    (Area(end=0.6), Area(prompt=LONG * 4, start=0.3, left=0.25, top=0.5)),
+    (Area(start=0.9, end=0.95),),
+]
 RECIPES = st.builds(
     make_recipe,
     prompt=st.sampled_from(["a cat", "a (blue:1.3) dog", LONG, *CHANGING]),
     syntax=st.sampled_from(["marble", "a1111"]),
+    areas=st.sampled_from([(), (), (), *PLACED]),
     negative_prompt=st.sampled_from(["", "blurred"]),
     seed=st.integers(0, 2**64 - 1),
     steps=st.integers(1, 5),

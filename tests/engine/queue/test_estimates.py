@@ -5,7 +5,7 @@ import pytest
 
 from engine.queue.estimates import CALLS, MILLION, Meter, Speeds, Work, pixel_steps, work_of
 from engine.recipe.limits import SAMPLERS
-from engine.recipe.parts import Control, Upscale
+from engine.recipe.parts import Area, Control, Upscale
 from engine.recipe.patches import Patch
 from tests.factories import make_recipe
 
@@ -93,6 +93,24 @@ def test_each_prompt_that_composes_is_a_row(prompt: str, rows: int) -> None:
     assert work_of(replace(composed, guidance_scale=1.0, prompt="a :0.5 AND b :0.5")).width == (
         pytest.approx(2 * plain.width)
     )
+
+
+@pytest.mark.parametrize(
+    ("areas", "rows"),
+    [
+        ((Area(prompt="b"),), 3),
+        ((Area(prompt="b", width=0.5),), 2 + 0.5 * 2),  # the negative prompt is asked there, too
+        ((Area(width=0.5), Area(prompt="b", left=0.5, width=0.5)), 1 + 0.5 * 4),
+        ((Area(prompt="b", width=0.5), Area(negative=True, width=0.5)), 1 + 0.5 * 2),
+        ((Area(end=0.25), Area(prompt="b", start=0.25)), 2),
+    ],
+)
+def test_an_area_is_as_much_of_a_row_as_it_has_of_the_picture_and_the_noise(
+    areas: tuple[Area, ...], rows: float
+) -> None:
+    plain = work_of(make_recipe(guidance_scale=1.0, width=512, height=512))
+    placed = make_recipe(areas=areas, width=512, height=512)
+    assert work_of(placed).width == pytest.approx(rows * plain.width)
 
 
 def test_speed_is_what_was_measured() -> None:
