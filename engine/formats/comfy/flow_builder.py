@@ -72,10 +72,10 @@ class FlowBuilder(GraphBuilder):
         inputs = {"lora_name": file_of(lora.name), "strength_model": lora.weight, "model": model}
         return self.add(name, "LoraLoaderModelOnly", **inputs), clip
 
-    def text(self, name: str, text: str) -> Link:
+    def text(self, name: str, text: str, **told: float) -> Link:
         """Add a text: one node, since BREAK parts windows of tokens, which these models lack."""
         if self.flow is None:
-            return super().text(name, text)
+            return super().text(name, text, **told)
         return self.add(name, "CLIPTextEncode", text=text, clip=self.clip)
 
     def words(self) -> tuple[Link, Link]:
