@@ -38,7 +38,7 @@ from engine.executors.ray_connection import CURE
 from engine.files.stored import PictureFolder
 from engine.spec import Spec
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("engine.executors.ray_bridge")  # it runs as `__main__`
 
 BEAT: Final = 5.0  # seconds between two signs of life: of this process, and of an actor
 PENDING: Final = 10.0  # seconds after which an actor that has no place is told
@@ -143,13 +143,17 @@ class Bridge:
         import ray
 
         told = None
+        away = False
         while True:
             try:
                 async with asyncio.timeout(BEAT):
                     found = await asyncio.to_thread(ray.nodes)
             except Exception as error:  # Ray's head is away, and may come back
-                log.warning("Ray's head does not answer (%s)", first_line(error))
+                if not away:
+                    log.warning("Ray's head does not answer (%s)", first_line(error))
+                away = True
             else:
+                away = False
                 alive = [
                     {
                         "id": node["NodeID"],
