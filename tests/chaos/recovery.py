@@ -65,7 +65,7 @@ def logged_spans(log: str, until: float) -> Iterator[Span]:
         entry = json.loads(line)
         at = datetime.fromisoformat(entry["time"]).timestamp()
         said = next((each for each in SAID if each in entry["message"]), None)
-        if entry["message"] == "Marble serves":
+        if entry["message"] == "Marble is running":
             yield from (Span(kind, began, at) for kind, began in since.items())
             since.clear()
         elif said:

@@ -26,7 +26,7 @@ from tests.chaos import evidence, faults
 from tests.chaos.account import Account, judge
 from tests.chaos.cluster import Machines
 from tests.chaos.plan import Event, Plan
-from tests.chaos.service import EARLY, GRACE, KILLED, TOLD, TWICE, Service
+from tests.chaos.service import EARLY, GRACE, KILLED, SERVES, TOLD, TWICE, Service
 from tests.chaos.stage import CLOCK, Stage, a_stage
 from tests.conftest import ROOT
 
@@ -158,7 +158,7 @@ async def _compare_metric(stage: Stage, outcome: Outcome) -> None:
             session.get(f"http://127.0.0.1:{stage.metrics_port}/metrics") as answer,
         ):
             found = METRIC.search(await answer.text())
-        last = stage.service.marble.log.rpartition("Marble serves")[2]
+        last = stage.service.marble.log.rpartition(SERVES)[2]
         said = len(evidence.ADMITTED.findall(last))
         if found is None or int(found[1]) != said:
             outcome.wrong.append(f"the metric counts {found and found[1]} repeats, the log {said}")

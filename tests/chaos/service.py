@@ -19,7 +19,7 @@ GRACE: Final = 10  # MARBLE_GRACE_SECONDS
 LONGEST: Final = 60.0  # seconds after SIGTERM at which systemd would kill it
 TOLD: Final = "told to stop"
 EARLY: Final = "told to stop before it served"  # then SIGTERM ends it, as it ends any program
-SERVES: Final = "Marble serves"
+SERVES: Final = "Marble is running"
 TWICE: Final = "told to stop twice"  # the second may come when all is closed and Python ends
 KILLED: Final = "killed"
 

@@ -53,7 +53,7 @@ def test_an_engine_waits_starts_and_is_ready() -> None:
 
 
 def test_a_service_that_starts_anew_ends_what_its_predecessor_waited_for() -> None:
-    log = logged((1, "the engine's process starts"), (7, "Marble serves"))
+    log = logged((1, "the engine's process starts"), (7, "Marble is running"))
     assert list(logged_spans(log, 30)) == [Span(STARTING, 1, 7)]
 
 
