@@ -76,6 +76,7 @@ class Job:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     style: str | None = None  # the name of one whose words the recipe holds
+    device: str | None = None  # the kind that drew it; until then the one that is to, if any
     suspect: bool = False  # a worker died with it: it must not share an engine again
     pictures: tuple[Picture, ...] = ()
 

@@ -62,6 +62,7 @@ def task_of(settings: Settings, job: Job, caps: Caps = ()) -> Task:
         caps=caps,
         alone=job.suspect,
         needs=needs_of(job.recipe),
+        kind=job.device or "",
     )
 
 

@@ -217,7 +217,8 @@ class Worker:
         self._epochs[job.id] = job.epoch
         try:
             pictures = await self._draw(job)
-            await self._jobs.rendered(job.id, job.epoch, pictures)
+            kind = self._kind_of(job)
+            await self._jobs.rendered(job.id, job.epoch, pictures, kind)
             outcome = "rendered"
             for picture in pictures:
                 self.observer.judged(picture.verdict)
@@ -285,6 +286,14 @@ class Worker:
             self.queue.loading_began(job)
         elif now is Stage.DECODE:
             self.queue.decoding_began(job)
+
+    def _kind_of(self, job: Job) -> str | None:
+        """Return the kind of device that drew a job; note where it is not the one wanted."""
+        kind = self.queue.order.engines.kind_of(job.id) or self._executor.health().kind or None
+        if kind and job.device and kind != job.device:
+            text = "job %d: %s drew it, since %s is not there: the last bits may differ"
+            log.warning(text, job.id, kind, job.device)
+        return kind
 
     def _note_engine(self, name: str, health: Health | None) -> None:
         """Tell the queue what an engine of the pool says of itself, or that it is gone."""

@@ -295,7 +295,8 @@ class Placement:
     def classes_for(self, task: Task) -> Classes | None:
         """Return the classes of engines that may run a task; None for all that take jobs.
 
-        Those of another kind of device than it wants are left out while one of its kind takes jobs.
+        Those of another kind of device than it wants are left out while one of its kind takes jobs,
+        until one fails it.
         """
         if not (task.kind or (self._restricted and task.needs)):
             return None
@@ -304,7 +305,8 @@ class Placement:
             for (kind, has), number in self._classes.items()
             if self._alive[number] and (has is None or task.needs <= has)
         ]
-        wanted = [number for kind, number in able if kind == task.kind]
+        failed = task.job in self.avoided
+        wanted = [number for kind, number in able if kind == task.kind and not failed]
         return frozenset(wanted or [number for _, number in able])
 
     def could_run(self, task: Task, without: Collection[str]) -> bool:

@@ -68,7 +68,8 @@ class WorkerRow(Base):
 class JobRow(Base):
     """A recipe that somebody asked for, and how far it has come.
 
-    `cost` is the recipe's in pixels × steps; None for jobs of long before it was kept.
+    `cost` is the recipe's in pixels × steps; None for jobs of long before it was kept. `device` is
+    the kind that drew it; until then the one that is to.
     """
 
     __tablename__ = "jobs"
@@ -93,6 +94,7 @@ class JobRow(Base):
     style: Mapped[col.Name | None]
     suspect: Mapped[col.Suspected]
     cost: Mapped[col.Amount | None]
+    device: Mapped[col.Line | None]
     __table_args__ = (
         CheckConstraint(f"status IN ({STATUSES})", name="status"),
         Index("ix_jobs_queued", "id", **_where("status = 'queued'")),

@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any, Final, cast
 
-from sqlalchemy import Connection, Dialect, insert, select, update
+from sqlalchemy import Connection, Dialect, Row, insert, select, update
 
 from engine.errors import OptionError
 from engine.queue.estimates import pixel_steps
@@ -44,6 +44,7 @@ def row_of(new: NewJob, now: datetime) -> dict[str, Any]:
         "parent_picture": new.parent_picture,
         "style": new.style,
         "cost": pixel_steps(recipe),
+        "device": None,
         "epoch": 0,
         "attempts": 0,
         "words": index(recipe.prompt, person=new.person, place=new.place),
@@ -90,7 +91,7 @@ def insert_job(
     """
     now = values["created_at"]
     if new.parent is not None:
-        find(connection, new.parent)
+        values = {**values, "device": _device_of(find(connection, new.parent), new)}
     if introduce:
         add_if_new(connection, people, {"id": new.person, "created_at": now})
         greet_place(connection, new.place, now)
@@ -108,6 +109,12 @@ def insert_job(
             connection.execute(update(seen_events).where(known).values(job=job))
     shared = {name: value for name, value in values.items() if name not in WRITTEN_APART}
     return Job(id=job, recipe=new.recipe, status=Status.QUEUED, **shared)
+
+
+def _device_of(parent: Row[Any], new: NewJob) -> str | None:
+    """Return the kind of device that a job is to be drawn on: its parent's, of the same seed."""
+    same = int(parent.recipe["seed"]) == new.recipe.seed
+    return cast(str | None, parent.device) if same else None
 
 
 def _insert(connection: Connection, values: Mapping[str, Any]) -> int:

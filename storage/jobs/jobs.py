@@ -127,9 +127,12 @@ class Jobs:
         note(taken_back, self.arrived)
         return taken_back
 
-    async def rendered(self, job: int, epoch: int, drawn: Sequence[Drawn]) -> Job:
+    async def rendered(
+        self, job: int, epoch: int, drawn: Sequence[Drawn], device: str | None = None
+    ) -> Job:
         """Keep a job's pictures and put its reply into the outbox.
 
+        device: the kind that drew them, if known.
         The files are safely on disk before the rows say that they exist.
         """
         rows = await self._keep(drawn)
@@ -138,7 +141,10 @@ class Jobs:
             # A sweep removes files under the same lock: what is here now will stay.
             if not all(self.files.has(each["sha256"]) for each in rows):
                 return None
-            row, changed = steps.take(connection, job, Step.RENDERED, self.now(), epoch=epoch)
+            values = {"device": device}
+            row, changed = steps.take(
+                connection, job, Step.RENDERED, self.now(), epoch=epoch, values=values
+            )
             if changed and rows:
                 shared = {"job": job, "seed": int(row.recipe["seed"])}
                 connection.execute(insert(pictures), [{**each, **shared} for each in rows])

@@ -1,4 +1,5 @@
 import asyncio
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -8,6 +9,7 @@ from bots.worker.progress import JobNews
 from bots.worker.worker import UNEXPECTED
 from engine.errors import BrokenModel, Lost, UserError
 from engine.events import Progress, Stage, Waiting
+from engine.executors import Health
 from engine.queue.queue import Queue
 from storage import DatabaseFault, Job, NewJob, Status, Storage, TooLate
 from storage.errors import DiskFull
@@ -15,6 +17,7 @@ from storage.jobs.jobs import Jobs
 from storage.jobs.workers import WorkerProcess
 from tests.bots.conftest import ADA, LIMITS, House
 from tests.conftest import PATIENCE
+from tests.factories import make_recipe
 
 
 def progress(step: int) -> Progress:
@@ -403,6 +406,19 @@ async def test_waiting_for_a_second_model_is_told_to_the_queue(
     for before, now in pairwise(stages):
         house.worker._note_stage(7, before, 0.0, now)
     assert began == [7]
+
+
+async def test_a_job_is_stored_with_the_kind_of_device_that_drew_it_and_a_new_kind_is_told(
+    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    new = NewJob(recipe=make_recipe(checkpoint="starter"), person="a:b", place="terminal")
+    for parent, kind in ((None, "old"), (1, "new")):
+        health = Health(alive=True, kind=kind)
+        monkeypatch.setattr(house.executor, "health", lambda told=health: told)
+        job = await house.storage.jobs.add(replace(new, parent=parent))
+        house.worker.submit(job)
+        assert (await finish(house, job)).device == kind
+    assert "job 2: new drew it, since old is not there" in caplog.text
 
 
 async def test_an_engine_that_died_has_to_load_again(

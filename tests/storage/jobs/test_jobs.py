@@ -1,5 +1,7 @@
 """Jobs: added, claimed, finished and found again."""
 
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import update
 
@@ -331,3 +333,15 @@ async def test_a_recipe_that_cannot_be_read_hides_no_other(
     with pytest.raises(UnreadableRecipe, match=r"The recipe of job 1 cannot be read: version"):
         await storage.jobs.get(strange.id)
     assert "recipe of job 1" in caplog.text
+
+
+async def test_a_job_remembers_its_kind_of_device_and_another_of_that_seed_wants_it(
+    storage: Storage,
+) -> None:
+    first = await add_claimed(storage, a_job())
+    assert first.device is None
+    done = await storage.jobs.rendered(first.id, first.epoch, drawn(), "NVIDIA H200")
+    again = replace(a_job(), parent=first.id)
+    other = replace(again, recipe=replace(again.recipe, seed=again.recipe.seed + 1))
+    wanted = [(await storage.jobs.add(each)).device for each in (again, other)]
+    assert (done.device, wanted) == ("NVIDIA H200", ["NVIDIA H200", None])
