@@ -210,6 +210,7 @@ ENGLISH: Final[Mapping[str, str]] = {
     "not_among": "Here {option} must be one of {names}, not {value}.",
     "picture_unsafe": "The safety check does not allow this picture here.",
     "picture_unchecked": "This picture is not shown here: the safety check could not read it.",
+    "other_device": "Another kind of device drew this than the original: details may differ.",
     "some_left": "Some pictures are hidden here by the safety check.",
     "no_veil": "Here this picture must be behind a spoiler, and files cannot be.",
     "blocked_word": "The word {word!r} is not allowed here; try without it.",

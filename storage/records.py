@@ -77,6 +77,7 @@ class Job:
     finished_at: datetime | None = None
     style: str | None = None  # the name of one whose words the recipe holds
     device: str | None = None  # the kind that drew it; until then the one that is to, if any
+    device_wanted: str | None = None  # where another kind drew it: the one that drew its parent
     suspect: bool = False  # a worker died with it: it must not share an engine again
     pictures: tuple[Picture, ...] = ()
 

@@ -16,7 +16,7 @@ from bots.discord.address import LIMIT, Address
 from bots.discord.buttons import button, result_buttons
 from bots.presentation.fit import Limit, fit
 from bots.presentation.grid import compose
-from bots.presentation.lines import SEPARATOR, alt_text, facts, name_of, progress_line
+from bots.presentation.lines import SEPARATOR, alt_text, device_note, facts, name_of, progress_line
 from bots.presentation.text import (
     cut,
     escape_markdown,
@@ -147,7 +147,11 @@ def pictures_reply(
         return Reply(content=_caption(job, name, words, why), buttons=buttons)
     shown = fit(pngs[0] if alone else compose(pngs), Limit(size=limit))
     shrunk = words.shrunk if pictures[0].size <= LIMIT else words.shrunk_everywhere
-    notes = (shrunk if alone and not shown.whole else "", say(view.note(pictures), words))
+    notes = (
+        shrunk if alone and not shown.whole else "",
+        say(view.note(pictures), words),
+        device_note(job, words),
+    )
     file = FileData(
         name=f"marble-{name}.{shown.suffix}",
         data=shown.data,

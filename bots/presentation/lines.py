@@ -8,6 +8,7 @@ from bots.texts import Words, say, tell
 from engine.events import News, Progress, Waiting
 from engine.formats.reading import Reading
 from engine.recipe.prompt_tags import plain
+from engine.sentences import Sentence
 from storage import Job
 
 BAR: Final = 12  # cells
@@ -16,6 +17,7 @@ IGNORED: Final = 800  # characters of what is not honoured
 ALT_LIMIT: Final = 1024  # characters, Discord's; nobody listens to more
 NO_WORDS: Final = '""'  # a prompt that is there and says nothing
 SEPARATOR: Final = " · "
+OTHER_DEVICE: Final = Sentence("other_device")
 Escape = Callable[[str], str]
 
 
@@ -60,6 +62,11 @@ def caption(
     """Write a reply's caption: the prompt, and below it name, size, seed and model."""
     below = "\n" + SEPARATOR.join(escape(fact) for fact in facts(job, words))
     return cut(escape(job.recipe.prompt), limit - length(below), length) + below
+
+
+def device_note(job: Job, words: Words) -> str:
+    """Return that another kind of device drew a job than its original, or an empty text."""
+    return say(OTHER_DEVICE, words) if job.device_wanted else ""
 
 
 def facts(job: Job, words: Words) -> Iterator[str]:

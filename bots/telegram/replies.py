@@ -23,7 +23,7 @@ from bots.admission.gate import Gate
 from bots.admission.visibility import View, Withheld
 from bots.presentation.fit import Limit, fit
 from bots.presentation.grid import compose
-from bots.presentation.lines import caption
+from bots.presentation.lines import caption, device_note
 from bots.presentation.text import cut, quote_names, utf16_length
 from bots.telegram import keyboards
 from bots.telegram.address import Address, at_or_near, message_key, read_message_key
@@ -217,7 +217,7 @@ def _read(job: Job, pictures: Sequence[Picture], view: View, words: Words) -> Re
         return Reply(text=text, buttons=buttons, picture=index, withheld=True)
     shown = pngs[0] if one else compose(pngs)
     return Reply(
-        text=_captioned(job, words, say(view.note(pictures), words)),
+        text=_captioned(job, words, say(view.note(pictures), words), device_note(job, words)),
         buttons=buttons,
         spoiler=view.needs_spoiler(pictures),
         photo=fit(shown, PHOTO).data,
@@ -227,9 +227,9 @@ def _read(job: Job, pictures: Sequence[Picture], view: View, words: Words) -> Re
     )
 
 
-def _captioned(job: Job, words: Words, note: str) -> str:
-    """Return a result's caption, with a note below it where there is one."""
-    below = f"\n{note}" if note else ""
+def _captioned(job: Job, words: Words, *notes: str) -> str:
+    """Return a result's caption, with the notes below it that there are."""
+    below = "".join(f"\n{note}" for note in notes if note)
     limit = CAPTION - utf16_length(below)
     return caption(job, words, limit=limit, length=utf16_length) + below
 

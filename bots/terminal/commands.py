@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bots.operations.settings import Settings
-from bots.presentation.lines import parent_of
+from bots.presentation.lines import OTHER_DEVICE, parent_of
 from bots.requests.derive import the_picture
 from bots.requests.options import Values, parse_values
 from bots.requests.studio import Asker, Studio
@@ -218,6 +218,8 @@ class Session:
         if job.status is not Status.RENDERED:
             raise UserError(job.error or f"Job {job.id} was cancelled.")
         self.console.print(headline(job))
+        if job.device_wanted:
+            self.console.print(styled(OTHER_DEVICE, "dim"), soft_wrap=True)
         self._last = str(job.id)
         try:
             self._show(job.pictures)

@@ -7,13 +7,13 @@ from datetime import datetime
 from functools import cache
 from typing import Any, Final, cast
 
-from sqlalchemy import Connection, Dialect, Row, insert, select, update
+from sqlalchemy import Connection, Dialect, insert, select, update
 
 from engine.errors import OptionError
 from engine.queue.estimates import pixel_steps
 from storage.database.tables import inputs, jobs, people, pictures, seen_events
 from storage.jobs.place_tree import greet_place
-from storage.jobs.rows import add_if_new, find, with_pictures
+from storage.jobs.rows import add_if_new, device_of, find, with_pictures
 from storage.jobs.words import index
 from storage.records import Job, NewJob
 from storage.states import Status
@@ -91,7 +91,7 @@ def insert_job(
     """
     now = values["created_at"]
     if new.parent is not None:
-        values = {**values, "device": _device_of(find(connection, new.parent), new)}
+        values = {**values, "device": device_of(connection, new.parent, new.recipe.seed)}
     if introduce:
         add_if_new(connection, people, {"id": new.person, "created_at": now})
         greet_place(connection, new.place, now)
@@ -109,12 +109,6 @@ def insert_job(
             connection.execute(update(seen_events).where(known).values(job=job))
     shared = {name: value for name, value in values.items() if name not in WRITTEN_APART}
     return Job(id=job, recipe=new.recipe, status=Status.QUEUED, **shared)
-
-
-def _device_of(parent: Row[Any], new: NewJob) -> str | None:
-    """Return the kind of device that a job is to be drawn on: its parent's, of the same seed."""
-    same = int(parent.recipe["seed"]) == new.recipe.seed
-    return cast(str | None, parent.device) if same else None
 
 
 def _insert(connection: Connection, values: Mapping[str, Any]) -> int:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from dataclasses import replace
+from typing import Any, Final, cast
 
 from sqlalchemy import Connection, Row, Table, select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -48,8 +49,22 @@ def find(connection: Connection, job: int) -> Row[Any]:
 
 
 def with_pictures(connection: Connection, row: Row[Any]) -> Job:
-    """Make a record of a row of `JOB` with its pictures; raises `UnreadableRecipe`."""
-    return to_job(row, pictures_of(connection, [row.id]).get(row.id, ()))
+    """Make a record of a row of `JOB` with its pictures; raises `UnreadableRecipe`.
+
+    It tells whether another kind of device drew the job than the one that was wanted.
+    """
+    job = to_job(row, pictures_of(connection, [row.id]).get(row.id, ()))
+    if not (job.pictures and job.device and job.parent):
+        return job
+    wanted = device_of(connection, job.parent, job.recipe.seed)
+    return replace(job, device_wanted=wanted) if wanted != job.device else job
+
+
+def device_of(connection: Connection, parent: int, seed: int) -> str | None:
+    """Return the kind of device that drew a job, if known and if its seed is the one given."""
+    query = select(jobs.c.recipe, jobs.c.device).where(jobs.c.id == parent)
+    row = connection.execute(query).one_or_none()
+    return cast(str | None, row.device) if row and int(row.recipe["seed"]) == seed else None
 
 
 def to_jobs(connection: Connection, rows: Iterable[Row[Any]]) -> tuple[Job, ...]:

@@ -178,6 +178,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "not_among": "此处 {option} 须为以下之一：{names}，而不是 {value}。",
     "picture_unsafe": "安全检查不允许在此处显示这张图。",
     "picture_unchecked": "这张图不在此处显示：安全检查无法读取它。",
+    "other_device": "绘制这张图的设备与原图的不是同一种，细节可能略有不同。",
     "some_left": "部分图片因安全检查未在此显示。",
     "no_veil": "这张图在此处必须遮挡，而文件无法遮挡。",
     "blocked_word": "此处不允许使用“{word}”一词；请换个说法。",

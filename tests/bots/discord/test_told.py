@@ -1,6 +1,7 @@
 """What stands beside a picture that was made smaller, and what the log says of a request."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -12,6 +13,7 @@ from PIL import Image
 from bots.admission.visibility import View
 from bots.discord import replies
 from bots.discord.reaction import ReactionRequest
+from bots.telegram import replies as telegram
 from bots.texts import words_of
 from storage import Storage
 from tests.factories import add_claimed
@@ -40,6 +42,23 @@ async def test_the_full_size_is_promised_only_where_a_direct_message_carries_it(
         assert reply.content.endswith(told)
         whole = replies.pictures_reply(job, job.pictures, View(storage.pictures), 2**20, EN)
         assert not whole.content.endswith((EN.shrunk, EN.shrunk_everywhere))
+
+
+async def test_a_picture_of_another_kind_of_device_than_its_original_says_so(
+    tmp_path: Path,
+) -> None:
+    async with Storage.open(tmp_path) as storage:
+        job = await add_claimed(storage, a_job())
+        job = await storage.jobs.rendered(job.id, job.epoch, drawn(noise()), "old")
+        limit, view = 2**20, View(storage.pictures)
+        assert "device" not in replies.pictures_reply(job, job.pictures, view, limit, EN).content
+        again = await add_claimed(storage, replace(a_job(), parent=job.id))
+        again = await storage.jobs.rendered(again.id, again.epoch, drawn(noise()), "new")
+        note = "-# Another kind of device drew this than the original: details may differ."
+        told = replies.pictures_reply(again, again.pictures, view, limit, EN).content
+        assert told.endswith(note)
+        told = telegram._read(again, again.pictures, view, words_of("zh")).text
+        assert told.endswith("\n绘制这张图的设备与原图的不是同一种，细节可能略有不同。")
 
 
 def test_the_log_names_nobody_by_the_reaction_that_they_put() -> None:

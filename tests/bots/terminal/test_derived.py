@@ -2,6 +2,8 @@
 
 import os
 import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +51,14 @@ def test_a_derived_picture_is_drawn_and_reruns_to_the_same_file(
     # Its file and the picture store are enough, too.
     file = marble("rerun", str(path_of(first.out, "2.1")))
     assert path_of(file.out, "4.1") == path_of(first.out, "2.1")
+
+
+def test_a_rerun_on_another_kind_of_device_says_so(marble: Marble, drawn: Path, data: Path) -> None:
+    note = "Another kind of device drew this than the original: details may differ."
+    assert note not in marble("rerun", "1").out
+    with closing(sqlite3.connect(data / "marble.db")) as database, database:
+        database.execute("UPDATE jobs SET device = 'NVIDIA H200' WHERE id = 1")
+    assert note in marble("rerun", "1").out
 
 
 def test_a_derived_picture_says_what_it_was_made_from(marble: Marble, drawn: Path) -> None:

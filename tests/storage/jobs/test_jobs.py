@@ -345,3 +345,8 @@ async def test_a_job_remembers_its_kind_of_device_and_another_of_that_seed_wants
     other = replace(again, recipe=replace(again.recipe, seed=again.recipe.seed + 1))
     wanted = [(await storage.jobs.add(each)).device for each in (again, other)]
     assert (done.device, wanted) == ("NVIDIA H200", ["NVIDIA H200", None])
+    drawing = await storage.worker.claim(2)
+    assert drawing
+    another = await storage.jobs.rendered(2, drawing.epoch, drawn(), "NVIDIA L4")
+    assert (done.device_wanted, another.device_wanted) == (None, "NVIDIA H200")
+    assert (await storage.jobs.get(2)).device_wanted == "NVIDIA H200"
