@@ -105,5 +105,16 @@ class QueueingExecutor(Executor, ABC):
         return not (spec.alone and self._admitted)
 
 
+async def end_task(task: asyncio.Task[None]) -> None:
+    """Cancel a task and wait for its end; raises what it ended with but its own cancellation.
+
+    Where the caller is cancelled meanwhile, that is raised.
+    """
+    task.cancel()
+    await asyncio.wait([task])
+    if not task.cancelled():
+        task.result()
+
+
 def _key(spec: Spec) -> Key:
     return Key(spec.job, spec.epoch)

@@ -23,7 +23,7 @@ from typing import Final
 from engine.errors import Lost, OutOfMemory
 from engine.events import Event, Key
 from engine.executors import Executor, Health
-from engine.executors.base import CLOSED, QueueingExecutor
+from engine.executors.base import CLOSED, QueueingExecutor, end_task
 from engine.spec import Spec
 
 log = logging.getLogger(__name__)
@@ -270,8 +270,6 @@ class Pool(Executor):
         member.out = True
         self._tell_all()
         await member.executor.__aexit__(None, None, None)
-        if not self._is_ours(member):  # closing an executor may swallow that this was cancelled
-            return
         await asyncio.sleep(wait)
         member.before += health.restarts
         member.executor, member.restarts, member.strikes = member.make(), 0, 0
@@ -280,8 +278,6 @@ class Pool(Executor):
 
     async def _close(self, member: _Member) -> None:
         if member.keeper:
-            member.keeper.cancel()
-            with suppress(asyncio.CancelledError):
-                await member.keeper
+            await end_task(member.keeper)
         await member.executor.__aexit__(None, None, None)
         self._changed.set()

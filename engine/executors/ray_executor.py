@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
@@ -14,7 +14,7 @@ from typing import Final
 from engine.errors import Lost, SettingError, UserError
 from engine.events import Event
 from engine.executors import Health
-from engine.executors.base import SLOTS
+from engine.executors.base import SLOTS, end_task
 from engine.executors.config import AUTO, EngineConfig
 from engine.executors.pool import Pool, left_out_for
 from engine.executors.ray_connection import LOOK, SILENCE, Connection, Nodes, RaySettings
@@ -78,9 +78,7 @@ class RayExecutor(Pool):
         await super().__aexit__(*error)
         await asyncio.gather(*self._leaving)
         for task in self._tasks:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            await end_task(task)
         self._changed.set()  # ends `ready`
 
     @property

@@ -11,13 +11,13 @@ import logging
 import time
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from engine.errors import EngineError, Lost
 from engine.events import About, Ended, Event, Key, Picture, Progress, Stage
 from engine.executors import Health, wire
-from engine.executors.base import CLOSED, QueueingExecutor
+from engine.executors.base import CLOSED, QueueingExecutor, end_task
 from engine.executors.config import EngineConfig
 from engine.spec import Spec
 
@@ -85,13 +85,13 @@ class RestartingExecutor(QueueingExecutor):
 
     async def close(self) -> None:
         """Kill the engine, which has no state to save."""
-        if self._running:
-            self._running.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._running
-            self._running = None
-        self._settled.set()  # ends `ready`
-        self._end_all(Lost(CLOSED))
+        try:
+            if self._running:
+                await end_task(self._running)
+                self._running = None
+        finally:
+            self._settled.set()  # ends `ready`
+            self._end_all(Lost(CLOSED))
 
     def health(self) -> Health:
         """Return whether the engine takes jobs, how often it was restarted, and what it tells."""

@@ -72,6 +72,19 @@ async def test_a_job_gives_its_events_in_order(executor: Executor) -> None:
     assert executor.health().counts["ticks"] >= 9
 
 
+async def test_who_is_cancelled_while_a_child_is_closed_ends_as_cancelled(
+    child: ChildExecutor,
+) -> None:
+    await child.ready()
+    closing = asyncio.create_task(child.close())
+    await asyncio.sleep(0)
+    closing.cancel()
+    await asyncio.wait([closing])
+    assert closing.cancelled()
+    await child.close()
+    assert not child.health().alive
+
+
 async def test_jobs_run_together(executor: Executor) -> None:
     engines = [*executor.health().engines] or [""]
     slots = executor.slots // len(engines)
