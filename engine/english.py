@@ -134,6 +134,7 @@ ENGLISH: Final[Mapping[str, str]] = {
     "it could start.",
     "of_a1111": "{typed} is drawn as words here: to have it read as A1111 reads it, add "
     "--syntax a1111.",
+    "many_joined": "At most {most} prompts can be joined by AND.",
     "many_texts": "The prompts would change between more than {most} texts.",
     "references_left_out": "The model {model!r} takes {most} {most:picture|pictures} to edit, so "
     "the others are left out.",

@@ -115,7 +115,7 @@ class RecipeBuilder:
         asked = "negative_prompt" in typed or "guidance_scale" in typed
         if asked and recipe.negative_prompt and recipe.guidance_scale == 1:
             notes.append(Sentence("negative_unread", model=checkpoint.name))
-        check_texts(recipe)
+        check_texts(recipe, checkpoint.family.texts)
         return Built(self._with_full_names(recipe, checkpoint), tuple(notes))
 
     def _with_second(

@@ -45,7 +45,8 @@ class Family:
     any); `module` loads them, of `engine.families`; `channels` are those of their latents; `parts`
     are what a network alone needs beside it: its part in a diffusers folder, and its kind
     (`engine.models.part_kinds`). A family without them has a U-Net. `system_prompt` is what its
-    makers put before prompts, but not before negative ones.
+    makers put before prompts, but not before negative ones; `texts` are how many encoded ones a job
+    may hold in memory.
     """
 
     key: str
@@ -64,6 +65,7 @@ class Family:
     channels: int = 4
     parts: tuple[tuple[str, str], ...] = ()
     system_prompt: str = ""
+    texts: int = 64
 
     @property
     def config_folder(self) -> Path:
@@ -126,6 +128,7 @@ def _flow(
     channels: int = 16,
     longest: int | None = None,
     system_prompt: str = "",
+    texts: int = 32,  # of about 8 MB: 512 tokens of T5
     **parts: str,
 ) -> Family:
     """Return a family of transformers that predict flows; their tokens span 16 × 16 pixels."""
@@ -140,6 +143,7 @@ def _flow(
         longest=longest,
         parts=tuple(parts.items()),
         system_prompt=system_prompt,
+        texts=texts,
     )
 
 
@@ -199,6 +203,7 @@ FAMILIES: Final = (
         "Flux2",
         "flux2",
         channels=128,
+        texts=8,  # of 31 to 63 MB
         text_encoder="mistral3",
         vae="flux2",
     ),
@@ -247,6 +252,7 @@ FAMILIES: Final = (
         "Krea 2",
         "Krea2",
         "krea2",
+        texts=8,  # of 12 layers' states
         text_encoder="qwen3vl_4b",
         vae="qwen_image",
     ),

@@ -9,24 +9,17 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import mul
 from typing import Any, Final
 
 from engine.pictures.tile_grid import drawn
-from engine.recipe.conditions import calls_of, sides_of, texts_of
+from engine.recipe.conditions import calls_of, copies_of, sides_of, texts_of
 from engine.recipe.context_length import UNET, estimate
-from engine.recipe.limits import CFG_PP
+from engine.recipe.limits import CALLS, CFG_PP
 from engine.recipe.patches import perturbed_scale
 from engine.recipe.prompt_editing import at
 from engine.recipe.recipe import Recipe
 
-# How often samplers call the network in a step, where it is more than once; a test holds them to
-# `engine.denoise.samplers`.
-CALLS: Final = {
-    **dict.fromkeys(("heun", "dpm_2", "dpm_2_ancestral", "dpmpp_2s_ancestral", "dpmpp_sde"), 2),
-    **dict.fromkeys(("sa_solver_pece", "seeds_2", "exp_heun_2_x0", "exp_heun_2_x0_sde"), 2),
-    "dpmpp_2s_ancestral_cfg_pp": 2,
-    **dict.fromkeys(("seeds_3", "heunpp2"), 3),
-}
 MILLION: Final = 10**6
 REFERENCE: Final = 1024 * 1024  # pixels of a reference picture, as models take large ones
 CONTROL: Final = 0.5  # work of a ControlNet while it is used, as a fraction of the U-Net's
@@ -101,10 +94,11 @@ def passes(recipe: Recipe) -> list[Pass]:
 def pixel_steps(recipe: Recipe) -> int:
     """Return pixels × steps of all its pictures; upscaling alone counts as one step.
 
-    In a pass in tiles the pixels of all tiles count, and beside references theirs.
+    In a pass in tiles the pixels of all tiles count, and beside references theirs. Where several
+    prompts are drawn together (`AND`, areas), each counts for its share of the picture.
     """
     each = sum(one.drawn * one.steps for one in passes(recipe))
-    return (each or _pixels(recipe)) * len(recipe.pictures)
+    return round((each or _pixels(recipe)) * copies_of(recipe)) * len(recipe.pictures)
 
 
 def work_of(recipe: Recipe) -> Work:
@@ -146,19 +140,21 @@ def _rows(recipe: Recipe, each: int, second: bool = False) -> float:
         parts = (*sides.negative, *parts)
     tokens = {text: estimate(text) for text in texts_of(parts)}
     changing = any(len(part.turns) > 1 for part in parts)
-    times = range(calls.of_pass if changing else 1)
+    times = range(calls.made if changing else 1)
+    boxes = [{part.area.box for part in side} for side in (sides.positive, sides.negative)]
+    acts = []
+    for number, part in enumerate(parts):
+        # In a box the other side is asked, too (`engine.denoise.conditions`).
+        negative = guided and number < len(sides.negative)
+        alone = part.area.share < 1 and part.area.box not in boxes[not negative]
+        acts.append(part.area.acts * (2 if alone and guided else 1))
     total = 0.0
     for call in times:
         lengths = [tokens[at(part.turns, call)] for part in parts]
-        if not sides.several:
+        if sides.several:
+            total += sum(map(mul, map(UNET.weight, lengths), acts))
+        else:
             total += len(lengths) * UNET.mean_weight(lengths)
-            continue
-        for length, part in zip(lengths, parts, strict=True):
-            # In a box the other side is asked, too (`engine.denoise.conditions`).
-            other = sides.positive if part in sides.negative else sides.negative
-            alone = part.area.share < 1 and part.area.box not in {each.area.box for each in other}
-            acts = part.area.share * max(0.0, part.area.end - part.area.start)
-            total += UNET.weight(length) * acts * (2 if alone and guided else 1)
     return total / max(1, len(times))
 
 

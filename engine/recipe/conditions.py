@@ -8,18 +8,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import Final
 
-from engine.errors import PromptError
-from engine.recipe.limits import A1111, A1111_OLD
+from engine.errors import PromptError, shorten
+from engine.recipe.limits import A1111, A1111_OLD, CALLS
 from engine.recipe.parts import Area
 from engine.recipe.prompt_editing import Calls, Turn, composed, in_own_grammar, schedule
 from engine.recipe.recipe import Recipe
 from engine.sentences import Sentence
 
 WHOLE: Final = Area()
-MOST: Final = 64  # texts of a pass, each of which is encoded
+JOINED: Final = 16  # prompts between `AND`, as many as there may be areas
+HEAVIEST: Final = 3.4028234663852886e38  # of weights: fp32's greatest number
 EDITED: Final = (A1111, A1111_OLD)  # grammars in which prompts change between steps
 
 
@@ -72,10 +72,11 @@ def calls_of(recipe: Recipe, each: int, *, second: bool = False) -> Calls:
     later = recipe.second_pass_steps * each
     if second and recipe.image and recipe.strength is None:  # the only pass, on an enlarged picture
         share = upscale.strength if upscale else None
-        return Calls(max(1, int(later / (share or 1))), old=old)
+        return Calls(max(1, int(later / (share or 1))), old=old, run=later)
     # As A1111, of whose steps a start image leaves out the first ones.
     first = int(recipe.steps / (recipe.strength or 1)) * each
-    return Calls(first, later if second and later else None, old)
+    after = later if second and later else None
+    return Calls(first, after, old, run=after or recipe.steps * each)
 
 
 def sides_of(recipe: Recipe, calls: Calls) -> Sides:
@@ -107,6 +108,24 @@ def texts_of(parts: Iterable[Part]) -> list[str]:
     return list(dict.fromkeys(turn.text for part in parts for turn in part.turns))
 
 
+def _passes(recipe: Recipe) -> list[Sides]:
+    """Return what its prompts say in each pass that it may have."""
+    each, passes = CALLS.get(recipe.sampler, 1), (False, True) if recipe.upscale else (False,)
+    return [sides_of(recipe, calls_of(recipe, each, second=second)) for second in passes]
+
+
+def copies_of(recipe: Recipe) -> float:
+    """Return how many prompts are drawn together, each by its share of the picture; at least 1."""
+    if recipe.syntax in EDITED and not recipe.areas:
+        return len(composed(recipe.prompt))
+    shares = [1.0, 1.0]
+    for negative in (False, True):
+        own = [area for area in recipe.areas if area.negative is negative]
+        alone = any(area.prompt is None for area in own)
+        shares[negative] = (not alone) + sum(area.acts for area in own)
+    return max(1.0, *shares)
+
+
 def changes(recipe: Recipe) -> bool:
     """Return whether its prompts change between steps or passes, or guide apart."""
     passes = [sides_of(recipe, calls_of(recipe, 1, second=second)) for second in (False, True)]
@@ -118,12 +137,20 @@ def changes(recipe: Recipe) -> bool:
     return apart or len(texts) > 1 or any(len(part.turns) > 1 for part in parts)
 
 
-def check_texts(recipe: Recipe) -> None:
-    """Raise `PromptError` where prompts are more texts than are worth encoding."""
-    for each, second in product((1, 2, 3), (False, True)):
-        sides = sides_of(recipe, calls_of(recipe, each, second=second))
-        if len(texts_of((*sides.positive, *sides.negative))) > MOST:
-            raise PromptError(Sentence("many_texts", most=MOST))
+def check_texts(recipe: Recipe, most: int) -> None:
+    """Raise `PromptError` where prompts are more texts than are worth encoding, or weigh too much.
+
+    most: texts that a model's family may hold in memory at once.
+    """
+    if recipe.syntax in EDITED and len(composed(recipe.prompt)) > JOINED:
+        raise PromptError(Sentence("many_joined", most=JOINED))
+    for sides in _passes(recipe):
+        if len(texts_of((*sides.positive, *sides.negative))) > most:
+            raise PromptError(Sentence("many_texts", most=most))
+        for part in sides.positive:
+            if not abs(part.weight) <= HEAVIEST:
+                words, weight = shorten(part.turns[0].text), f"{part.weight:g}"
+                raise PromptError(Sentence("bad_weight", words=words, weight=weight))
 
 
 def written(text: str, recipe: Recipe, *, weighs: bool) -> str:
@@ -137,10 +164,7 @@ def drawn_texts(recipe: Recipe) -> tuple[str, ...]:
     Where guidance turns away from the prompt, the negative one is drawn.
     """
     texts = [recipe.prompt]
-    for each, second in product((1, 2, 3), (False, True)):
-        sides = sides_of(
-            recipe, calls_of(recipe, each, second=second and recipe.upscale is not None)
-        )
+    for sides in _passes(recipe):
         drawn = sides.positive
         if recipe.guidance_scale * sides.weight < 1:
             texts.append(recipe.negative_prompt)

@@ -116,6 +116,16 @@ ANCESTRAL: Final = (
 )
 
 
+# How often samplers call the network in a step, where it is more than once; a test holds them to
+# `engine.denoise.samplers`.
+CALLS: Final = {
+    **dict.fromkeys(("heun", "dpm_2", "dpm_2_ancestral", "dpmpp_2s_ancestral", "dpmpp_sde"), 2),
+    **dict.fromkeys(("sa_solver_pece", "seeds_2", "exp_heun_2_x0", "exp_heun_2_x0_sde"), 2),
+    "dpmpp_2s_ancestral_cfg_pp": 2,
+    **dict.fromkeys(("seeds_3", "heunpp2"), 3),
+}
+
+
 # Whose grammar prompts have: Marble's own, or A1111's, before version 1.6 and since.
 MARBLE: Final = "marble"
 A1111: Final = "a1111"

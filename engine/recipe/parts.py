@@ -167,6 +167,11 @@ class Area:
         """Return the share of the picture in its box."""
         return min(self.width, 1 - self.left) * min(self.height, 1 - self.top)
 
+    @property
+    def acts(self) -> float:
+        """Return the share of a pass's work that it takes: of the picture and of the noise."""
+        return self.share * max(0.0, self.end - self.start)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upscale:

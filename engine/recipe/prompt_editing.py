@@ -13,8 +13,10 @@ text, and a bar outside of brackets makes all of its prompt text. Standard libra
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final, NamedTuple, TypeVar
 
 T = TypeVar("T")
@@ -54,7 +56,8 @@ class Turn(NamedTuple):
 
 def at(turns: Sequence[tuple[int, T]], call: int) -> T:
     """Return which of several is read in a call of the network, each up to a last call."""
-    return next((each for last, each in turns if call <= last), turns[-1][1])
+    found = bisect_left(turns, call, key=lambda turn: turn[0])
+    return turns[min(found, len(turns) - 1)][1]
 
 
 class Span(NamedTuple):
@@ -69,17 +72,24 @@ class Calls:
     """How many calls of the network a pass has, by which prompts count.
 
     first: of the first pass; second: of the second one, where it is this; old: numbers are counted
-    as before A1111 1.6: in the second pass as in the first, and 1.0 is a step's number.
+    as before A1111 1.6: in the second pass as in the first, and 1.0 is a step's number; run: how
+    many are made, as a start image leaves some out (None: all).
     """
 
     first: int
     second: int | None = None
     old: bool = False
+    run: int | None = None
 
     @property
     def of_pass(self) -> int:
         """Return the calls by which shares of the pass are counted."""
         return self.first if self.second is None or self.old else self.second
+
+    @property
+    def made(self) -> int:
+        """Return how many calls of the pass are made."""
+        return self.of_pass if self.run is None else min(self.run, self.of_pass)
 
     def step(self, when: str) -> int:
         """Return the last call before a change."""
@@ -90,7 +100,7 @@ class Calls:
             number = (number - (self.second is not None)) * steps
         elif self.second is not None:
             number -= self.first
-        return int(min(steps, number))
+        return int(min(steps, max(0.0, number)))  # infinite ones, too
 
 
 @dataclass(slots=True)
@@ -131,21 +141,31 @@ class _Group:
         return [Edited(before, texts[-1], number)]
 
 
+@lru_cache(maxsize=32)
 def schedule(prompt: str, calls: Calls) -> tuple[Turn, ...]:
-    """Return which text a prompt is at which calls of a pass."""
-    pieces = parse(prompt)
-    ends = {calls.of_pass}
+    """Return which text a prompt is at which calls of a pass, up to the last one that is made.
+
+    Where alternatives are those of an earlier call, its text is taken: many that take turns have
+    few texts.
+    """
+    pieces, made = parse(prompt), calls.made
+    ends, lengths, steps = {made}, set[int](), dict[str, int]()
     for piece in _nested(pieces):
         if isinstance(piece, Alternating):
-            ends.update(range(1, calls.of_pass + 1))
-        elif (step := calls.step(piece.when)) >= 1:
-            ends.add(step)
+            lengths.add(len(piece.options))
+        elif piece.when not in steps:
+            steps[piece.when] = calls.step(piece.when)
+    changes = sorted({step for step in steps.values() if 1 <= step <= made})
+    ends.update(range(1, made + 1) if lengths else changes)
+    texts: dict[tuple[int, ...], str] = {}
     turns: list[Turn] = []
     for end in sorted(ends):
-        text = _at(pieces, end, calls)
-        if turns and turns[-1].text == text:
+        alike = bisect_left(changes, end), *(end % length for length in lengths)
+        if alike not in texts:
+            texts[alike] = _at(pieces, end, steps)
+        if turns and turns[-1].text == texts[alike]:
             turns.pop()
-        turns.append(Turn(end, text))
+        turns.append(Turn(end, texts[alike]))
     return tuple(turns)
 
 
@@ -194,8 +214,11 @@ def _nested(pieces: Pieces) -> Iterator[Edited | Alternating]:
             waiting += inner
 
 
-def _at(pieces: Pieces, step: int, calls: Calls) -> str:
-    """Return the text at a step; without recursion, which 1,000 brackets would end."""
+def _at(pieces: Pieces, step: int, steps: Mapping[str, int]) -> str:
+    """Return the text at a step; without recursion, which 1,000 brackets would end.
+
+    steps: the last one before each change, by how it is written.
+    """
     texts: list[str] = []
     waiting = [*reversed(pieces)]
     while waiting:
@@ -205,7 +228,7 @@ def _at(pieces: Pieces, step: int, calls: Calls) -> str:
         elif isinstance(piece, Alternating):
             waiting += reversed(piece.options[(step - 1) % len(piece.options)])
         else:
-            waiting += reversed(piece.before if step <= calls.step(piece.when) else piece.after)
+            waiting += reversed(piece.before if step <= steps[piece.when] else piece.after)
     return "".join(texts)
 
 

@@ -3,8 +3,9 @@ from dataclasses import replace
 
 import pytest
 
-from engine.queue.estimates import CALLS, MILLION, Meter, Speeds, Work, pixel_steps, work_of
-from engine.recipe.limits import SAMPLERS
+from engine.queue.estimates import MILLION, Meter, Speeds, Work, pixel_steps, work_of
+from engine.recipe.conditions import calls_of, sides_of
+from engine.recipe.limits import CALLS, SAMPLERS
 from engine.recipe.parts import Area, Control, Upscale
 from engine.recipe.patches import Patch
 from tests.factories import make_recipe
@@ -72,6 +73,22 @@ def test_cfg_pp_takes_two_rows_without_guidance_too() -> None:
 def test_perturbed_attention_takes_each_call_twice() -> None:
     patches = (Patch(kind="perturbed_attention", numbers=(3,)),)
     assert work_of(make_recipe(sampler="heun", steps=10, patches=patches)).calls == 38
+
+
+def test_pixel_steps_count_each_prompt_that_is_drawn_beside_others() -> None:
+    plain = pixel_steps(make_recipe())
+    three = make_recipe(prompt="a AND b AND c", syntax="a1111")
+    assert pixel_steps(three) == 3 * plain
+    assert pixel_steps(replace(three, syntax="marble")) == plain
+    areas = (Area(prompt="b"), Area(prompt="c", width=0.5), Area(prompt="d", negative=True))
+    assert pixel_steps(make_recipe(areas=areas)) == plain * 5 // 2
+
+
+def test_only_calls_that_are_made_are_counted() -> None:
+    edited = make_recipe(prompt="[a|b]", image="a" * 64, strength=0.01, steps=150, syntax="a1111")
+    sides = sides_of(edited, calls_of(edited, 1))
+    assert len(sides.positive[0].turns) == 150
+    assert work_of(edited).calls == 150
 
 
 def test_evaluations_are_those_of_the_samplers() -> None:

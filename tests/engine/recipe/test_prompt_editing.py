@@ -4,12 +4,16 @@ The schedules are those of the examples in A1111's `prompt_parser.py`, and what 
 harder ones.
 """
 
+from collections.abc import Mapping
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.recipe import prompt_editing
 from engine.recipe.prompt_editing import (
     Calls,
+    Pieces,
     Span,
     at,
     composed,
@@ -40,6 +44,11 @@ from engine.text_encode.prompts import parse
         ("[a:b:99]", [(10, "a")]),
         ("[a:b:-1]", [(10, "b")]),
         ("[a:b:1e1]", [(10, "a")]),
+        ("[a:b:-1e999]", [(10, "b")]),
+        ("[a:b:1e999]", [(10, "a")]),
+        ("[a:b:-1.5e999]", [(10, "b")]),
+        ("[a:b:nan]", [(10, "[a:b:nan]")]),
+        ("[a:b:inf]", [(10, "[a:b:inf]")]),
         ("[a:b]", [(10, "[a:b]")]),
         ("[a:b:c:3]", [(10, "[a:b:c:3]")]),
         (r"[a\:b:3]", [(3, ""), (10, r"a\:b")]),
@@ -66,6 +75,27 @@ def test_alternatives_take_turns_at_each_step(prompt: str, texts: list[str]) -> 
     turns = schedule(prompt, Calls(10))
     assert [at(turns, step) for step in range(1, 11)] == texts
     assert at(turns, 0) == texts[0]  # A1111 begins with the first step's text twice
+
+
+def test_only_calls_that_are_made_have_texts() -> None:
+    turns = schedule("[" + "|".join(map(str, range(70))) + "]", Calls(100, run=30))
+    assert [turn.text for turn in turns] == [*map(str, range(30))]
+    assert schedule("[a:b:0.2]", Calls(100, run=30)) == ((20, "a"), (30, "b"))
+    assert schedule("[a:b:0.5]", Calls(100, run=30)) == ((30, "a"),)
+
+
+def test_a_text_is_made_once_for_all_calls_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+    once = prompt_editing._at
+
+    def counted(pieces: Pieces, step: int, steps: Mapping[str, int]) -> str:
+        made.append(step)
+        return once(pieces, step, steps)
+
+    monkeypatch.setattr(prompt_editing, "_at", counted)
+    turns = schedule("[a|b]" * 390 + "[c:d:9]", Calls(450))
+    assert len(turns) == 450
+    assert len({turn.text for turn in turns}) == len(made) == 4
 
 
 @pytest.mark.parametrize(
