@@ -18,6 +18,7 @@ from engine.recipe.conditions import drawn_texts
 from engine.recipe.prompt_tags import plain
 from engine.recipe.recipe import Recipe
 from engine.sentences import Sentence
+from engine.text_encode.prompts import unweighted
 
 DAY: Final = timedelta(days=1)
 TO_NEXT_MINUTE: Final = timedelta(minutes=1) - timedelta.resolution  # shown without seconds
@@ -53,8 +54,8 @@ def check_name(rules: Rules, name: str, used: str) -> None:
 
 
 def check_words(rules: Rules, *texts: str) -> None:
-    """Raise `Refusal` for words that are not allowed in a place."""
-    for words in texts:
+    """Raise `Refusal` for words that are not allowed in a place, also between weights."""
+    for words in dict.fromkeys((*texts, *map(unweighted, texts))):
         if word := find_blocked(words, rules["blocked"]):
             raise Refusal(Sentence("blocked_word", word=word))
 

@@ -13,7 +13,7 @@ from typing import Final
 from engine.errors import PromptError, shorten
 from engine.recipe.limits import A1111, A1111_OLD, CALLS
 from engine.recipe.parts import Area
-from engine.recipe.prompt_editing import Calls, Turn, composed, in_own_grammar, schedule
+from engine.recipe.prompt_editing import Calls, Turn, composed, in_own_grammar, schedule, unweighted
 from engine.recipe.recipe import Recipe
 from engine.sentences import Sentence
 
@@ -161,7 +161,8 @@ def written(text: str, recipe: Recipe, *, weighs: bool) -> str:
 def drawn_texts(recipe: Recipe) -> tuple[str, ...]:
     """Return every text that is drawn, as it is at some step, and the prompt as it is typed.
 
-    Where guidance turns away from the prompt, the negative one is drawn.
+    Those of A1111's grammar are there as its weights leave them, too, which join what stands
+    around them: "(nu:1)de". Where guidance turns away from the prompt, the negative one is drawn.
     """
     texts = [recipe.prompt]
     for sides in _passes(recipe):
@@ -170,4 +171,6 @@ def drawn_texts(recipe: Recipe) -> tuple[str, ...]:
             texts.append(recipe.negative_prompt)
             drawn += sides.negative
         texts += texts_of(drawn)
+    if recipe.syntax in EDITED:
+        texts += [unweighted(text) for text in texts]
     return tuple(dict.fromkeys(texts))

@@ -253,19 +253,13 @@ def weighted(text: str) -> list[Span]:
         for number in range(opened[sign].pop(), len(weights)):
             weights[number] *= factor
 
-    for found in ATTENTION.finditer(text):
-        sign = found[0]
-        number = _number(sign)
-        if sign in opened:
-            opened[sign].append(len(texts))
-        elif number is not None and opened["("]:
-            close("(", number)
-        elif sign == ")" and opened["("]:
-            close("(", EMPHASIS)
-        elif sign == "]" and opened["["]:
-            close("[", 1 / EMPHASIS)
+    for opens, closes, words in _attention(text):
+        if opens:
+            opened[opens].append(len(texts))
+        elif closes:
+            close(*closes)
         else:
-            texts.append(sign[1:] if sign[0] == "\\" else sign)
+            texts.append(words)
             weights.append(1.0)
     for sign, factor in (("(", EMPHASIS), ("[", 1 / EMPHASIS)):
         while opened[sign]:
@@ -277,6 +271,33 @@ def weighted(text: str) -> list[Span]:
         elif words:
             spans.append(Span(words, weight))
     return spans
+
+
+def unweighted(text: str) -> str:
+    """Return the words of a text at one step as they are read, without weights and escapes."""
+    return "".join(words for _, _, words in _attention(text))
+
+
+def _attention(text: str) -> Iterator[tuple[str, tuple[str, float] | None, str]]:
+    """Yield what a text at one step consists of.
+
+    Each is a bracket that opens; one that closes, by its opening sign, with its weight; or words.
+    """
+    opened = {"(": 0, "[": 0}
+    for found in ATTENTION.finditer(text):
+        sign = found[0]
+        number = EMPHASIS if sign == ")" else _number(sign)
+        if sign in opened:
+            opened[sign] += 1
+            yield sign, None, ""
+        elif number is not None and opened["("]:
+            opened["("] -= 1
+            yield "", ("(", number), ""
+        elif sign == "]" and opened["["]:
+            opened["["] -= 1
+            yield "", ("[", 1 / EMPHASIS), ""
+        else:
+            yield "", None, sign[1:] if sign[0] == "\\" else sign
 
 
 def in_own_grammar(text: str) -> str:

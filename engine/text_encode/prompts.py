@@ -74,6 +74,14 @@ def parse(prompt: str) -> list[Span]:
     return spans
 
 
+def unweighted(prompt: str) -> str:
+    """Return a prompt's words without weights; itself where they are out of range."""
+    try:
+        return "".join(span.text for span in parse(prompt))
+    except PromptError:
+        return prompt
+
+
 def tokenize(
     prompt: str,
     encode: Encode,

@@ -54,6 +54,35 @@ def test_a_blocked_word_is_refused_where_it_would_be_drawn() -> None:
         check(rules, make_recipe(prompt="a day", negative_prompt="bad", guidance_scale=0.0))
 
 
+@pytest.mark.parametrize(
+    ("prompt", "syntax"),
+    [
+        ("a (nu:1)de", "a1111"),
+        ("a (nu:1.0)[de]", "a1111"),
+        ("a (n:0.9)(u:1.1)(d:1)e", "a1111"),
+        (r"a nu\de", "a1111"),
+        ("a [(nu:1)de:cat:3]", "a1111"),
+        ("a [cat|(nu:1)de]", "a1111_old"),
+        ("a cat AND (nu:1)de", "a1111"),
+        ("a (nu:1)de", "marble"),
+        ("a (nu)(de:1.25)", "marble"),
+        ("a ((nu):1.5)de", "marble"),
+    ],
+)
+def test_a_blocked_word_is_found_between_weights(prompt: str, syntax: str) -> None:
+    rules = {**UNLIMITED, "blocked": ["nude"]}
+    for texts in (
+        {"prompt": prompt},
+        {"prompt": "a", "areas": (Area(prompt=prompt),)},
+        {"prompt": "a", "negative_prompt": prompt, "guidance_scale": 0.0},
+    ):
+        if "AND" in prompt and "areas" in texts:
+            continue
+        with pytest.raises(Refusal, match="The word 'nude' is not allowed here"):
+            check(rules, make_recipe(**texts, syntax=syntax))
+    check(rules, make_recipe(prompt="a (nu:1) day", syntax=syntax))
+
+
 def test_only_the_models_of_a_place_draw_there() -> None:
     check({**UNLIMITED, "models": ["starter"]}, make_recipe(checkpoint="starter"))
     with pytest.raises(Refusal, match=r"Here models must be one of sd15, not 'starter'\."):
