@@ -89,14 +89,15 @@ class Workflow:
 
     inputs: what may be set, by the names of options; texts: prompts by fields, with `ROOM` for what
     people write; files: what is loaded where nobody gives a picture, by `IMAGE` and `MASK`; others:
-    what is loaded always; loras: the names of marked ones; notes: on what is ignored of the graph.
+    what is loaded always; loras: the names of marked ones; recipe: what it draws with stand-ins for
+    pictures, where nobody sets anything; notes: on what is ignored of the graph.
     """
 
     name: str
     folder: Path
     graph: MarkedGraph
     inputs: tuple[str, ...]
-    checkpoint: str
+    recipe: Recipe
     texts: Mapping[str, str]
     files: Mapping[str, str]
     others: tuple[str, ...]
@@ -183,7 +184,7 @@ def read_workflow(name: str, folder: Path, data: bytes) -> Workflow | None:
         folder=folder,
         graph=graph,
         inputs=tuple(mark for mark in MARKED_INPUTS if mark in inputs and mark != FIXED_SEED),
-        checkpoint=recipe.checkpoint,
+        recipe=recipe,
         texts=texts,
         files=files,
         others=tuple(each for each in pictures_of(graph.nodes) if each not in files),

@@ -41,7 +41,7 @@ def drawn(workflow: Workflow, **values: Any) -> dict[str, Any]:
 def test_titles_say_what_may_be_set_and_nodes_hold_what_else_is_drawn() -> None:
     workflow = read(marked())
     assert workflow.inputs == ("prompt", "negative", "seed", "size", "count", "steps", "guidance")
-    assert workflow.checkpoint == "starter"
+    assert workflow.recipe.checkpoint == "starter"
     found = drawn(workflow, steps=9)
     assert (found["prompt"], found["negative_prompt"]) == (
         "beautiful scenery nature glass bottle landscape",

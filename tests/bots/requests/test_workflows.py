@@ -184,3 +184,29 @@ async def test_the_doctor_names_what_is_left_out_and_missing_models(folder: Path
         "it, or name another in portrait",
         "ok    workflows  paint, redraw",
     ]
+
+
+async def test_the_doctor_names_every_file_that_is_missing(tmp_path: Path) -> None:
+    graph = marked()
+    graph["30"] = {
+        "class_type": "LoraLoader",
+        "inputs": {
+            "model": ["4", 0],
+            "clip": ["4", 1],
+            "lora_name": "ink.safetensors",
+            "strength_model": 1.0,
+            "strength_clip": 1.0,
+        },
+    }
+    graph["31"] = {"class_type": "VAELoader", "inputs": {"vae_name": "soft.safetensors"}}
+    graph["3"]["inputs"]["model"] = ["30", 0]
+    for name in ("6", "7"):
+        graph[name]["inputs"]["clip"] = ["30", 1]
+    graph["8"]["inputs"]["vae"] = ["31", 0]
+    write(tmp_path, drawn=graph)
+    settings = load_settings({"MARBLE_WORKFLOWS_DIR": str(tmp_path)}, env_file="")
+    lines = [str(finding) for finding in [each async for each in check_workflows(settings)]]
+    assert [line.partition(";")[0] for line in lines] == [
+        "look  workflows  drawn: There is no LoRA 'ink'",
+        "look  workflows  drawn: There is no VAE 'soft'",
+    ]
