@@ -40,8 +40,8 @@ class RecipeBuilder:
         self.catalogue = catalogue
         self.loras = ModelFiles(catalogue.models_dir, ModelKind.LORA)
         self.vaes = ModelFiles(catalogue.models_dir, ModelKind.VAE)
-        self._controls = ModelFiles(catalogue.models_dir, ModelKind.CONTROLNET)
-        self._upscalers = ModelFiles(catalogue.models_dir, ModelKind.UPSCALER)
+        self.controls = ModelFiles(catalogue.models_dir, ModelKind.CONTROLNET)
+        self.upscalers = ModelFiles(catalogue.models_dir, ModelKind.UPSCALER)
 
     def complete(self, values: Mapping[str, Any], kept: Container[str] = ()) -> Built:
         """Fill what was not typed from the model's defaults and a fresh seed.
@@ -136,7 +136,7 @@ class RecipeBuilder:
         if "refiner" not in typed and not is_second(checkpoint, second):
             notes.append(Sentence("refiner_left_out", refiner=second.name, model=checkpoint.name))
             return replace(recipe, refiner=None)
-        check_second(checkpoint, second)
+        check_second(recipe, checkpoint, second)
         self._check_vae(recipe, second)
         return replace(recipe, refiner=second.name)
 
@@ -153,13 +153,13 @@ class RecipeBuilder:
             upscale=recipe.upscale and self._upscale(recipe.upscale),
             vae=recipe.vae and self.vaes.resolve(recipe.vae),
             controls=tuple(
-                find_control(self._controls, each, checkpoint) for each in recipe.controls
+                find_control(self.controls, each, checkpoint) for each in recipe.controls
             ),
         )
 
     def _upscale(self, upscale: Upscale) -> Upscale:
-        self._upscalers.get(upscale.by)
-        return replace(upscale, by=self._upscalers.resolve(upscale.by))
+        self.upscalers.get(upscale.by)
+        return replace(upscale, by=self.upscalers.resolve(upscale.by))
 
 
 def _read_words(values: Mapping[str, Any], seed: int) -> dict[str, Any]:

@@ -146,7 +146,9 @@ class Denoising:
         if conditions.is_paired:
             lengths = {tuple(text.tokens for _, text, _ in asked) for asked in forecast}
             self.rows += all(map(self.context_rule.share_a_call, lengths))
-        self.work = tiles * sum(self._work_of(asked) for asked in forecast)
+        # Perturbed attention answers each call a second time.
+        self.times = 2 if perturbed_scale(self.patches) else 1
+        self.work = tiles * self.times * sum(self._work_of(asked) for asked in forecast)
         self._asked: list[Asked] = []
         self.conditions: tuple[Conditioning, ...] = ()
         self._ask()

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from engine.errors import UserError
 from engine.models.catalogue import Checkpoint
+from engine.recipe.limits import CFG_PP
 from engine.recipe.recipe import Recipe
 from engine.sentences import Sentence
 
@@ -14,12 +15,21 @@ def is_second(first: Checkpoint, second: Checkpoint) -> bool:
     return alike and first.latents == second.latents
 
 
-def check_second(first: Checkpoint, second: Checkpoint) -> None:
-    """Raise `UserError` where a model cannot go on with the latents of another."""
+def check_second(recipe: Recipe, first: Checkpoint, second: Checkpoint) -> None:
+    """Raise `UserError` where a model cannot go on with the latents of another.
+
+    Nor where a recipe's sampler needs the prediction for a negative prompt, which models that are
+    told the guidance have not.
+    """
     if not is_second(first, second):
         facts = {"model": first.name, "title": first.title}
         raise UserError(
             Sentence("refiner_latents", refiner=second.name, kind=second.title, **facts)
+        )
+    told = "negative_prompt" in second.lacks and "guidance_scale" not in second.lacks
+    if told and recipe.sampler in CFG_PP:
+        raise UserError(
+            Sentence("sampler_needs_negative", sampler=recipe.sampler, model=second.name)
         )
 
 

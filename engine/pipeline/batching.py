@@ -52,7 +52,7 @@ class Member(Generic[T]):
     it still needs; tokens: the length of its context in each call of a prediction; context_rule:
     what these lengths mean, the same for all of a kind; lengths: of each row's own context, before
     rows were brought to one length; alone: it shares calls with pictures of its own job only;
-    shares: of the latents that each call sees (empty: all).
+    shares: of the latents that each call sees (empty: all); times: how often each call is made.
     """
 
     picture: T
@@ -66,6 +66,7 @@ class Member(Generic[T]):
     lengths: tuple[int, ...] = ()
     alone: bool = False
     shares: tuple[float, ...] = ()
+    times: int = 1
 
     @property
     def cost(self) -> float:
@@ -73,10 +74,11 @@ class Member(Generic[T]):
         return self.buckets.cost(self.rows) * self.work(self.tokens)
 
     def work(self, tokens: Iterable[int]) -> float:
-        """Return the work of a row in each of its calls, with contexts of these lengths."""
+        """Return the work of a row in all its calls, with contexts of these lengths."""
         weights = map(self.context_rule.weight, tokens)
         shares = self.shares or repeat(1.0)
-        return sum(weight * share for weight, share in zip(weights, shares, strict=False))
+        once = sum(weight * share for weight, share in zip(weights, shares, strict=False))
+        return once * self.times
 
 
 @dataclass(frozen=True, slots=True)

@@ -304,6 +304,7 @@ def member_of(
         rows=picture.rows,
         tokens=picture.tokens,
         shares=picture.shares,
+        times=picture.times,
         left=picture.evaluations,
         context_rule=picture.context_rule,
         lengths=picture.lengths,

@@ -162,7 +162,8 @@ class Pipeline:
     def _begin(self, spec: Spec, loaded_model: LoadedModel) -> Iterator[Report]:
         key = key_of(spec)
         if spec.recipe.refiner and spec.recipe.is_denoised:
-            check_second(loaded_model.model.checkpoint, self._models.check(spec.recipe.refiner))
+            second = self._models.check(spec.recipe.refiner)
+            check_second(spec.recipe, loaded_model.model.checkpoint, second)
         yield Report(key, Progress(stage=Stage.ENCODE, step=0, total=1))
         open_account = partial(
             self._batcher.open, others=[other.account for other in self._running.values()]

@@ -1,5 +1,6 @@
 """A second model that people ask for: its name, whether it fits the first, and what is said."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -8,6 +9,8 @@ from bots.requests.options import parse_values
 from bots.requests.recipe_builder import RecipeBuilder
 from engine.errors import OptionError, UnknownModel, UserError
 from engine.models.catalogue import Catalogue
+from engine.models.second_model import check_second
+from engine.models.variants import TOLD
 from tests.factories import make_recipe
 from tests.models import make_model
 
@@ -65,3 +68,19 @@ def test_one_that_does_not_fit_is_refused_where_it_was_typed_and_else_left_out(
         assert [str(note) for note in built.notes] == [
             "Left out: the second model 'Second', whose latents are not those of 'starter'."
         ]
+
+
+def test_a_sampler_of_the_negative_prompt_takes_no_second_model_that_is_told_the_guidance(
+    builder: RecipeBuilder,
+) -> None:
+    values: dict[str, Any] = {"prompt": "a cat", "refiner": "Second", "sampler": "euler_cfg_pp"}
+    assert builder.complete(values).recipe.refiner == "Second"
+    first, second = (builder.catalogue.get(name) for name in ("starter", "Second"))
+    told = SimpleNamespace(
+        **{name: getattr(second, name) for name in ("family", "latents", "name", "title")},
+        lacks=TOLD,
+    )
+    recipe = make_recipe(sampler="euler_cfg_pp")
+    with pytest.raises(UserError, match="sampler euler_cfg_pp needs a negative prompt"):
+        check_second(recipe, first, told)  # type: ignore[arg-type]
+    check_second(make_recipe(sampler="euler"), first, told)  # type: ignore[arg-type]

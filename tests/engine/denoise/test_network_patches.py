@@ -150,6 +150,12 @@ def test_perturbed_attention_sees_each_place_alone(model: StableDiffusion) -> No
     assert not ours.allclose(first(model, recipe)[0], rtol=0, atol=1e-4)
 
 
+def test_perturbed_attention_counts_each_call_twice(model: StableDiffusion) -> None:
+    plain, perturbed = (begun(model, drawn(patches=each)) for each in ((), (PERTURBED,)))
+    assert (plain.times, perturbed.times) == (1, 2)
+    assert perturbed.work == 2 * plain.work
+
+
 @pytest.mark.parametrize("scale", [1.0, 4.0])
 def test_guidance_leads_away_from_perturbed_attention(model: StableDiffusion, scale: float) -> None:
     """guided + 3·(cond − perturbed), as ComfyUI's PerturbedAttentionGuidance."""

@@ -54,6 +54,13 @@ def test_buckets_follow_from_what_calls_cost(
     assert buckets.widest() == widest
 
 
+def test_calls_that_are_made_twice_cost_twice() -> None:
+    once, twice = make_turn("a"), make_turn("b", times=2)
+    assert twice.cost == 2 * once.cost
+    costs = [Batcher[str](Batching.EXACT).choose([member]).cost for member in (once, twice)]
+    assert costs[1] == 2 * costs[0]
+
+
 def test_where_rows_are_nearly_free_all_of_a_kind_share_a_call() -> None:
     members = [make_turn(name, buckets=ROOMY) for name in "abcde"]
     batch = Batcher[str](Batching.EXACT).choose(members)
