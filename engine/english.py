@@ -124,6 +124,7 @@ ENGLISH: Final[Mapping[str, str]] = {
     "{called}.",
     "refiner_latents": "{refiner!r} ({kind}) cannot finish what {model!r} ({title}) begins: their "
     "latents differ; choose a model of the same kind, or leave out --refiner.",
+    "refiner_at_alone": "--refiner-at is for two models: name the second one with --refiner, too.",
     "refiner_left_out": "Left out: the second model {refiner!r}, whose latents are not those of "
     "{model!r}.",
     "no_references": "The model {model!r} edits no pictures by words.",
@@ -132,7 +133,7 @@ ENGLISH: Final[Mapping[str, str]] = {
     "not_embedded": "The model {model!r} knows no embeddings, so {typed} stands for nothing there.",
     "unbroken": "The model {model!r} reads {typed} as plain text: it has no windows of tokens that "
     "it could start.",
-    "of_a1111": "{typed} is drawn as words here: to have it read as A1111 reads it, add "
+    "of_a1111": "Drawn as words here: {typed}; to have such signs read as A1111 reads them, add "
     "--syntax a1111.",
     "many_joined": "At most {most} prompts can be joined by AND.",
     "many_texts": "The prompts would change between more than {most} texts.",

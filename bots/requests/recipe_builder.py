@@ -17,7 +17,7 @@ from engine.models.folders import ModelKind
 from engine.models.model_files import ModelFiles
 from engine.models.second_model import check_second, is_second
 from engine.recipe.conditions import check_texts
-from engine.recipe.limits import MARBLE, check_words
+from engine.recipe.limits import CFG_PP, MARBLE, check_words
 from engine.recipe.parts import Upscale
 from engine.recipe.prompt_editing import foreign_signs
 from engine.recipe.prompt_tags import choose, plain, take_loras
@@ -113,7 +113,8 @@ class RecipeBuilder:
         recipe = _without_references(recipe, checkpoint, notes)
         recipe = self._with_second(recipe, checkpoint, typed, notes)
         asked = "negative_prompt" in typed or "guidance_scale" in typed
-        if asked and recipe.negative_prompt and recipe.guidance_scale == 1:
+        unread = recipe.guidance_scale == 1 and recipe.sampler not in CFG_PP
+        if asked and recipe.negative_prompt and unread:
             notes.append(Sentence("negative_unread", model=checkpoint.name))
         check_texts(recipe, checkpoint.family.texts)
         return Built(self._with_full_names(recipe, checkpoint), tuple(notes))
@@ -128,9 +129,11 @@ class RecipeBuilder:
         """Return a recipe with the full name of its second model, if it has one.
 
         One that was not typed for this picture, and cannot go on with the first one's, is left out,
-        which is said. Raises `UserError` for others.
+        which is said. Raises `UserError` for others, and where only the share of steps was typed.
         """
         if recipe.refiner is None:
+            if "refiner_at" in typed:
+                raise UserError(Sentence("refiner_at_alone"))
             return recipe
         second = self.catalogue.get(recipe.refiner)
         if "refiner" not in typed and not is_second(checkpoint, second):

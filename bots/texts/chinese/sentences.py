@@ -108,6 +108,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "edit_takes_no": "模型 {model!r} 按文字编辑图片，不用起始图：请去掉 {called}。",
     "refiner_latents": "{refiner!r}（{kind}）不能接着画 {model!r}（{title}）开始的图片：两者的"
     "潜空间不同；请换同一类的模型，或去掉 --refiner。",
+    "refiner_at_alone": "--refiner-at 只用于两个模型：请同时用 --refiner 指定第二个模型。",
     "refiner_left_out": "已略去第二个模型 {refiner!r}：它的潜空间与 {model!r} 不同。",
     "no_references": "模型 {model!r} 不能按文字编辑图片。",
     "unweighted": "模型 {model!r} 把 {typed} 当作普通文字来读：它不支持词语权重、BREAK 和嵌入。",

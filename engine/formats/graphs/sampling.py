@@ -28,7 +28,7 @@ from engine.formats.graphs.pictures import finished
 from engine.formats.graphs.sigmas import guider, share
 from engine.formats.graphs.upscaling import finished_upscale
 from engine.models.families import BY_KEY
-from engine.recipe.limits import ANCESTRAL, BROWNIAN, CPU, GPU, LARGEST, RANGES, is_int
+from engine.recipe.limits import ANCESTRAL, BROWNIAN, CFG_PP, CPU, GPU, LARGEST, RANGES, is_int
 from engine.recipe.parts import LATENT, Upscale
 from engine.sentences import Sentence
 
@@ -211,7 +211,8 @@ def _drawn(node: Node, guided: GraphGuider, values: dict[str, Any], draft: Draft
     if isinstance(sampler, str) and sampler.removesuffix(ON_GPU) in BROWNIAN:
         sampler = sampler.removesuffix(ON_GPU)
     guidance, size = _told(guided), (draft.width, draft.height)
-    unguided = guidance is not None or (model.apart and guided.cfg == 1)
+    one = guided.cfg == 1 and sampler not in CFG_PP  # which read the negative prompt at 1, too
+    unguided = guidance is not None or (model.apart and one)
     values |= {
         "guidance_scale": guided.cfg if guidance is None else guidance,
         "sampler": sampler,

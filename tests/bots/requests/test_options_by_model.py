@@ -209,8 +209,8 @@ async def test_signs_of_a1111_are_said_to_be_words_until_they_are_asked_for(
     job = await house.studio.imagine(typed, ann)
     (note,) = ann.notes
     assert note == (
-        "'[cat:dog:0.5]', '[x]', 'AND' is drawn as words here: to have it read as A1111 reads it, "
-        "add --syntax a1111."
+        "Drawn as words here: '[cat:dog:0.5]', '[x]', 'AND'; to have such signs read as A1111 "
+        "reads them, add --syntax a1111."
     )
     assert say(note, ZH) == (
         "'[cat:dog:0.5]', '[x]', 'AND' 在这里按文字画出；要像 A1111 那样读取，请加上 "
@@ -271,6 +271,8 @@ async def test_a_negative_prompt_that_is_not_read_is_said_so(house: House, ann: 
         (house.studio.rerun(str(job.id), {"negative_prompt": "fog"}, ann), 1),
         (house.studio.rerun(str(job.id), {"guidance_scale": 2.0}, ann), 0),
         (house.studio.imagine(words, ann), 0),
+        # CFG++ follows the negative prompt's prediction at 1, too.
+        (house.studio.rerun(str(job.id), {**words, "sampler": "euler_cfg_pp"}, ann), 0),
     ):
         ann.notes.clear()
         await asking

@@ -48,6 +48,19 @@ def test_one_with_other_channels_does_not_fit(builder: RecipeBuilder) -> None:
     assert builder.complete({"prompt": "a", "checkpoint": "Four", "refiner": "Four"}).notes == ()
 
 
+def test_a_share_of_the_steps_alone_is_refused(builder: RecipeBuilder) -> None:
+    said = "--refiner-at is for two models: name the second one with --refiner, too."
+    for typed in ({"refiner_at": 0.5}, {"refiner_at": 0.5, "refiner": None}):
+        with pytest.raises(UserError, match=said):
+            builder.complete({"prompt": "a cat", **typed})
+        with pytest.raises(UserError, match=said):
+            builder.change(make_recipe(), typed)
+    kept = {"refiner_at"}  # a person's default, for pictures with a second model
+    assert builder.complete({"prompt": "a cat", "refiner_at": 0.5}, kept).recipe.refiner is None
+    changed = builder.change(make_recipe(refiner="Second"), {"refiner_at": 0.5})
+    assert changed.recipe.refiner_at == 0.5
+
+
 def test_one_that_does_not_fit_is_refused_where_it_was_typed_and_else_left_out(
     builder: RecipeBuilder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -276,6 +276,9 @@ def test_a_negative_prompt_that_comfyui_does_not_read_is_left_out() -> None:
     assert recipe_of(graph) == TEMPLATES["z"][1]
     graph["3"]["inputs"]["cfg"] = 4
     assert recipe_of(graph).negative_prompt == "blurry"
+    graph["3"]["inputs"] |= {"cfg": 1, "sampler_name": "euler_cfg_pp"}  # which reads it at 1, too
+    assert recipe_of(graph).negative_prompt == "blurry"
+    graph["3"]["inputs"] |= {"cfg": 2, "sampler_name": "euler"}
     graph["3"]["inputs"]["negative"] = ["33", 0]
     assert noted(graph) == ["zeros as negative prompt: an empty text is used"]
 
