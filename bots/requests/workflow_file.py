@@ -55,6 +55,7 @@ MARKED_INPUTS: Final[Mapping[str, tuple[str, ...]]] = {
     "sampler": INPUTS["sampler"],
     "schedule": INPUTS["schedule"],
     "model": INPUTS["checkpoint"],
+    "refiner": INPUTS["checkpoint"],
     LORA: ("lora_name",),
     "vae": INPUTS["vae"],
     "clip-skip": ("stop_at_clip_layer",),
@@ -63,6 +64,18 @@ MARKED_INPUTS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 ALWAYS: Final = (SEED, "count")  # which pictures, and how many, is free in every workflow
 _FIELDS: Final = {option.field or option.name: option.name for option in OPTIONS}
+# Fields by marks on values of which a graph may hold others, for a second pass or model.
+CHECKED: Final = {
+    **{
+        name: (field,)
+        for field, name in _FIELDS.items()
+        if name in MARKED_INPUTS and name not in ("negative", SIZE)  # which others check
+    },
+    FIXED_SEED: ("seed",),
+    STRENGTH: (STRENGTH, "upscale"),
+}
+# What a marked value becomes in a test of whether the recipe takes it, if not another number.
+OTHERS: Final = {"sampler": ("euler", "heun"), "schedule": ("normal", "karras")}
 # Options by what people's values are called: fields of a recipe, and inputs that are none.
 OPTION_OF: Final = {**_FIELDS, **dict.fromkeys(SIDES, SIZE)}
 TITLES: Final = {
@@ -177,6 +190,7 @@ def read_workflow(name: str, folder: Path, data: bytes) -> Workflow | None:
     reading = _with_stand_ins(graph, graph.nodes)
     recipe = reading.recipe  # which raises for what cannot be drawn
     _check_size(graph, recipe)
+    _check_taken(graph, reading)
     texts = _texts(graph)
     inputs = {*graph.marked, *ALWAYS, *(mark for mark, field in WORDS.items() if field in texts)}
     return Workflow(
@@ -200,6 +214,38 @@ def _check_size(graph: MarkedGraph, recipe: Recipe) -> None:
             held = as_number(graph.nodes[name]["inputs"].get(side))
             if held is not None and held // LATENT_SIDE * LATENT_SIDE != getattr(recipe, side):
                 raise graph.unused(SIZE, name)
+
+
+def _check_taken(graph: MarkedGraph, reading: Reading) -> None:
+    """Raise `GraphError` for a marked value that is not the one which the recipe takes.
+
+    Such are a second model's guidance and a second pass's steps: with another value there, the
+    recipe is the same in what the mark stands for, and what people give would change the first's.
+    """
+    for mark in (mark for mark in CHECKED if mark in graph.marked):
+        for name in graph.marked[mark]:
+            inputs = graph.nodes[name]["inputs"]
+            options = [option for option in (*MARKED_INPUTS[mark], VALUE) if option in inputs]
+            changed = {option: _other(mark, inputs[option]) for option in options}
+            node = {**graph.nodes[name], "inputs": {**inputs, **changed}}
+            try:
+                found = _with_stand_ins(graph, {**graph.nodes, name: node})
+            except UserError:
+                continue  # so that the picture depends on it
+            both = found.values, reading.values
+            same = all(both[0].get(field) == both[1].get(field) for field in CHECKED[mark])
+            if found.refused is None and same:
+                raise graph.unused(mark, name)
+
+
+def _other(mark: str, value: object) -> object:
+    """Return another value than a marked one; links stay."""
+    number = as_number(value)
+    if number is not None:
+        return number / 2 + 0.1 if mark == STRENGTH else number + 1
+    if isinstance(value, str):
+        return next(each for each in OTHERS.get(mark, (ROOM,)) if each != value)
+    return value
 
 
 def _numbers(graph: MarkedGraph, mark: str) -> set[float]:

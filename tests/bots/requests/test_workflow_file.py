@@ -22,6 +22,7 @@ from tests.bots.workflow_graphs import (
 )
 from tests.engine.formats.flow_graphs import Link, node
 from tests.engine.formats.mutations import change_values
+from tests.engine.formats.test_graph_refiner import BASE, pair
 
 HERE = Path()
 
@@ -265,3 +266,39 @@ def test_changed_graphs_are_workflows_or_one_sentence() -> None:
             assert workflow.missing in (None, *workflow.others)
             read_well += 1
     assert read_well > 20
+
+
+def titled(titles: dict[str, str]) -> Graph:
+    graph = pair()
+    for name, title in titles.items():
+        graph[name] = {**graph[name], "_meta": {"title": title}}
+    return graph
+
+
+def test_the_second_model_has_a_mark_of_its_own() -> None:
+    workflow = read(titled({"4": "model", "30": "refiner"}))
+    assert workflow.inputs == ("prompt", "seed", "count", "model", "refiner")
+    found = drawn(workflow, refiner="other")
+    assert (found["checkpoint"], found["refiner"]) == (BASE, "other")
+
+
+@pytest.mark.parametrize(
+    ("name", "mark"),
+    [("30", "model"), ("4", "refiner"), ("41", "guidance"), ("41", "fixed seed")],
+)
+def test_a_marked_value_that_the_recipe_does_not_take_is_a_mistake(name: str, mark: str) -> None:
+    with pytest.raises(UserError, match=f"node {name}\\) is marked '{mark}', but the picture does"):
+        read(titled({name: mark}))
+    first = {"model": "4", "refiner": "30"}.get(mark, "40")
+    assert mark.removeprefix("fixed ") in read(titled({first: mark})).inputs
+
+
+def test_steps_and_sampler_of_a_second_pass_are_not_those_of_the_picture() -> None:
+    graph = marked({})
+    graph["50"] = node("LatentUpscaleBy", upscale_method="bilinear", scale_by=2, samples=Link(3))
+    again = {**graph["3"]["inputs"], "latent_image": ["50", 0], "denoise": 0.5}
+    for mark in ("steps", "sampler", "schedule"):
+        graph["51"] = {"class_type": "KSampler", "inputs": again, "_meta": {"title": mark}}
+        graph["8"]["inputs"]["samples"] = ["51", 0]
+        with pytest.raises(UserError, match=f"is marked '{mark}', but the picture does not"):
+            read(graph)
