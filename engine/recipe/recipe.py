@@ -28,8 +28,9 @@ from engine.recipe.parts import Area, Control, Lora, Margins, Upscale, Variation
 from engine.recipe.patches import Patch
 from engine.sentences import Sentence
 
-VERSION: Final = 3
-READABLE: Final = (1, 2, 3)  # version 1 knew words alone, and 2 one kind of noise
+VERSION: Final = 4
+# Version 1 knew words alone, 2 one kind of noise, and 3 no fields from `refiner` on.
+READABLE: Final = (1, 2, 3, 4)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,8 +138,8 @@ class Recipe:
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values; seeds are text, since JSON's readers stop at 2^53.
 
-        What is left at its default is left out, but for the fields of version 1. A recipe whose
-        noise is that of version 2 is written as version 2, as it always was.
+        What is left at its default is left out, but for the fields of version 1. A recipe that an
+        earlier version can say is written as that version, as it always was.
         """
         plain = asdict(self, dict_factory=_plain)
         written = {
@@ -146,8 +147,8 @@ class Recipe:
             for name, default in DEFAULTS.items()
             if name in VERSION_1_FIELDS or getattr(self, name) != default
         }
-        version = VERSION
-        if self.noise == noise_of_version_2(self.sampler) and self.ensd is None:
+        version = 3 if written.keys().isdisjoint(VERSION_4_FIELDS) else 4
+        if version == 3 and self.noise == noise_of_version_2(self.sampler) and self.ensd is None:
             version = 2
             written.pop("noise", None)
         return {"version": version, **written}
@@ -196,6 +197,7 @@ FRACTIONS: Final = (
 DEFAULTS: Final[Mapping[str, Any]] = {field.name: field.default for field in fields(Recipe)}
 # Always written: readers of version 1 count on them.
 VERSION_1_FIELDS: Final = tuple(DEFAULTS)[: tuple(DEFAULTS).index("image")]
+VERSION_4_FIELDS: Final = tuple(DEFAULTS)[tuple(DEFAULTS).index("refiner") :]
 
 
 def _plain(values: list[tuple[str, Any]]) -> dict[str, Any]:

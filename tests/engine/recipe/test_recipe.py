@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from engine.errors import OptionError, UnknownOption
 from engine.recipe.limits import check_words, parse_seed
-from engine.recipe.parts import Control, Margins, Upscale, Variation
-from engine.recipe.recipe import Recipe
+from engine.recipe.parts import Area, Control, Margins, Upscale, Variation
+from engine.recipe.patches import Patch
+from engine.recipe.recipe import Recipe, noise_of_version_2
 from tests.factories import SMALL, make_recipe
 
 
@@ -98,11 +99,41 @@ def test_equal_recipes_have_equal_json_whatever_was_typed() -> None:
 def test_a_newer_version_an_unknown_or_a_missing_value_is_refused() -> None:
     data = make_recipe().to_dict()
     with pytest.raises(OptionError, match="newer"):
-        Recipe.from_dict({**data, "version": 4})
+        Recipe.from_dict({**data, "version": 5})
     with pytest.raises(UnknownOption, match="did you mean 'steps'"):
         Recipe.from_dict({**data, "stepss": 3})
     with pytest.raises(OptionError, match="seed must be given"):
         Recipe.from_dict({key: data[key] for key in data if key != "seed"})
+
+
+@pytest.mark.parametrize(
+    ("version", "sampler", "noise", "more"),
+    [
+        (2, "euler", "cpu", {}),
+        (2, "dpmpp_2m_sde", "independent", {}),
+        (3, "dpmpp_2m_sde", "cpu", {}),
+        (3, "euler", "gpu", {"ensd": 31337}),
+        (4, "euler", "cpu", {"refiner": "other"}),
+        (4, "dpmpp_2m_sde", "independent", {"refiner": "other"}),
+        (4, "dpmpp_2m_sde", "cpu", {"aesthetic_score": 7.0}),
+        (4, "euler", "gpu", {"patches": (Patch(kind="eps", numbers=(0,)),)}),
+        (4, "euler", "cpu", {"syntax": "a1111"}),
+        (4, "euler", "cpu", {"areas": (Area(prompt="a dog", width=0.5),)}),
+    ],
+)
+def test_a_recipe_has_the_first_version_that_can_say_it(
+    version: int, sampler: str, noise: str, more: dict[str, Any]
+) -> None:
+    """So that an older program says that a newer one wrote it, and reads what it can."""
+    recipe = make_recipe(sampler=sampler, noise=noise, **more)
+    data = json.loads(json.dumps(recipe.to_dict()))
+    assert data["version"] == version
+    assert Recipe.from_dict(data) == recipe
+    # Such as were stored before version 4 was: noise of its own made them version 3.
+    if version == 4:
+        assert Recipe.from_dict({**data, "noise": noise, "version": 3}) == recipe
+        if noise == noise_of_version_2(sampler):
+            assert Recipe.from_dict({**data, "version": 2}) == recipe
 
 
 @pytest.mark.parametrize("text", ["abc", "", "-1", "1.5", "18446744073709551616", "9" * 5000, None])

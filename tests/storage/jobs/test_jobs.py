@@ -299,11 +299,32 @@ RECIPES = {
         "noise": "gpu",
         "ensd": 31337,
     },
+    4: {
+        "version": 4,
+        "prompt": "a marble scholar, 大理石学者",
+        "negative_prompt": "blurry",
+        "seed": "18446744073709551615",
+        "steps": 20,
+        "guidance_scale": 5.0,
+        "width": 256,
+        "height": 320,
+        "count": 4,
+        "picture": 2,
+        "sampler": "euler",
+        "schedule": "karras",
+        "checkpoint": "starter",
+        "refiner": "finisher",
+        "refiner_at": 0.7,
+        "patches": [{"kind": "eps", "numbers": [0]}],
+        "syntax": "a1111",
+        "areas": [{"prompt": "a dog", "width": 0.5}],
+    },
 }
 REVISION_OF_RECIPE = {
     1: "0001",
     2: "0002",
     3: "0010",
+    4: "0012",
 }  # the first schema whose jobs may hold such a recipe
 
 
