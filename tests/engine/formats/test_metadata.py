@@ -301,7 +301,7 @@ def test_a1111_line_that_falls_short_is_named(was: str, becomes: str, words: str
 def test_newer_marble_is_named_and_not_guessed() -> None:
     newer = make_recipe().to_dict()
     for said, error, words in (
-        ({"version": 4}, OptionError, "newer Marble"),
+        ({"version": 5}, OptionError, "newer Marble"),
         ({"aura": 1}, UnknownOption, "aura"),
     ):
         reading = read_recipe(png_with(marble=json.dumps(newer | said)))
