@@ -397,6 +397,7 @@ ENGLISH: Final[Mapping[str, str]] = {
     "a1111_another_shape": "another aspect ratio, which Marble cannot do",
     "a1111_drawn_in": "drawn in {steps} {steps:step|steps}",
     "a1111_turned": "the noise is interpolated as a whole, not row by row",
+    "a1111_refiner_late": "it never takes over in so few steps, and A1111 drew without it",
     "a1111_refiner_pass": "it takes over in the first pass, and draws all of the second",
     "a1111_told": "only the distilled one is used, without a negative prompt",
     "a1111_no_map": "the line does not contain its map",

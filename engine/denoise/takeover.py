@@ -18,6 +18,8 @@ def takeover_step(recipe: Recipe, sigmas: Tensor, table: SigmaTable) -> int | No
 
     It is the first one whose share of all steps or, by noise, of the levels in the table is reached
     (as A1111 counts it), and each model draws one step at least: of a single step the first alone.
+    By noise none takes over where its share is not reached, as in A1111, whose way of counting it
+    is.
     """
     steps = len(sigmas) - 1
     if recipe.refiner is None or steps < 2:
@@ -29,6 +31,8 @@ def takeover_step(recipe: Recipe, sigmas: Tensor, table: SigmaTable) -> int | No
     else:
         done = [step / steps for step in range(steps)]
     first = next((step for step in range(steps) if done[step] >= recipe.refiner_at), steps)
+    if first == steps and recipe.refiner_by == BY_NOISE:
+        return None
     return min(max(first, 1), steps - 1)
 
 

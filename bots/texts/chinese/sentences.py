@@ -340,6 +340,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "a1111_another_shape": "另一种宽高比，这是 Marble 做不到的",
     "a1111_drawn_in": "用 {steps} 步画",
     "a1111_turned": "噪声按整体而不是逐行插值",
+    "a1111_refiner_late": "步数太少，它从未接手，A1111 也没有用它",
     "a1111_refiner_pass": "在第一遍中接手，并画完整个第二遍",
     "a1111_told": "只使用蒸馏的引导强度，不用反向提示词",
     "a1111_no_map": "这一行里没有控制图",

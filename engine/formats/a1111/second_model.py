@@ -20,6 +20,7 @@ START: Final = "Refiner start"  # SD.Next's, which runs two pipelines
 COUNTED: Final = "Refiner switch by sampling steps"
 HIRES: Final = "Hires refiner"
 FIRST: Final = "first pass"
+BOTH: Final = "both passes"
 OWN: Final = "Marble refiner"
 STEPS: Final = "Refiner steps"
 SCORES: Final = {"Marble score": SCORE, "Marble negative score": NEGATIVE_SCORE}
@@ -45,12 +46,23 @@ def read_second(settings: Settings, values: Mapping[str, Any], *, by_noise: bool
     del settings[name]
     by_steps = settings.pop(COUNTED, None) == "True" or not by_noise
     by = ANEW if name == START else BY_STEPS if by_steps else BY_NOISE
-    if settings.get(STEPS) == str(values["steps"]):
+    ours, by = OWN in settings, settings.pop(OWN, by)
+    steps, upscale = values["steps"], values.get("upscale")
+    if settings.get(STEPS) == str(steps):
         del settings[STEPS]
-    upscale = values.get("upscale")
-    if upscale and upscale.strength and settings.pop(HIRES, None) != FIRST:
+    again = bool(upscale and upscale.strength)
+    first = not again or settings.pop(HIRES, None) == FIRST
+    if first and not ours and by == BY_STEPS and _is_late(at, steps):
+        settings.note(NAME, model, Sentence("a1111_refiner_late"))
+        return told
+    if again and not ours:
         settings.note(NAME, model, Sentence("a1111_refiner_pass"))
-    return {**told, "refiner": model, "refiner_at": at, "refiner_by": settings.pop(OWN, by)}
+    return {**told, "refiner": model, "refiner_at": at, "refiner_by": by}
+
+
+def _is_late(at: float, steps: object) -> bool:
+    """Return whether no step begins at or after a share of all, so that A1111 never changes."""
+    return isinstance(steps, int) and steps > 0 and (steps - 1) / steps < at
 
 
 def second_settings(recipe: Recipe) -> dict[str, str | None]:
@@ -61,11 +73,14 @@ def second_settings(recipe: Recipe) -> dict[str, str | None]:
     }
     if recipe.refiner is None:
         return found
+    # What A1111 has no word for, or draws otherwise by the same line.
+    again, by = bool(recipe.second_pass_steps), recipe.refiner_by
+    own = by != BY_STEPS or again or _is_late(recipe.refiner_at, recipe.steps)
     return {
         NAME: recipe.refiner,
         AT: plain(recipe.refiner_at),
         COUNTED: None if recipe.refiner_by == BY_NOISE else "True",
-        HIRES: FIRST if recipe.second_pass_steps else None,
-        OWN: None if recipe.refiner_by == BY_STEPS else recipe.refiner_by,
+        HIRES: BOTH if again else None,
+        OWN: by if own else None,
         **found,
     }

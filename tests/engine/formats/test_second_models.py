@@ -152,7 +152,22 @@ def test_with_a_hires_fix_it_says_in_which_pass() -> None:
     assert note in found.ignored
     first = f"{more}, Hires refiner: first pass"
     again = from_a1111(LINE.format(at=0.8, more=first, version="v1.6.0"))
-    assert {*found.ignored} - {*again.ignored} == {note}
+    assert note in again.ignored  # there the first model draws the second pass
+    ours = from_a1111(to_a1111(refined(upscale=Upscale(strength=0.5))))
+    assert (ours.recipe.refiner, ours.ignored) == (refined().refiner, ())
+
+
+def test_one_that_a1111_never_reaches_is_left_out() -> None:
+    line = LINE.format(at=0.8, more="", version="v1.6.0").replace("Steps: 20", "Steps: {}")
+    found = from_a1111(line.format(4))
+    assert found.recipe.refiner is None
+    assert found.ignored == (
+        "Refiner: sd_xl_refiner_1.0 (it never takes over in so few steps, and A1111 drew without "
+        "it)",
+    )
+    assert from_a1111(line.format(5)).recipe.refiner == "sd_xl_refiner_1.0"
+    kept = refined(steps=4, refiner_at=0.8)
+    assert from_a1111(to_a1111(kept)).recipe == kept
 
 
 def test_a_picture_carries_all_texts() -> None:
