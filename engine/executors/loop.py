@@ -11,7 +11,7 @@ from pkgutil import resolve_name
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final
 
-from engine.errors import EngineError, MarbleError, first_line
+from engine.errors import EngineError, MarbleError, UserError, first_line
 from engine.events import About, Ended, Key, Report
 from engine.executors.config import EngineConfig
 from engine.spec import Spec
@@ -69,7 +69,9 @@ class Loop:
         try:
             self._pipeline = self._open()
         except Exception as error:
-            log.exception("the engine could not be started")  # the next job tries again
+            # The next job tries again. A setting that is wrong is no fault of the code's.
+            trace = None if isinstance(error, UserError) else error
+            log.error("the engine could not be started: %s", first_line(error), exc_info=trace)
             self.fault = first_line(error)
             self._check_device(error)
         self._opened()

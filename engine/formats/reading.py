@@ -157,6 +157,8 @@ def _size(values: Mapping[str, Any]) -> tuple[int, ...] | None:
 
 
 def _shown(value: object) -> str:
+    if isinstance(value, tuple):  # of parts, of which there are too many
+        return f"{len(value):,}"
     return value[:LONGEST] if isinstance(value, str) else shorten(value, LONGEST)
 
 

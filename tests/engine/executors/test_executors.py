@@ -19,6 +19,7 @@ from engine.executors import Executor, wire
 from engine.executors.child import ChildExecutor
 from engine.executors.choose import EXECUTORS, make_executor
 from engine.executors.config import EngineConfig
+from engine.executors.loop import Loop
 from engine.executors.restarting import wait_before
 from engine.spec import Spec
 from tests.conftest import PATIENCE, ROOT
@@ -209,6 +210,18 @@ async def test_closing_the_executor_loses_what_is_at_work() -> None:
     await executor.close()
     with pytest.raises(Lost, match="closed"):
         await collect_rest(events)
+
+
+def test_a_device_that_is_not_there_is_one_sentence_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    factory = "engine.executors.opening:open_pipeline"
+    loop = Loop(EngineConfig(factory=factory, device="cuda:99"), print, lambda: None)
+    loop.close()
+    loop.run()
+    (record,) = caplog.records
+    assert record.message == "the engine could not be started: " + loop.fault
+    assert record.exc_info is None
 
 
 async def test_an_engine_that_cannot_be_made_fails_its_jobs() -> None:

@@ -15,6 +15,7 @@ from engine.formats.metadata import read_object, read_recipe
 from engine.formats.reading import NECESSARY, Reading
 from engine.recipe.limits import BROWNIAN, SAMPLERS, SEEDS
 from engine.recipe.parts import Lora, Upscale
+from engine.recipe.patches import Patch
 from tests.conftest import ROOT
 from tests.engine.formats import others
 from tests.engine.formats.others import FIELDS, LINE, PROMPT, TEXTS, as_json, hiding, jpeg, png
@@ -651,3 +652,8 @@ def test_hostile_texts_of_all_programs_are_read_at_once() -> None:
         with suppress(UserError):
             read_recipe(png(texts))
     assert time.process_time() - began < 20
+
+
+def test_more_parts_than_a_recipe_takes_are_counted() -> None:
+    many = (Patch(kind="perturbed_attention", numbers=(3.0,)),) * 9
+    assert Reading.of("x", {"patches": many}, {}).ignored == ("patches: 9 (it must be 8 at most)",)
