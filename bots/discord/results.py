@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from typing import Any, Final, Self
 
 import discord
@@ -17,8 +16,7 @@ from discord import ui
 
 from bots.presentation.text import cut
 from bots.texts import Words
-from engine.errors import UserError
-from engine.formats.metadata import read_recipe
+from engine.formats.metadata import read_results
 from engine.formats.reading import Reading
 
 MOST: Final = 25  # that a menu of Discord's has
@@ -77,9 +75,5 @@ class Results:
 
 def readings_of(data: bytes, reading: Reading) -> Readings:
     """Read each of a file's results that a menu can show; blocks."""
-    found: dict[str, Reading] = {}
-    for name, _ in reading.results:
-        if len(found) < MOST and 0 < len(name) <= LONGEST:
-            with suppress(UserError):
-                found[name] = read_recipe(data, result=name)
-    return found
+    names = [name for name, _ in reading.results if 0 < len(name) <= LONGEST]
+    return read_results(data, names, MOST)

@@ -13,8 +13,10 @@ Whose a text is, its content tells: several programs write under one key.
 
 import io
 import json
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -29,8 +31,9 @@ from engine.formats.comfy.layout import to_workflow
 from engine.formats.comfy.limits import no_graph_reasons
 from engine.formats.comfy.writer import to_graph
 from engine.formats.file_texts import TEXT_FILE, read_texts
+from engine.formats.graphs.graph import Graph
 from engine.formats.graphs.node_values import LoadedPicture
-from engine.formats.graphs.recipe import from_graph
+from engine.formats.graphs.recipe import bounded, from_graph, parse
 from engine.formats.hidden import hidden_texts
 from engine.formats.marble import read_marble
 from engine.formats.png_texts import READ, SIGNATURE, WRITTEN, XMP, damaged_texts
@@ -45,6 +48,24 @@ GRAPHS: Final = ("prompt", "workflow")  # keys of ComfyUI's graphs
 COMMENTS: Final = ("parameters", "Comment", "Description")  # where people write, too
 
 Pictures = Mapping[str, LoadedPicture] | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Graphs:
+    """What is asked of ComfyUI's graphs, as of `read_recipe`; parsed: by texts, those seen."""
+
+    pictures: Pictures = None
+    result: str | None = None
+    parsed: dict[str, Graph] = field(default_factory=dict)
+
+    def read(self, text: str, texts: Mapping[str, str]) -> Reading:
+        """Read JSON, whoever's it is, as `read_object` does; texts: those beside it."""
+        if text not in self.parsed:
+            data = _object(text)
+            if found := read_json(data, texts):
+                return found
+            self.parsed[text] = _graph(data)
+        return from_graph(self.parsed[text], self.pictures, self.result)
 
 
 def write_png(
@@ -87,17 +108,36 @@ def read_recipe(data: bytes, pictures: Pictures = None, result: str | None = Non
     pictures: what ComfyUI's graph loads, by name; result: the node of it that is meant, where it
     saves several. Raises `UserError` in one sentence where there is nothing to read.
     """
+    return _read(data, cache(lambda: hidden_texts(data)), _Graphs(pictures, result))
+
+
+def read_results(data: bytes, results: Iterable[str], most: int) -> dict[str, Reading]:
+    """Read several results of ComfyUI's graph in a file, each as `read_recipe` does.
+
+    What cannot be read is left out; most: how many are wanted.
+    """
+    hidden, parsed = cache(lambda: hidden_texts(data)), dict[str, Graph]()
+    found: dict[str, Reading] = {}
+    for result in results:
+        if len(found) < most:
+            with suppress(UserError):
+                found[result] = _read(data, hidden, _Graphs(None, result, parsed))
+    return found
+
+
+def _read(data: bytes, hidden: Callable[[], Mapping[str, str]], graphs: _Graphs) -> Reading:
+    """Read a file as `read_recipe` does; hidden: tells the texts that hide in its pixels."""
     failures: list[UserError] = []
     texts: dict[str, str] = {}
     try:
         texts = read_texts(data)
     except MetadataError as error:
         failures.append(error)
-    found = _first_readable(texts, pictures, result, failures)
+    found = _first_readable(texts, graphs, failures)
     if found is None or found.refused:
-        found = _first_readable(hidden_texts(data), pictures, result, failures) or found
+        found = _first_readable(hidden(), graphs, failures) or found
     if found is None and data.startswith(SIGNATURE):
-        found = _first_readable(damaged_texts(data), pictures, result, [])
+        found = _first_readable(damaged_texts(data), graphs, [])
         if found is not None:
             note = Sentence("reading_damaged")
             found = replace(found, ignored=tuple(dict.fromkeys((note, *found.ignored))))
@@ -115,7 +155,7 @@ def read_recipe(data: bytes, pictures: Pictures = None, result: str | None = Non
 
 def read_object(data: object, pictures: Pictures = None, result: str | None = None) -> Reading:
     """Read JSON, whoever's it is; raises `UserError`."""
-    return read_json(data, {}) or _graph(data, pictures, result)
+    return read_json(data, {}) or from_graph(_graph(data), pictures, result)
 
 
 def graph_in(data: bytes) -> dict[str, Any] | None:
@@ -126,7 +166,7 @@ def graph_in(data: bytes) -> dict[str, Any] | None:
 
 
 def _first_readable(
-    texts: Mapping[str, str], pictures: Pictures, result: str | None, failures: list[UserError]
+    texts: Mapping[str, str], graphs: _Graphs, failures: list[UserError]
 ) -> Reading | None:
     """Return the first reading from which a picture can be drawn, or else the first one.
 
@@ -136,7 +176,7 @@ def _first_readable(
     first = None
     for key in sorted(texts, key=lambda key: (*READ, key).index(key)):
         try:
-            found = _read_text(key, texts[key], texts, pictures, result)
+            found = _read_text(key, texts[key], texts, graphs)
         except UserError as error:
             failures.append(error)
             continue
@@ -146,18 +186,15 @@ def _first_readable(
     return first
 
 
-def _read_text(
-    key: str, text: str, texts: Mapping[str, str], pictures: Pictures, result: str | None
-) -> Reading | None:
+def _read_text(key: str, text: str, texts: Mapping[str, str], graphs: _Graphs) -> Reading | None:
     """Read a text by whose it is; None where it says nothing of a picture."""
     text = text.strip("\0 \t\r\n\ufeff")
     if key == "marble":
         return read_marble(text)
     if key in GRAPHS or (key == TEXT_FILE and text[:1] in ("{", "[")):
-        data = _object(text)
-        return read_json(data, texts) or _graph(data, pictures, result)
+        return graphs.read(text, texts)
     if key == XMP:
-        said = (_read_text("", each, texts, None, None) for each in comments_in_xmp(text))
+        said = (_read_text("", each, texts, _Graphs()) for each in comments_in_xmp(text))
         return next((found for found in said if found), None)
     if text.startswith("{"):
         try:
@@ -169,10 +206,12 @@ def _read_text(
     return from_a1111(text) if is_a1111(text, comment=key != "parameters") else None
 
 
-def _graph(data: object, pictures: Pictures, result: str | None) -> Reading:
+def _graph(data: object) -> Graph:
+    """Parse ComfyUI's graph, or raise `UserError`."""
     if isinstance(data, Mapping) and (wrote := owner_of(data)):
         raise MetadataError(Sentence("strange_recipe", wrote=wrote))
-    return from_graph(data, pictures, result)
+    with bounded():
+        return parse(data)
 
 
 def _texts(

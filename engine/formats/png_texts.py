@@ -15,6 +15,7 @@ from engine.sentences import Sentence
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 TEXT_LIMIT: Final = 4 * 2**20  # bytes of one text once decompressed; ComfyUI's largest are below
+MOST: Final = 10_000  # texts; behind them a file is taken as cut
 XMP: Final = "XML:com.adobe.xmp"
 # Keys under which programs that draw leave what they drew from, those of Marble first.
 WRITTEN: Final[tuple[str, ...]] = ("marble", "prompt", "parameters", "workflow")
@@ -66,7 +67,7 @@ def _text_chunks(png: bytes, failures: list[MetadataError]) -> Iterator[tuple[by
 
     What is wrong with those of `READ`, or with the file's end, is added to `failures`.
     """
-    at, kind = len(SIGNATURE), b""
+    at, kind, texts = len(SIGNATURE), b"", 0
     for _ in range(CHUNKS):
         if kind == b"IEND":
             return
@@ -75,6 +76,9 @@ def _text_chunks(png: bytes, failures: list[MetadataError]) -> Iterator[tuple[by
         length, kind = struct.unpack_from(">I4s", png, at)
         end = at + 8 + length
         if kind in DECODERS:
+            texts += 1
+            if texts > MOST:
+                break
             body = png[at + 8 : end]
             sound = png[end : end + 4] == struct.pack(">I", zlib.crc32(kind + body))
             if not sound and not failures and body.partition(b"\0")[0].decode("latin-1") in READ:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
-from engine.errors import OptionError, shorten, some
+from engine.errors import MetadataError, OptionError, shorten, some
 from engine.formats.a1111.names import sampling
 from engine.formats.a1111.settings import Settings
 from engine.formats.a1111.syntax import NAME, take_networks
@@ -31,6 +31,7 @@ NOTHING: Final[tuple[object, ...]] = (None, "", False, 0, [], {}, *UNSET)
 FIRST: Final = {tool.marks[0].partition(".")[0] for tool in TOOLS}  # by which each is known
 WHOLE_STRENGTH: Final = ("strength", 1)
 # The command that InvokeAI's first versions wrote: a prompt in quotes, and options behind it.
+LONGEST_COMMAND: Final = 100_000  # characters
 QUOTED: Final = re.compile(r'"((?:[^"\\]|\\.)*)"(?=\s+-)', re.DOTALL)
 TOKEN: Final = re.compile(r'(?:"[^"]*"|[^\s"])+|"')
 OPTION: Final = re.compile(r"(--[A-Za-z][\w-]*|-[A-Za-z])=?(.*)", re.DOTALL)
@@ -56,8 +57,13 @@ def read_json(data: object, beside: Mapping[str, str]) -> Reading | None:
 
 
 def read_dream(text: str) -> Reading | None:
-    """Read the command that InvokeAI's first versions wrote; None where it is none."""
+    """Read the command that InvokeAI's first versions wrote; None where it is none.
+
+    Raises `MetadataError` for one that is longer than any.
+    """
     text = text.strip()
+    if text.startswith('"') and len(text) > LONGEST_COMMAND:
+        raise MetadataError(Sentence("text_long", most=LONGEST_COMMAND))
     if (prompt := QUOTED.match(text)) is None:
         return None
     options: dict[str, list[str]] = {}

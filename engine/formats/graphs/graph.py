@@ -8,8 +8,10 @@ that kind. Each output is read once, however many nodes use it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, Final, TypeVar
 
@@ -161,7 +163,8 @@ class Graph:
     """The nodes of a graph, and what was made of them.
 
     rules: by the kinds of nodes; pictures: by the names by which nodes load them; notes: on the
-    parts that are ignored; known: what outputs that were read stand for.
+    parts that are ignored; known: what outputs that were read stand for; results: ids of the nodes
+    that save pictures or show them, by kind, once they were looked for.
     """
 
     def __init__(self, data: object, rules: Mapping[str, Rule]) -> None:
@@ -178,7 +181,22 @@ class Graph:
         self.pictures: Mapping[str, LoadedPicture] = {}
         self.notes: list[str] = []
         self.known: dict[Node, Any] = {}
+        self.results: dict[str, Sequence[str]] = {}
         self._check_circles()
+
+    def unread(self) -> Graph:
+        """Return the same graph, of which nothing was made yet."""
+        twin = copy.copy(self)
+        twin.pictures, twin.notes, twin.known = {}, [], {}
+        return twin
+
+    @cached_property
+    def sources(self) -> Mapping[str, Sequence[str]]:
+        """Return the nodes that feed each node, in the order of its inputs."""
+        found: dict[str, list[str]] = {name: [] for name in self.nodes}
+        for source, _, name in self.links():
+            found[name].append(source)
+        return found
 
     def all(self, *kinds: str) -> list[Node]:
         """Return the nodes of these kinds."""
@@ -196,9 +214,7 @@ class Graph:
 
     def _check_circles(self) -> None:
         """Raise where a node feeds itself, however far around."""
-        order = TopologicalSorter(dict.fromkeys(self.nodes, ()))
-        for source, _, name in self.links():
-            order.add(source, name)  # backwards, as the graph is read
+        order = TopologicalSorter(self.sources)
         try:
             order.prepare()
         except CycleError as error:

@@ -42,11 +42,11 @@ OURS: Final = re.compile(r"[0-9a-f]{64}\.png")  # a picture named as our store n
 
 
 def from_graph(
-    data: object,
+    data: object | Graph,
     pictures: Mapping[str, LoadedPicture] | None = None,
     result: str | None = None,
 ) -> Reading:
-    """Read a graph in API or UI format.
+    """Read a graph in API or UI format, or one that `parse` returned.
 
     pictures: by the names by which the graph loads them; those of our store need not be given.
     result: the node that is meant, where several save or show a picture. Where no picture can be
@@ -54,7 +54,7 @@ def from_graph(
     there are none.
     """
     with bounded():
-        graph = parse(data)
+        graph = data.unread() if isinstance(data, Graph) else parse(data)
         saved = None
         try:
             saved = chosen(graph, result)
@@ -67,7 +67,9 @@ def from_graph(
         except ArithmeticError:
             values, refused = {}, GraphError(Sentence("graph_numbers"))
     noting = refused is not None
-    found = survey(graph, saved, noting=noting) or survey(graph, None, noting=noting)
+    found = survey(graph, saved, noting=noting)
+    if not found and saved is not None:
+        found = survey(graph, None, noting=noting)
     if refused is not None and not found:
         raise refused
     seen = {name: each.value for name, each in found.items()}

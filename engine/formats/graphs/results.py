@@ -1,7 +1,8 @@
 """Which node's picture a graph is read for, where several save or show one."""
 
 import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from engine.errors import GraphError, shorten, some
@@ -20,6 +21,7 @@ OTHERWISE: Final = re.compile(r"anim|video|gif|webp|movie|mask|latent|grid", re.
 PICTURES: Final = ("images", "image")
 LISTED: Final = 4  # results in a sentence; a title may have 190 characters
 MOST: Final = 64  # that are compared
+LONGEST_KIND: Final = 200  # characters of it that are looked at
 
 
 def chosen(graph: Graph, result: str | None = None) -> Node:
@@ -44,8 +46,8 @@ def chosen(graph: Graph, result: str | None = None) -> Node:
     if len({_source(node) for node in results}) == 1:
         return results[0]
     results = results[:MOST]
-    ways = {node.name: behind(graph, node) for node in results}
-    best = max(results, key=lambda node: len(ways[node.name]))
+    numbers = _numbers_behind(graph, [node.name for node in results])
+    best = max(results, key=lambda node: numbers[node.name])
     others = some([node.title for node in results if node != best], LISTED)
     graph.notes.append(
         Sentence("graph_result", node=best.title, others=others, name=_id(results, best))
@@ -63,20 +65,26 @@ def choices(graph: Graph) -> list[tuple[str, str]]:
 
 def _results(graph: Graph) -> tuple[list[Node], list[Node]]:
     """Return the nodes that save, and those that show; what is not connected is none."""
-    used = {source for source, _, _ in graph.links()}
-    saving: list[Node] = []
-    showing: list[Node] = []
-    for name in graph.nodes:
-        node = Node(graph, name)
-        if node.kind in NODE_KINDS:
-            kind = node.kind
-        elif name in used:
-            continue
-        else:
-            kind = SHOW if SHOWING.search(node.kind) else SAVE if SAVING.search(node.kind) else ""
-        if kind in OUTPUTS and _source(node) is not None:
-            (saving if kind == SAVE else showing).append(node)
+    if not graph.results:
+        graph.results.update(_find_results(graph))
+    saving, showing = ([Node(graph, name) for name in graph.results[kind]] for kind in OUTPUTS)
     return saving, showing
+
+
+def _find_results(graph: Graph) -> Mapping[str, list[str]]:
+    used = {source for sources in graph.sources.values() for source in sources}
+    found: dict[str, list[str]] = {SAVE: [], SHOW: []}
+    meant: dict[str, str] = {kind: kind for kind in NODE_KINDS}  # what kinds do
+    for name, node in graph.nodes.items():
+        kind = node["class_type"]
+        if kind not in NODE_KINDS and name in used:
+            continue
+        if kind not in meant:
+            begin = kind[:LONGEST_KIND]
+            meant[kind] = SHOW if SHOWING.search(begin) else SAVE if SAVING.search(begin) else ""
+        if meant[kind] in found and _source(Node(graph, name)) is not None:
+            found[meant[kind]].append(name)
+    return found
 
 
 def _source(node: Node) -> tuple[object, ...] | None:
@@ -108,10 +116,44 @@ def _id(results: Iterable[Node], best: Node) -> str:
 
 def behind(graph: Graph, node: Node) -> list[str]:
     """Return a node and those that lead to it, the nearest first."""
-    found, seen = [node.name], {node.name}
+    found, seen, sources = [node.name], {node.name}, graph.sources
     for name in found:  # which grows meanwhile
-        for value in graph.nodes[name]["inputs"].values():
-            if _is_link(value) and value[0] in graph.nodes and value[0] not in seen:
-                seen.add(value[0])
-                found.append(value[0])
+        for source in sources[name]:
+            if source not in seen:
+                seen.add(source)
+                found.append(source)
     return found
+
+
+def _in_order(graph: Graph, names: Iterable[str]) -> list[str]:
+    """Return some nodes and those that lead to them, each behind all that lead to it."""
+    found: list[str] = []
+    seen: set[str] = set()
+    waiting = [(name, False) for name in names]
+    while waiting:
+        name, through = waiting.pop()
+        if through:
+            found.append(name)
+        elif name not in seen:
+            seen.add(name)
+            waiting.append((name, True))
+            waiting += [(source, False) for source in graph.sources[name]]
+    return found
+
+
+def _numbers_behind(graph: Graph, names: Sequence[str]) -> Mapping[str, int]:
+    """Return how many nodes lead to each of some nodes, itself included.
+
+    All are counted in one walk: each node has a bit for each of these that it leads to.
+    """
+    led = dict.fromkeys(graph.nodes, 0)
+    for at, name in enumerate(names):
+        led[name] = 1 << at
+    for name in reversed(_in_order(graph, names)):
+        for source in graph.sources[name]:
+            led[source] |= led[name]
+    counted = Counter(led.values()).items()
+    return {
+        name: sum(number for bits, number in counted if bits >> at & 1)
+        for at, name in enumerate(names)
+    }

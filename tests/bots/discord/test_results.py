@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import json
+from typing import Any
+
+import pytest
 
 from bots.discord.results import KEPT, MOST, Results, readings_of
 from bots.texts import EN
+from engine.formats import metadata
+from engine.formats.graphs.graph import Graph
+from engine.formats.graphs.recipe import parse
 from engine.formats.metadata import read_recipe
 from tests.bots.discord.conftest import Marble
 from tests.bots.workflow_graphs import marked, two_results
@@ -51,7 +57,9 @@ async def test_a_choice_from_before_a_restart_is_answered_with_what_to_do(
     await gone.said("no longer known; use the menu")
 
 
-def test_menus_hold_what_discord_takes_and_the_latest_choices_are_kept() -> None:
+def test_menus_hold_what_discord_takes_and_the_latest_choices_are_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     graph = two_results()
     for number in range(100, 130):
         graph[str(number)] = {**graph["61"], "_meta": {"title": "x" * 200}}
@@ -59,6 +67,13 @@ def test_menus_hold_what_discord_takes_and_the_latest_choices_are_kept() -> None
         graph[str(number + 100)] = graph["62"]
     data = in_png(graph)
     reading = read_recipe(data)
+    parsed: list[Any] = []
+
+    def parsing(content: object) -> Graph:
+        parsed.append(content)
+        return parse(content)
+
+    monkeypatch.setattr(metadata, "parse", parsing)
     found = readings_of(data, reading)
     assert (len(reading.results), len(found)) == (32, MOST)
     results = Results()
@@ -68,4 +83,5 @@ def test_menus_hold_what_discord_takes_and_the_latest_choices_are_kept() -> None
     assert results.find("0", "9") is None
     assert results.find("1", "9") == found["9"]
     assert results.find("1", "gone") is None
+    assert [*map(len, parsed)] == [len(graph)]  # once, not for each result
     assert readings_of(in_png(marked()), read_recipe(in_png(marked()))) == {}

@@ -244,6 +244,11 @@ def test_all_options_of_the_command_in_a_picture_are_read_or_named() -> None:
     assert options == ["--hires_fix: True", "-I: my init.png", "-f: 0.6", "-V: 77:0.2"]
 
 
+def test_a_command_that_is_longer_than_any_is_refused() -> None:
+    with pytest.raises(MetadataError, match="is over 100,000 characters long"):
+        read_recipe(png({"Dream": '"a" ' + "-s 50 " * 20_000}))
+
+
 @pytest.mark.parametrize("text", ['"Hello" -and goodbye', '"cat" says --word', '"cat" - S 5'])
 def test_a_comment_in_quotes_is_no_command(text: str) -> None:
     with pytest.raises(MetadataError, match="only a comment"):

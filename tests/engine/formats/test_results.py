@@ -10,6 +10,7 @@ import pytest
 from engine.errors import GraphError
 from engine.formats.comfy.layout import to_workflow
 from engine.formats.comfy.writer import to_graph
+from engine.formats.graphs import results
 from engine.formats.graphs.node_values import LoadedPicture
 from engine.formats.graphs.recipe import from_graph
 from engine.formats.reading import Reading
@@ -102,6 +103,24 @@ def test_of_many_results_some_are_named_and_that_there_are_more_is_said() -> Non
     (note,) = from_graph(graph).ignored
     assert "not SaveImage (node 9), SaveImage (node 21), " in note
     assert "SaveImage (node 23), … (`--result 9`" in note
+
+
+def test_what_leads_to_many_results_is_walked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def walked(*_: object) -> None:
+        raise AssertionError("once for each result")
+
+    graph = scaled(**{f"{at}": ("SaveImage", takes("12")) for at in range(20, 30)})
+    found = from_graph(graph)
+    monkeypatch.setattr(results, "behind", walked)
+    assert from_graph(graph) == found
+    assert found.recipe.upscale == TWICE
+
+
+def test_a_kind_of_some_thousand_letters_is_no_word_for_saving() -> None:
+    graph = default_graph()
+    graph["9"]["class_type"] = "x" * 5_000 + "SaveImage"
+    with pytest.raises(GraphError, match="saves nothing"):
+        _ = read_graph(graph).recipe
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,14 @@
 import io
 import json
 import struct
+import zlib
 from typing import Any
 
 import pytest
 from PIL import Image
 
 from engine.errors import MetadataError
+from engine.formats import png_texts
 from engine.formats.comfy.layout import to_workflow
 from engine.formats.comfy.writer import to_graph
 from engine.formats.file_texts import text_file
@@ -211,6 +213,23 @@ def test_of_parts_without_end_some_are_looked_at(
     with pytest.raises(MetadataError):
         read_recipe(data)
     assert looked <= 2 * CHUNKS  # those of a PNG are looked at for damaged texts, too
+
+
+def test_of_texts_without_end_some_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    summed = 0
+    crc32 = zlib.crc32
+
+    def counting(data: bytes) -> int:
+        nonlocal summed
+        summed += 1
+        return crc32(data)
+
+    body = b"tEXtparameters\0x"
+    text = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", crc32(body))
+    monkeypatch.setattr(zlib, "crc32", counting)
+    with pytest.raises(MetadataError):
+        read_recipe(SIGNATURE + text * 40_000)
+    assert summed <= 2 * png_texts.MOST
 
 
 @pytest.mark.parametrize(
