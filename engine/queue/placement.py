@@ -4,10 +4,10 @@ The order of the queue says whose turn it is (`engine.queue.order`); this says w
 may run a job and has a free slot costs it, in seconds:
 
     what the engine still has to do, as estimated
-    + loading the job's model there, where it is not held, at the speed of that kind of device
-    + what is lost by removing the model that was used least recently, if one has to go for it:
-      its loading time × the chance that one of the next `WINDOW` jobs wants it, divided by the
-      engines that hold it
+    + loading the job's models there, where they are not held, at the speed of that kind of device
+    + what is lost by removing the models that were used least recently, as many as have to go for
+      it: each one's loading time × the chance that one of the next `WINDOW` jobs wants it, divided
+      by the engines that hold it
     + the job itself, at the speed of that kind of device
 
 and the least wins. So a job goes where its model is, until what waits there outweighs loading it
@@ -110,12 +110,14 @@ class _Engine:
         while self.room is not None and len(self.held) > max(1, self.room):
             del self.held[next(iter(self.held))]
 
-    def evicts(self, models: Collection[str]) -> str | None:
-        """Return the model that would have to go first for some others."""
-        missing = sum(model not in self.held for model in models)
-        if not missing or self.room is None or len(self.held) + missing <= max(1, self.room):
-            return None
-        return next(iter(self.held), None)
+    def drawing(self, models: Collection[str]) -> tuple[tuple[bool, ...], list[str]]:
+        """Return for each model, used in this order, whether it is loaded, and which others go."""
+        twin = replace(self, held=dict(self.held))
+        loads = []
+        for model in models:
+            loads.append(model not in twin.held)
+            twin.hold(model)
+        return tuple(loads), [model for model in self.held if model not in twin.held]
 
 
 class _Line:
@@ -185,7 +187,11 @@ class _Costs:
         return min(seconds + min(loads.values()) for seconds, loads in self._known.values())
 
     def missing(self, engine: _Engine) -> list[str]:
-        return [model for model in self._work.models if model not in engine.held]
+        models = self._work.models
+        if len(models) == 1:
+            return [model for model in models if model not in engine.held]
+        loads, _ = engine.drawing(models)
+        return [model for model, loaded in zip(models, loads, strict=True) if loaded]
 
 
 class Placement:
@@ -345,8 +351,9 @@ class Placement:
                 continue
             seconds, loads = costs.of(engine.facts.kind)
             cost = engine.backlog(now) + seconds + sum(loads[model] for model in missing)
-            if cost < least and (victim := engine.evicts(task.work.models)):
-                cost += self._worth(victim, speeds, engine.facts.kind)
+            if cost < least:
+                _, victims = engine.drawing(task.work.models)
+                cost += sum(self._worth(each, speeds, engine.facts.kind) for each in victims)
             if cost < least:
                 best, least = engine.name, cost
         return None if best is None else Found(best, max(0.0, least - waiting))
@@ -384,7 +391,7 @@ class Placement:
         engine = self._engines[name]
         models = task.work.models
         self._take_out(name)
-        loads = tuple(model not in engine.held for model in models)
+        loads, _ = engine.drawing(models)
         for model in models:
             engine.hold(model)
         engine.running[task.job] = models, seconds
@@ -448,9 +455,10 @@ class Placement:
                 continue
             kind = engine.facts.kind
             cost = speeds.seconds(task.work, kind)
-            cost += sum(speeds.loading(m, kind) for m in models if m not in engine.held)
-            if victim := engine.evicts(models):
-                cost += self._worth(victim, speeds, kind)
+            loads, victims = engine.drawing(models)
+            needed = (model for model, loaded in zip(models, loads, strict=True) if loaded)
+            cost += sum(speeds.loading(model, kind) for model in needed)
+            cost += sum(self._worth(each, speeds, kind) for each in victims)
             if (cost, name) < (least, best or name):
                 best, least = name, cost
         return None if best is None else Found(best)

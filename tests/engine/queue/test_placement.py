@@ -10,7 +10,7 @@ import pytest
 
 from engine.queue.estimates import Speeds
 from engine.queue.order import Order
-from engine.queue.placement import Facts
+from engine.queue.placement import Facts, Placement
 from engine.queue.tasks import Limits, Task
 from tests.engine.crowds import task
 from tests.engine.fleet import Fleet
@@ -210,3 +210,29 @@ def test_one_kind_of_device_is_estimated_as_all_together() -> None:
     for seconds in (4.0, 1.0):
         speeds.learn(task(0).work, seconds, kind="only")
     assert speeds.seconds(task(0).work, "only") == speeds.seconds(task(0).work)
+
+
+def of_two(job: int, first: str, second: str) -> Task:
+    made = task(job, model=first)
+    return replace(made, work=replace(made.work, second=second))
+
+
+def test_a_job_with_two_models_does_not_remove_the_first_for_the_second() -> None:
+    """What goes is the other model, though the first one of its own was used before that."""
+    order = order_of("a", "b")
+    order.speeds.learn_loading("o", 5.0)
+    order.put("a", Facts(slots=8, held=("m", "n")))
+    order.put("b", Facts(slots=8, held=("o", "p")))
+    for number in range(20):  # so that m is popular
+        order.submit(task(number))
+        started = order.choose(0.0, 0)
+        assert started
+        order.done(started.job, 0.0, finished=False)
+    order.put("a", Facts(slots=8, held=("m", "n")))
+    assert where(order, of_two(30, "m", "o")) == ["a"]
+
+
+def test_with_room_for_one_both_models_are_loaded_in_turn() -> None:
+    placement = Placement()
+    placement.put("a", Facts(slots=8, held=("o",)))
+    assert placement.start(of_two(1, "m", "o"), "a", 1.0, 0.0) == (True, True)
