@@ -256,7 +256,9 @@ def _mean(
     """Return the weighted mean of a side's predictions, 0 where none acts."""
     if len(answers) == 1 and answers[0][0].condition.is_plain:
         return answers[0][1]
-    if composed and math.isclose(sum(each.condition.weight for each, _ in answers), 0):
+    if composed and math.isclose(
+        sum(each.condition.weight for each, _ in answers), 0, abs_tol=1e-6
+    ):
         return sum((answer for _, answer in answers), torch.zeros_like(request.x)) / len(answers)
     x, (top, left) = request.x, request.corner
     total = torch.zeros_like(x)

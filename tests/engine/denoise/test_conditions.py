@@ -10,6 +10,7 @@ from torch import Tensor
 
 from engine.decode.vae import Pixels
 from engine.denoise.denoising import evaluate, shape_of
+from engine.denoise.guidance import rescale
 from engine.denoise.noise import JobNoise
 from engine.denoise.samplers import SAMPLERS, drive
 from engine.denoise.schedules import sigmas_for
@@ -150,6 +151,24 @@ def test_prompts_compose_as_in_a1111(
     recipe = make_edited(prompt, guidance_scale=scale)
     theirs = by_hand(model, recipe, compose(parts, scale))
     assert error(by_marble(model, recipe), theirs) <= 1e-5
+
+
+def test_weights_that_add_up_to_nothing_but_rounding_are_no_divisor(
+    model: StableDiffusion,
+) -> None:
+    """A1111 has no mean of such: their plain mean is what the contrast is compared with."""
+    parts = [("a cat", 0.1), (" a dog", 0.2), (" a bird", -0.3)]
+    assert 0 < sum(weight for _, weight in parts) < 1e-15
+
+    def predict(
+        of_text: Callable[[str, Tensor], Tensor], x: Tensor, sigma: float, call: int
+    ) -> Tensor:
+        guided = compose(parts)(of_text, x, sigma, call)
+        mean = sum((of_text(text, x) for text, _ in parts), torch.zeros_like(x)) / 3
+        return rescale(guided, mean, x, sigma, 0.7)
+
+    recipe = make_edited("a cat :0.1 AND a dog :0.2 AND a bird :-0.3", guidance_rescale=0.7)
+    assert error(by_marble(model, recipe), by_hand(model, recipe, predict)) <= 1e-5
 
 
 def ramp(length: int, low: bool, high: bool) -> Tensor:
