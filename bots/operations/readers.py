@@ -46,7 +46,7 @@ def matching(pattern: str, allowed: str, *, secret: bool = False) -> Reader:
 
 def devices(key: str, text: str) -> str:
     """Read one device, or several with commas between them, each once."""
-    names = [part.strip() for part in text.lower().split(",")]
+    names = [re.sub(r":0+(?=\d)", ":", part.strip()) for part in text.lower().split(",")]
     if "" in names:
         raise SettingError(key, text, "devices with one comma between each two, like cuda:0,cuda:2")
     for name in names:

@@ -42,6 +42,7 @@ class GivenPictures:
     def __init__(self) -> None:
         self._pictures: dict[str, bytes] = {}
         self._jobs: dict[Key, set[str]] = {}
+        self._lock = threading.Lock()  # jobs come in one thread and end in another
 
     def read(self, sha256: str) -> bytes:
         """Return a picture's bytes, or raise `MissingPicture`."""
@@ -52,14 +53,16 @@ class GivenPictures:
 
     def keep(self, key: Key, pictures: Mapping[str, bytes]) -> None:
         """Keep the pictures of a job."""
-        self._jobs[key] = {*pictures}
-        self._pictures.update(pictures)
+        with self._lock:
+            self._jobs[key] = {*pictures}
+            self._pictures.update(pictures)
 
     def drop(self, key: Key) -> None:
         """Drop the pictures of a job that no other needs."""
-        gone = self._jobs.pop(key, set()).difference(*self._jobs.values())
-        for sha256 in gone:
-            self._pictures.pop(sha256, None)
+        with self._lock:
+            gone = self._jobs.pop(key, set()).difference(*self._jobs.values())
+            for sha256 in gone:
+                self._pictures.pop(sha256, None)
 
 
 class Outbox(logging.Handler):
@@ -117,6 +120,9 @@ class Outbox(logging.Handler):
 class Engine:
     """The actor: its methods are called from the process that serves, by Ray."""
 
+    async def here(self) -> None:
+        """Answer, as soon as there is a process, and as long as it is not stopped."""
+
     async def start(self, config: Mapping[str, Any], level: int) -> dict[str, Any]:
         """Start the loop in a thread of its own, and return what tells this engine from others."""
         for name, value in THREADS.items():
@@ -169,7 +175,7 @@ class Engine:
             threading.Event().wait(LOOK)
             try:
                 found = fingerprints.all()
-            except OSError as error:
+            except Exception as error:  # of one look; the next may succeed
                 logging.getLogger(__name__).warning("models cannot be listed: %s", error)
                 continue
             if found != told:

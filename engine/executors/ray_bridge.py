@@ -10,7 +10,8 @@ engine bear its name; the others are about the connection:
          {"engine": E, "open": …}  {"engine": E, "run": …}  {"engine": E, "cancel": …}
          {"engine": E, "close": true}
     out  {"connected": …}  {"failed": why}  {"nodes": […]}  {"beat": true}
-         {"engine": E, "actor": …}  {"engine": E, "pending": why}  {"engine": E, "gone": why}
+         {"engine": E, "pending": why}  {"engine": E, "placed": true}  {"engine": E, "actor": …}
+         {"engine": E, "gone": why}
          and an engine's own frames
 """
 
@@ -42,6 +43,8 @@ log = logging.getLogger("engine.executors.ray_bridge")  # it runs as `__main__`
 
 BEAT: Final = 5.0  # seconds between two signs of life: of this process, and of an actor
 PENDING: Final = 10.0  # seconds after which an actor that has no place is told
+PLACING: Final = 600.0  # seconds after which an actor without a place is asked for anew
+STARTING: Final = 600.0  # seconds for an actor to start, which reads all headers of its models
 PRINTED: Final = 2**20  # bytes of what Ray prints while it connects that are looked at
 KNOCKING: Final = 5.0  # seconds to connect to an address
 CLOSING: Final = 5.0  # seconds to leave the cluster, or to end one that was started here
@@ -71,6 +74,10 @@ class Line:
 
     commands: asyncio.Queue[wire.Frame] = field(default_factory=asyncio.Queue)
     task: asyncio.Task[None] | None = None
+
+
+class NoPlace(Exception):
+    """Say that an actor got no place for long; another one is asked for."""
 
 
 class Bridge:
@@ -106,11 +113,19 @@ class Bridge:
         self.send({"connected": True})
         beats = asyncio.create_task(self._beat(), name="beat")
         nodes = asyncio.create_task(self._watch_nodes(), name="nodes")
+        commands = asyncio.create_task(self._take_all(reader), name="commands")
+        tasks = (beats, nodes, commands)
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for each in tasks:
+            each.cancel()
+        if nodes.done() and not nodes.cancelled():
+            self.send({"failed": nodes.result()})
+            await self._writer.drain()
+
+    async def _take_all(self, reader: asyncio.StreamReader) -> None:
         with suppress(EOFError, ConnectionError):
             while True:
                 self._take(await wire.receive(reader))
-        beats.cancel()
-        nodes.cancel()
 
     def _join(self) -> None:
         import ray
@@ -138,13 +153,20 @@ class Bridge:
             self.send({"beat": True})
             await asyncio.sleep(BEAT)
 
-    async def _watch_nodes(self) -> None:
-        """Tell of the cluster's machines, now and whenever they have changed."""
+    async def _watch_nodes(self) -> str:
+        """Tell of the cluster's machines, now and whenever they have changed.
+
+        Returns why there is no connection any more: Ray's client does not connect again once it
+        has given up, and another process has to.
+        """
         import ray
 
         told = None
         away = False
+        answered = time.monotonic()
         while True:
+            if not is_connected(self._connect.address):
+                return "the connection was lost for too long"
             try:
                 async with asyncio.timeout(BEAT):
                     found = await asyncio.to_thread(ray.nodes)
@@ -152,8 +174,11 @@ class Bridge:
                 if not away:
                     log.warning("Ray's head does not answer (%s)", first_line(error))
                 away = True
+                if time.monotonic() - answered > self._connect.silence + BEAT:
+                    return f"Ray's head did not answer for {self._connect.silence:.0f} s"
             else:
                 away = False
+                answered = time.monotonic()
                 alive = [
                     {
                         "id": node["NodeID"],
@@ -200,6 +225,8 @@ class Bridge:
             finally:
                 sending.cancel()
                 receiving.cancel()
+        except NoPlace as error:
+            tell({"gone": str(error), "outside": True})
         except TimeoutError:
             tell({"gone": f"it did not answer for {self._connect.silence:.0f} s"})
         except Exception as error:
@@ -211,7 +238,7 @@ class Bridge:
                     await asyncio.shield(asyncio.to_thread(ray.kill, actor))
 
     def _tell(self, name: str, header: dict[str, Any], payload: bytes = b"") -> None:
-        self.send({"engine": name, **header}, payload)
+        self.send({**header, "engine": name}, payload)
 
     def _make(self, node: str | None) -> Any:
         import ray
@@ -229,18 +256,36 @@ class Bridge:
         return ray.remote(Engine).options(**{"num_cpus": 0, **options, **kept}).remote()
 
     async def _started(self, actor: Any, tell: Any) -> Any:
-        """Wait until an actor has a place and has started; say so while it has none."""
+        """Wait until an actor has a place, and then until it has started; return what it tells.
+
+        Raises `TimeoutError` where it starts for too long, or does not answer meanwhile.
+        """
+        await self._placed(actor, tell)
+        tell({"placed": True})
         start = actor.start.remote(self._connect.config, self._connect.level)
         starting = asyncio.ensure_future(_value(start))
         try:
-            while True:
-                done, _ = await asyncio.wait((starting,), timeout=PENDING)
-                if done:
-                    return starting.result()
-                wanted = ", ".join(f"{key}: {n:g}" for key, n in self._connect.resources.items())
-                tell({"pending": f"no machine of the Ray cluster has {wanted} free"})
+            async with asyncio.timeout(STARTING):
+                while not (await asyncio.wait((starting,), timeout=PENDING))[0]:
+                    await self._ask(actor.here)
+            return starting.result()
         finally:
             starting.cancel()
+
+    async def _placed(self, actor: Any, tell: Any) -> None:
+        """Wait until an actor has a place, where its process runs; say so while it has none."""
+        wanted = ", ".join(f"{key}: {n:g}" for key, n in self._connect.resources.items())
+        why = f"no machine of the Ray cluster has {wanted} free"
+        placing = asyncio.ensure_future(_value(actor.here.remote()))
+        try:
+            async with asyncio.timeout(PLACING):
+                while not (await asyncio.wait((placing,), timeout=PENDING))[0]:
+                    tell({"pending": why})
+            placing.result()
+        except TimeoutError:
+            raise NoPlace(why) from None
+        finally:
+            placing.cancel()
 
     async def _send_commands(self, actor: Any, line: Line) -> None:
         number = 0
@@ -289,6 +334,17 @@ class Bridge:
 
 async def _value(reference: Any) -> Any:
     return await reference
+
+
+def is_connected(address: str) -> bool:
+    """Whether Ray is still connected, or its client may yet connect again by itself."""
+    if address.startswith("ray://"):
+        from ray.util.client import ray as client
+
+        return bool(client.is_connected())
+    import ray
+
+    return bool(ray.is_initialized())
 
 
 def knock(address: str) -> None:

@@ -15,9 +15,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
 
+from engine.errors import first_line
 from engine.executors import wire
 from engine.executors.child import end, spawn
 from engine.executors.config import EngineConfig
@@ -31,7 +33,6 @@ BEATING: Final = 15.0  # seconds that the bridge, which beats every 5 s, may be 
 LOOK: Final = 5.0  # seconds between two looks at the cluster's machines
 LEAVING: Final = 8.0  # seconds for the bridge to leave the cluster
 LOCAL: Final = "local"  # the address of a cluster that is started here
-LOOPBACK: Final = ("local", "localhost", "127.", "[::1]")
 CURE: Final = "start it with `ray start --head`, or correct MARBLE_RAY_ADDRESS"
 MODE: Final = "RAY_AUTH_MODE"
 TOKEN: Final = "RAY_AUTH_TOKEN"
@@ -51,7 +52,13 @@ class RaySettings:
     @property
     def is_loopback(self) -> bool:
         """Return whether nobody but this machine is talked to, as far as the address tells."""
-        return self.address.removeprefix("ray://").startswith(LOOPBACK)
+        if self.address == LOCAL:
+            return True
+        host = self.address.removeprefix("ray://").rpartition(":")[0].strip("[]")
+        try:
+            return ip_address(host).is_loopback
+        except ValueError:
+            return host == "localhost"
 
 
 class Connection:
@@ -116,6 +123,9 @@ class Connection:
                 why = await self._connect_once()
             except OSError as error:
                 why = f"no process can be started for Ray: {error}"
+            except Exception as error:
+                log.exception("an unexpected error ended the connection to Ray")
+                why = f"an unexpected error ended it ({first_line(error)})"
             failures = 1 if time.monotonic() - began > STARTING else failures + 1
             wait = self._backoff(failures)
             log.error("no connection to Ray: %s; it is tried again in %.1f s", why, wait)
@@ -127,8 +137,12 @@ class Connection:
         ours, theirs = socket.socketpair()
         reader, writer = await asyncio.open_connection(sock=ours)
         why = "the process that was connected to Ray has ended"
-        with theirs:
-            bridge = spawn("engine.executors.ray_bridge", theirs, environment(self.settings))
+        try:
+            with theirs:
+                bridge = spawn("engine.executors.ray_bridge", theirs, environment(self.settings))
+        except BaseException:
+            writer.close()
+            raise
         self.pid, self._writer = bridge.pid, writer
         try:
             with closing(writer):
@@ -230,7 +244,8 @@ def environment(settings: RaySettings) -> dict[str, str]:
     Ray uses a token where this machine has one, unless the environment says otherwise. A cluster
     that is started here has one in any case.
     """
-    quiet = {"RAY_USAGE_STATS_ENABLED": "0"}
+    # Without a connection, Ray's calls would start a cluster of their own.
+    quiet = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_AUTO_CONNECT": "0"}
     if MODE in os.environ or settings.address == LOCAL or not has_token():
         return quiet
     return {**quiet, MODE: "token"}

@@ -123,6 +123,9 @@ class RayEngine(RestartingExecutor):
         if "pending" in header:
             self._last_message_at = time.monotonic()
             self._wait(header["pending"])
+        elif "placed" in header:
+            self._last_message_at = time.monotonic()
+            self._waits = ""
         elif "actor" in header:
             actor = header["actor"]
             self._host, self._pid = actor["host"], actor["pid"]

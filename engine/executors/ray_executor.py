@@ -134,7 +134,7 @@ class RayExecutor(Pool):
         while True:
             try:
                 self._models = await asyncio.to_thread(fingerprints.all)
-            except OSError as error:
+            except Exception as error:  # of one look; the next may succeed
                 log.warning("models cannot be listed: %s", error)
             await asyncio.sleep(MODELS)
 
@@ -184,7 +184,14 @@ class RayExecutor(Pool):
 
 def room_on(there: Mapping[str, float], wanted: Mapping[str, float]) -> int:
     """Return how many engines a machine with these resources has room for."""
-    return min(int(there.get(name, 0.0) / each + 1e-6) for name, each in wanted.items())
+    return min(_room(name, there.get(name, 0.0), each) for name, each in wanted.items())
+
+
+def _room(name: str, total: float, each: float) -> int:
+    """Return how many engines have room; a part of a GPU is a part of one of them."""
+    if name == "GPU" and each < 1:
+        return int(total) * int(1 / each + 1e-6)
+    return int(total / each + 1e-6)
 
 
 def no_room(wanted: Mapping[str, float]) -> str:

@@ -29,6 +29,7 @@ def test_the_environment_wins_over_the_file_and_empty_means_default(tmp_path: Pa
         ("MARBLE_DEVICE", "gpu"),
         ("MARBLE_DEVICE", "cuda:0,,cuda:1"),
         ("MARBLE_DEVICE", "cuda:0,cuda:0"),
+        ("MARBLE_DEVICE", "cuda:0,cuda:00"),
         ("MARBLE_DEVICE", "cpu,cpu:0"),
         ("MARBLE_DEVICE", "auto,cpu"),
         ("MARBLE_EXECUTOR", "thread"),

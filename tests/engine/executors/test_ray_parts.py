@@ -3,7 +3,9 @@
 import asyncio
 import importlib.util
 import logging
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,6 +58,23 @@ def test_pictures_are_kept_while_a_job_needs_them() -> None:
     pictures.drop(Key(2, 1))
     with pytest.raises(MissingPicture):
         pictures.read("b")
+
+
+def test_a_picture_that_comes_again_while_it_is_dropped_stays() -> None:
+    pictures = GivenPictures()
+    coming = threading.Thread(target=pictures.keep, args=(Key(2, 1), {"a": b"A"}))
+
+    class Slow(dict[str, bytes]):
+        def pop(self, *arguments: Any) -> Any:
+            coming.start()
+            coming.join(0.2)  # it has to wait until this is over
+            return super().pop(*arguments)
+
+    pictures._pictures = Slow()
+    pictures.keep(Key(1, 1), {"a": b"A"})
+    pictures.drop(Key(1, 1))
+    coming.join()
+    assert pictures.read("a") == b"A"
 
 
 def test_a_machine_uses_its_own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,6 +152,7 @@ def test_a_machine_has_room_for_as_many_engines_as_its_scarcest_resource_allows(
     assert room_on({"GPU": 4.0, "CPU": 8.0}, {"GPU": 0.5, "CPU": 2.0}) == 4
     assert room_on({"CPU": 8.0}, {"GPU": 1.0}) == 0
     assert room_on({"GPU": 1.0}, {"GPU": 0.1}) == 10
+    assert room_on({"GPU": 2.0}, {"GPU": 0.6}) == 2  # no engine lies on two GPUs
 
 
 async def test_without_ray_the_setting_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,6 +177,8 @@ def test_a_token_that_is_there_is_used_unless_somebody_says_otherwise(
 @pytest.mark.parametrize(
     ("address", "is_loopback"),
     [("local", True), ("127.0.0.1:6379", True), ("ray://localhost:10001", True),
+     ("ray://[::1]:10001", True), ("localnode.example.com:6379", False),
+     ("ray://127.example.com:10001", False),
      ("10.0.0.1:6379", False), ("ray://head:10001", False), ("auto", False)],
 )  # fmt: skip
 def test_which_addresses_nobody_else_reaches(address: str, is_loopback: bool) -> None:

@@ -1,0 +1,142 @@
+"""The process that is connected to Ray, with stand-ins for Ray's own state."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from importlib.util import find_spec
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from engine.executors import ray_bridge, ray_connection, wire
+from engine.executors.base import end_task
+from engine.executors.config import EngineConfig
+from engine.executors.ray_bridge import Bridge, Connect, NoPlace
+from engine.executors.ray_connection import Connection, RaySettings, environment
+
+CONNECT = Connect(
+    address="ray://head:10001",
+    resources={"GPU": 1.0},
+    silence=0.0,
+    look=0.0,
+    level=0,
+    config={"pictures": None},
+)
+
+
+class Sent:
+    """Keep the frames that a bridge sends, as the writer of its socket."""
+
+    def __init__(self) -> None:
+        self.headers: list[dict[str, Any]] = []
+
+    def write(self, data: bytes) -> None:
+        reader = asyncio.StreamReader()
+        reader.feed_data(data)
+        receiving = wire.receive(reader)
+        with pytest.raises(StopIteration) as end:
+            receiving.send(None)
+        self.headers.append(end.value.value.header)
+
+    async def drain(self) -> None:
+        """Do nothing: all is written."""
+
+
+def make_bridge() -> tuple[Bridge, list[dict[str, Any]]]:
+    sent = Sent()
+    return Bridge(sent, CONNECT), sent.headers  # type: ignore[arg-type]
+
+
+def method(call: Callable[[], Awaitable[Any]]) -> Any:
+    return SimpleNamespace(remote=lambda *arguments: call())
+
+
+async def never() -> None:
+    await asyncio.Event().wait()
+
+
+async def at_once() -> None:
+    pass
+
+
+@pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
+async def test_a_bridge_whose_client_gave_up_says_so_and_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bridge, sent = make_bridge()
+    monkeypatch.setattr(bridge, "_join", lambda: None)  # Ray's client is not connected
+    monkeypatch.setattr(ray_bridge.os, "dup2", lambda *descriptors: None)
+    async with asyncio.timeout(60):
+        await bridge.run(asyncio.StreamReader())
+    assert sent[0] == {"connected": True}
+    assert sent[-1] == {"failed": "the connection was lost for too long"}
+
+
+@pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
+async def test_a_bridge_ends_when_the_head_answers_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail() -> None:
+        raise OSError("away")
+
+    bridge, _ = make_bridge()
+    monkeypatch.setattr(ray_bridge, "is_connected", lambda address: True)
+    monkeypatch.setattr(ray_bridge, "BEAT", -1.0)
+    monkeypatch.setattr("ray.nodes", fail)
+    assert await bridge._watch_nodes() == "Ray's head did not answer for 0 s"
+
+
+def test_without_a_connection_no_call_starts_a_cluster() -> None:
+    settings = RaySettings(address="ray://head:10001")
+    assert environment(settings)["RAY_ENABLE_AUTO_CONNECT"] == "0"
+
+
+async def test_an_actor_that_hangs_in_its_start_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ray_bridge, "STARTING", 0.0)
+    bridge, _ = make_bridge()
+    told: list[dict[str, Any]] = []
+    with pytest.raises(TimeoutError):
+        await bridge._started(
+            SimpleNamespace(here=method(at_once), start=method(never)), told.append
+        )
+    assert told == [{"placed": True}]  # and nothing of a machine that is missing
+
+
+async def test_an_actor_without_a_place_is_asked_for_anew_after_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ray_bridge, "PLACING", 0.0)
+    bridge, _ = make_bridge()
+    with pytest.raises(NoPlace, match="has GPU: 1 free"):
+        await bridge._started(SimpleNamespace(here=method(never)), lambda header: None)
+
+
+async def test_a_header_of_an_actor_does_not_name_its_engine() -> None:
+    bridge, sent = make_bridge()
+    bridge._tell("engine 1", {"counts": {}, "engine": "engine 2"})
+    assert sent == [{"counts": {}, "engine": "engine 1"}]
+
+
+async def test_an_unexpected_error_does_not_end_the_attempts_to_connect(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tries: list[int] = []
+    again = asyncio.Event()
+
+    def fail(*arguments: object) -> None:
+        tries.append(len(tries))
+        if len(tries) == 2:
+            again.set()
+        raise KeyError("resources")
+
+    monkeypatch.setattr(ray_connection, "spawn", fail)
+    connection = Connection(
+        EngineConfig(), RaySettings(), lambda nodes: None, lambda: None, backoff=lambda n: 0.0
+    )
+    running = asyncio.create_task(connection.run())
+    async with asyncio.timeout(60):
+        await again.wait()
+    assert connection.reason == "an unexpected error ended it ('resources')"
+    await end_task(running)
