@@ -74,12 +74,14 @@ class EngineError(MarbleError):
 class Lost(MarbleError):
     """The process that drew a job died, and how; the job may be tried again.
 
-    alone: it had no other job, so that nothing else can have been the cause.
+    alone: it had no other job, so that nothing else can have been the cause; outside: the cause is
+    known to be none of its jobs, such as a network that is gone.
     """
 
-    def __init__(self, how: str, *, alone: bool = False) -> None:
+    def __init__(self, how: str, *, alone: bool = False, outside: bool = False) -> None:
         super().__init__(how)
         self.alone = alone
+        self.outside = outside
 
 
 class OptionError(UserError):

@@ -224,6 +224,9 @@ class Worker:
                 self.observer.judged(picture.verdict)
         except Lost as error:
             outcome = "lost"
+            if error.outside:
+                await asyncio.shield(self._give_back(job))
+                raise
             with suppress(*OVERTAKEN):
                 await self._jobs.lost(job.id, job.epoch, alone=error.alone)
             raise

@@ -29,6 +29,7 @@ class QueueingExecutor(Executor, ABC):
         self._inboxes: dict[Key, asyncio.Queue[Event | Ended]] = {}  # of the callers of `run`
         self._waiting: deque[Spec] = deque()  # not yet admitted
         self._admitted: dict[Key, Spec] = {}  # and not yet ended
+        self._closed = False
         self.on_change: Callable[[], None] = lambda: None  # called when `health` has changed
 
     async def __aexit__(self, *error: object) -> None:
@@ -48,6 +49,8 @@ class QueueingExecutor(Executor, ABC):
 
     async def run(self, spec: Spec) -> AsyncGenerator[Event]:
         """Yield a job's events, as `Executor.run` specifies."""
+        if self._closed:
+            raise Lost(CLOSED, outside=True)
         key = _key(spec)
         inbox = self._inboxes[key] = asyncio.Queue()
         self._waiting.append(spec)
@@ -78,10 +81,11 @@ class QueueingExecutor(Executor, ABC):
         if inbox := self._inboxes.get(report.key):
             inbox.put_nowait(report.news)
 
-    def _lose_all(self, how: str) -> None:
+    def _lose_all(self, how: str, *, outside: bool = False) -> None:
         lost = list(self._admitted)
         for key in lost:
-            self._receive(Report(key, Ended(Lost(how, alone=len(lost) == 1))))
+            error = Lost(how, alone=len(lost) == 1, outside=outside)
+            self._receive(Report(key, Ended(error)))
 
     def _end_all(self, error: MarbleError) -> None:
         for key in list(self._inboxes):

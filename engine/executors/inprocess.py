@@ -38,11 +38,12 @@ class InProcessExecutor(QueueingExecutor):
 
     async def close(self) -> None:
         """End the thread after its current tick."""
+        self._closed = True
         self._engine.close()
         if self._thread.ident is not None:
             await asyncio.to_thread(self._thread.join)
         self._ready.set()  # ends `ready`
-        self._end_all(Lost(CLOSED))
+        self._end_all(Lost(CLOSED, outside=True))
 
     def health(self) -> Health:
         """Return whether the thread is alive, and what its engine tells."""

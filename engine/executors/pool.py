@@ -141,8 +141,8 @@ class Pool(Executor):
         self.ask(1)
         member = self._members.get(spec.engine) or self._least_busy()
         key = Key(spec.job, spec.epoch)
-        if member is None:
-            raise Lost(CLOSED)
+        if member is None or member.out or self._closed:
+            raise Lost(CLOSED, outside=True)
         member.running.add(key)
         self._where[key] = member
         try:

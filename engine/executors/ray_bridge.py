@@ -49,6 +49,7 @@ PRINTED: Final = 2**20  # bytes of what Ray prints while it connects that are lo
 KNOCKING: Final = 5.0  # seconds to connect to an address
 CLOSING: Final = 5.0  # seconds to leave the cluster, or to end one that was started here
 ORDINARY: Final = {"CPU": "num_cpus", "GPU": "num_gpus", "memory": "memory"}
+MACHINE_LOST: Final = re.compile(r"node (has )?died|node was|its node|NodeDied")
 LOCAL_STORE: Final = 500_000_000  # bytes of the object store of a cluster that is started here
 
 
@@ -228,7 +229,7 @@ class Bridge:
         except NoPlace as error:
             tell({"gone": str(error), "outside": True})
         except TimeoutError:
-            tell({"gone": f"it did not answer for {self._connect.silence:.0f} s"})
+            tell({"gone": f"it did not answer for {self._connect.silence:.0f} s", "silent": True})
         except Exception as error:
             tell({"gone": how_it_ended(error), "outside": is_outside(error)})
         finally:
@@ -399,13 +400,23 @@ def _halves(found: list[tuple[str, str]]) -> tuple[list[tuple[str, str]], list[t
 def is_outside(error: Exception) -> bool:
     """Whether an actor ended, or did not start, for a cause outside of the engine."""
     from ray.exceptions import (
+        ActorUnavailableError,
         ActorUnschedulableError,
         NodeDiedError,
         RuntimeEnvSetupError,
     )
 
-    outside = (ActorUnschedulableError, NodeDiedError, RuntimeEnvSetupError)
-    return isinstance(error, outside) or "No module named" in str(error)
+    outside = (
+        ActorUnavailableError,
+        ActorUnschedulableError,
+        NodeDiedError,
+        RuntimeEnvSetupError,
+        ConnectionError,
+    )
+    text = str(error)
+    return (
+        isinstance(error, outside) or "No module named" in text or bool(MACHINE_LOST.search(text))
+    )
 
 
 def how_it_ended(error: Exception) -> str:
@@ -416,7 +427,7 @@ def how_it_ended(error: Exception) -> str:
             f"Marble cannot be imported there (no module {missing[1]}): install the same Marble "
             "on that machine, in the environment that runs Ray"
         )
-    if re.search(r"node (has )?died|node was|its node|NodeDied", text):
+    if MACHINE_LOST.search(text):
         return "its machine left the cluster"
     if found := re.search(r"exit code (\d+)", text):
         return f"exit code {found[1]}"

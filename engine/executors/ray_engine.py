@@ -57,7 +57,6 @@ class RayEngine(RestartingExecutor):
         self._theirs: Mapping[str, str] = {}
         self._waits = ""  # why it has not started
         self._link: Link | None = None
-        self._closed = False
 
     @property
     def name(self) -> str:  # type: ignore[override]  # of one whose place is not known yet, too
@@ -73,14 +72,9 @@ class RayEngine(RestartingExecutor):
         """Start the engine, whether there are jobs or not."""
         self._takes_jobs()
 
-    async def close(self) -> None:
-        """End the actor; running jobs end as `Lost`."""
-        self._closed = True
-        await super().close()
-
     def lose(self, how: str) -> None:
-        """End its jobs as lost."""
-        self._lose_all(f"{self.name[0].upper()}{self.name[1:]} ended ({how}).")
+        """End its jobs as lost, for a cause outside of the engine."""
+        self._lose_all(f"{self.name[0].upper()}{self.name[1:]} ended ({how}).", outside=True)
 
     def health(self) -> Health:
         """Return as `RestartingExecutor.health` does, and what its machine has.
@@ -107,8 +101,11 @@ class RayEngine(RestartingExecutor):
                 while "gone" not in (frame := await link.get()).header:
                     self._receive_one(frame)
                 self._waits = how = str(frame.header["gone"])
-                if frame.header.get("outside") and not self._ready.is_set():
+                if frame.header.get("outside"):
+                    self.lose(how)
                     raise NotYet(how)
+                if frame.header.get("silent"):  # its machine or the network may be to blame
+                    self.lose(how)
                 return how
         except NotYet as error:
             self._waits = str(error)

@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 NO_RAY: Final = "child or inprocess, as long as Ray is not installed (`pip install 'marble[ray]'`)"
 MODELS: Final = 60.0  # seconds between two looks at the folder of models
 CPU: Final = "cpu"
+SPARED: Final = 3  # losses of a job's connection or machine that do not speak against it
+KNOWN: Final = 10_000  # jobs whose losses are remembered
 
 
 class RayExecutor(Pool):
@@ -58,6 +60,7 @@ class RayExecutor(Pool):
         self._idleness = idleness
         self._models: Mapping[str, str] = {}  # of this machine
         self._places: dict[str, Place] = {}  # by the names of their engines
+        self._spared: dict[int, int] = {}  # job → losses in a row that had a cause outside of it
         self._no_room: str | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._leaving: set[asyncio.Task[None]] = set()
@@ -98,10 +101,16 @@ class RayExecutor(Pool):
         if not spec.engine:
             spec = replace(spec, engine=self._able(spec))
         elif spec.engine not in self._members:
-            raise Lost(f"The engine {spec.engine} has left the Ray cluster.")
-        async with aclosing(super().run(spec)) as events:
-            async for event in events:
-                yield event
+            raise Lost(f"The engine {spec.engine} has left the Ray cluster.", outside=True)
+        try:
+            async with aclosing(super().run(spec)) as events:
+                async for event in events:
+                    yield event
+            self._spared.pop(spec.job, None)
+        except Lost as error:
+            if error.outside and not self._spares(spec.job):
+                raise Lost(str(error), alone=error.alone) from error
+            raise
 
     def health(self) -> Health:
         """Return the health of all engines together and of each, and why nothing is drawn."""
@@ -110,6 +119,13 @@ class RayExecutor(Pool):
             return own
         waits = (each.waits for each in own.engines.values() if each.waits)
         return replace(own, waits=self.connection.reason or self._no_room or next(waits, ""))
+
+    def _spares(self, job: int) -> bool:
+        """Whether a job may be lost once more without being blamed: it may end machines, too."""
+        times = self._spared[job] = self._spared.pop(job, 0) + 1
+        if len(self._spared) > KNOWN:
+            del self._spared[next(iter(self._spared))]
+        return times <= SPARED
 
     def _able(self, spec: Spec) -> str:
         """Return the engine with the fewest jobs of those that have what a job needs.

@@ -36,7 +36,7 @@ def wait_before(failures: int) -> float:
 
 
 class NotYet(Exception):
-    """Say why no engine can be started for a cause outside of it; waiting jobs go on waiting."""
+    """Say why there is no engine, for a cause outside of it; waiting jobs go on waiting."""
 
 
 class RestartingExecutor(QueueingExecutor):
@@ -78,20 +78,21 @@ class RestartingExecutor(QueueingExecutor):
         """Start the engine; return when it takes jobs, failed to start too often or is closed."""
         self._ready_callers += 1
         try:
-            if not self._takes_jobs():
+            if not self._takes_jobs() and not self._closed:
                 await self._settled.wait()
         finally:
             self._ready_callers -= 1
 
     async def close(self) -> None:
-        """Kill the engine, which has no state to save."""
+        """Kill the engine, which has no state to save, for good."""
+        self._closed = True
         try:
             if self._running:
                 await end_task(self._running)
                 self._running = None
         finally:
             self._settled.set()  # ends `ready`
-            self._end_all(Lost(CLOSED))
+            self._end_all(Lost(CLOSED, outside=True))
 
     def health(self) -> Health:
         """Return whether the engine takes jobs, how often it was restarted, and what it tells."""
@@ -112,7 +113,8 @@ class RestartingExecutor(QueueingExecutor):
     async def _run_once(self) -> str:
         """Start an engine, pass on its frames until it ends; return how.
 
-        Raises `OSError` where it cannot be started, `NotYet` where it is not to blame for that.
+        Raises `OSError` where it cannot be started, and `NotYet` where it is not to blame for that
+        or for its end; its jobs have then ended as lost.
         """
 
     @abstractmethod
@@ -120,7 +122,7 @@ class RestartingExecutor(QueueingExecutor):
         """Send a frame to the engine; if it has just died, its jobs end as lost anyway."""
 
     def _takes_jobs(self) -> bool:
-        if not self._ready.is_set():
+        if not self._ready.is_set() and not self._closed:
             self._start_requested.set()
             if self._running is None:
                 self._running = asyncio.create_task(self._keep_running(), name="marble-engine")
@@ -142,7 +144,7 @@ class RestartingExecutor(QueueingExecutor):
             try:
                 how = await self._run_once()
             except NotYet as error:
-                log.warning("%s cannot be started: %s", self.name, error)
+                log.warning("%s is not there: %s", self.name, error)
             except OSError as error:  # no memory, too many processes or files: may pass
                 self._count_death(f"it cannot be started: {error}")
             else:

@@ -352,6 +352,15 @@ async def test_a_job_whose_engine_died_is_tried_again_alone(house: House) -> Non
     assert [spec.alone for spec in house.executor.specs] == [False, True]
 
 
+async def test_a_job_that_lost_its_machine_is_tried_again_and_nobody_suspects_it(
+    house: House,
+) -> None:
+    house.executor.errors = [Lost("its machine left", alone=True, outside=True)] * 4
+    done = await finish(house, await house.studio.imagine({"prompt": "a cat"}, ADA))
+    assert (done.status, done.epoch, done.attempts, done.suspect) == (Status.RENDERED, 5, 1, False)
+    assert not any(spec.alone for spec in house.executor.specs)
+
+
 @pytest.mark.parametrize(("alone", "deaths"), [(True, 3), (False, 4)])
 async def test_a_job_that_kills_its_engine_each_time_is_quarantined(
     house: House, alone: bool, deaths: int

@@ -150,6 +150,46 @@ async def test_one_that_keeps_dying_is_made_anew_after_a_wait() -> None:
         assert pool.health().engines["a"].restarts == 3
 
 
+async def test_a_job_for_an_engine_that_is_left_out_does_not_start_it() -> None:
+    made: list[ChildExecutor] = []
+
+    def make(name: str) -> ChildExecutor:
+        made.append(ChildExecutor(replace(STUB, device=name), backoff=lambda failures: 0))
+        return made[-1]
+
+    engines = {name: partial(make, name) for name in ("a", "b")}
+    async with Pool(engines, wait=lambda times: 3600) as pool:
+        news = News(pool)
+        pool.ask(2)
+        await news.until("a", "b")
+        for job in range(3):
+            with pytest.raises(Lost):
+                await collect(pool, replace(make_spec("die in load", job), engine="a"))
+            await news.when(lambda job=job: news.restarts("a") > job)  # type: ignore[misc]
+            await news.when(lambda job=job: job == 2 or "a" in news.alive())  # type: ignore[misc]
+        await news.until("b")
+        with pytest.raises(Lost) as lost:
+            await collect(pool, replace(make_spec(job=9), engine="a"))
+        assert lost.value.outside
+        await pool.remove("b")
+        with pytest.raises(Lost):
+            await collect(pool, make_spec(job=10))
+        assert [executor.health().pid for executor in made] == [None, None]
+
+
+async def test_closing_one_with_several_waiting_jobs_starts_no_other() -> None:
+    child = ChildExecutor(replace(STUB, factory="tests.engine.stub:open_hanging"))
+    jobs = [asyncio.create_task(collect(child, make_spec(job=n)), name=f"{n}") for n in range(3)]
+    await asyncio.sleep(0)
+    before = asyncio.all_tasks()
+    await child.close()
+    ended = await asyncio.gather(*jobs, return_exceptions=True)
+    assert all(isinstance(error, Lost) and error.outside for error in ended)
+    assert not asyncio.all_tasks() - before
+    async with asyncio.timeout(PATIENCE):
+        await child.ready()
+
+
 async def test_an_engine_can_be_added_and_removed(pool: Pool) -> None:
     news = News(pool)
     pool.add("c", lambda: ChildExecutor(replace(STUB, device="c")))

@@ -1,0 +1,120 @@
+"""One engine of a Ray cluster, without Ray: what it makes of what the bridge tells."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import pytest
+
+from engine.errors import Lost
+from engine.executors import wire
+from engine.executors.config import EngineConfig
+from engine.executors.pool import Pool
+from engine.executors.ray_connection import Connection, Link, RaySettings
+from engine.executors.ray_engine import Place, RayEngine, own_code
+from engine.executors.ray_executor import RayExecutor
+from tests.conftest import PATIENCE
+from tests.engine.executors.test_executors import collect, make_spec
+
+ACTOR = {"actor": {"host": "h", "pid": 1, "code": own_code(), "models": {}}}
+READY = {"ready": True, "about": None, "fault": ""}
+
+
+class Cable(Connection):
+    """A connection to nothing: the test says what actors send."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            EngineConfig(),
+            RaySettings(),
+            lambda nodes: None,
+            lambda: None,
+            backoff=lambda failures: 0,
+        )
+        self.connected.set()
+        self.links: asyncio.Queue[Link] = asyncio.Queue()
+        self.told_to_run = asyncio.Event()
+
+    def open(self, node: str | None) -> Link:
+        """Keep the way to an actor for the test."""
+        link = super().open(node)
+        self.links.put_nowait(link)
+        return link
+
+    def send(self, header: Mapping[str, Any]) -> None:
+        """Look whether a job would be sent."""
+        if "run" in header:
+            self.told_to_run.set()
+
+
+@pytest.fixture
+async def cable() -> Cable:
+    """Return a connection to nothing."""
+    return Cable()
+
+
+@pytest.fixture
+async def engine(cable: Cable) -> AsyncIterator[RayEngine]:
+    """Yield an engine that is ready."""
+    place = Place("f" * 8, "h", 0)
+    made = RayEngine(EngineConfig(), cable, place, lambda: {}, backoff=lambda failures: 0)
+    made.start()
+    await begin(cable)
+    async with made, asyncio.timeout(PATIENCE):
+        await made.ready()
+        yield made
+
+
+async def begin(cable: Cable) -> Link:
+    """Return the way to the next actor, which is ready."""
+    link = await cable.links.get()
+    for header in (ACTOR, READY):
+        link.put(wire.Frame(header))
+    return link
+
+
+async def lose(engine: RayEngine, cable: Cable, how: dict[str, Any]) -> Lost:
+    """Return how a job ends whose actor has gone."""
+    job = asyncio.create_task(collect(engine, make_spec()), name="job")
+    await cable.told_to_run.wait()
+    for link in [*cable._links.values()]:
+        link.put(wire.Frame(how))
+    with pytest.raises(Lost) as lost:
+        await job
+    return lost.value
+
+
+@pytest.mark.parametrize(
+    ("how", "outside", "restarts"),
+    [
+        ({"gone": "the connection has ended", "outside": True}, True, 0),
+        ({"gone": "it did not answer for 60 s", "silent": True}, True, 1),
+        ({"gone": "its process died"}, False, 1),
+    ],
+)
+async def test_a_connection_or_machine_that_is_lost_is_no_jobs_fault(
+    engine: RayEngine, cable: Cable, how: dict[str, Any], outside: bool, restarts: int
+) -> None:
+    lost = await lose(engine, cable, how)
+    assert (lost.alone, lost.outside) == (True, outside)
+    await begin(cable)
+    await engine.ready()
+    assert engine.health().restarts == restarts
+
+
+async def test_a_job_whose_machine_is_lost_again_and_again_is_blamed_in_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def run(pool: Pool, spec: object) -> AsyncIterator[None]:
+        raise Lost("its machine left", alone=True, outside=True)
+        yield
+
+    monkeypatch.setattr("engine.executors.ray_executor.find_spec", lambda name: True)
+    monkeypatch.setattr(Pool, "run", run)
+    async with RayExecutor(EngineConfig()) as executor:
+        found = []
+        for job in (1, 1, 1, 2, 1):
+            with pytest.raises(Lost) as lost:
+                await collect(executor, make_spec(job=job))
+            found.append((lost.value.alone, lost.value.outside))
+    assert found == [(True, True)] * 4 + [(True, False)]
