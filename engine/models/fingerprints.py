@@ -1,8 +1,9 @@
 """What a models folder holds, by names and fingerprints that machines can compare.
 
-A file's fingerprint is made of its size and its first bytes, which in safetensors and GGUF are the
-header: names, shapes and places of all tensors. Weights are not read, so that thousands of files
-take seconds. Standard library only.
+A file's fingerprint is made of its size, of its first bytes, which in safetensors and GGUF are the
+header (names, shapes and places of all tensors), and of a few samples of its weights, which tell
+files of one layout apart. No file is read whole, so that thousands take seconds. Standard library
+only.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from engine.models.weights import component_files
 
 HEADER: Final = 2**20  # bytes of a file that is not in safetensors' format
 LONGEST: Final = 2**27  # bytes of a header that are read
+SAMPLES: Final = 4  # of a file, evenly spread; the last one ends with it
+SAMPLE: Final = 2**14  # bytes of each
 
 
 class Fingerprints:
@@ -68,7 +71,11 @@ class Fingerprints:
             if path.suffix.lower() in SAFE:
                 first = file.read(8)
                 length = min(LONGEST, *struct.unpack("<Q", first)) if len(first) == 8 else 0
-            found = f"{stat.st_size}:{hashlib.sha256(file.read(length)).hexdigest()}"
+            digest = hashlib.sha256(file.read(length))
+            for number in range(1, SAMPLES + 1):
+                file.seek(max(0, stat.st_size * number // SAMPLES - SAMPLE))
+                digest.update(file.read(SAMPLE))
+            found = f"{stat.st_size}:{digest.hexdigest()}"
         self._known[path] = state, found
         return found
 

@@ -78,6 +78,7 @@ class _Engine:
     room: int | None = None  # models that it has held at once; None: unknown
     busy_until: float = IDLE  # as estimated
     alone: bool = False  # its job must have it to itself
+    removed: bool = False  # it goes when its last job has ended
     listed: bool = False  # in the indexes
 
     @property
@@ -260,7 +261,7 @@ class Placement:
             engine.room = max(engine.room or 0, len(facts.held))
             loading = {model: None for models, _ in engine.running.values() for model in models}
             engine.held = {**dict.fromkeys(facts.held), **loading}
-        engine.facts = facts
+        engine.facts, engine.removed = facts, False
         self._put(engine)
         return before != (facts.alive, facts.kind, facts.has)
 
@@ -269,7 +270,7 @@ class Placement:
         if engine := self._engines.get(name):
             if engine.running:
                 self._take_out(name)
-                engine.facts = replace(engine.facts, alive=False)
+                engine.facts, engine.removed = replace(engine.facts, alive=False), True
                 self._put(engine)
             else:
                 self._remove(name)
@@ -431,7 +432,10 @@ class Placement:
         )
         engine.busy_until = now + sum(left) if engine.running else IDLE
         engine.alone = False
-        self._put(engine)
+        if engine.removed and not engine.running:
+            self._remove(engine.name)
+        else:
+            self._put(engine)
         return used
 
     def frees(self, name: str, wanted: Classes | None) -> bool:
@@ -546,7 +550,7 @@ class Placement:
     def revive(self) -> None:
         """Take it that all engines take jobs, if none does: for a look ahead."""
         if not any(each.facts.alive and each.facts.slots for each in self._engines.values()):
-            for engine in list(self._engines.values()):
+            for engine in [each for each in self._engines.values() if not each.removed]:
                 facts = replace(engine.facts, alive=True, slots=max(1, engine.facts.slots))
                 self._put(replace(engine, facts=facts))
 

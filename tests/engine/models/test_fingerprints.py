@@ -35,6 +35,18 @@ def test_another_file_by_the_same_name_is_told(tmp_path: Path, size: int, words:
     assert differing(ours, theirs) == ["LoRA:detail"]
 
 
+def test_other_weights_of_the_same_layout_are_told(tmp_path: Path) -> None:
+    for name, start in (("a", 0), ("b", 1)):
+        path = tmp_path / name / "loras" / "detail.safetensors"
+        path.parent.mkdir(parents=True)
+        weights = torch.zeros(100_000)
+        weights[50_000:].fill_(start)
+        weights[-10_000:].fill_(7)  # layers that training left as they were
+        save_file({"x": weights}, path)
+    ours, theirs = (Fingerprints(tmp_path / name).all() for name in "ab")
+    assert differing(ours, theirs) == ["LoRA:detail"]
+
+
 def test_a_file_that_is_replaced_is_read_again(tmp_path: Path) -> None:
     path = tmp_path / "loras" / "detail.safetensors"
     save(path, 1)

@@ -119,6 +119,16 @@ def test_a_job_that_an_engine_failed_goes_to_another_as_long_as_there_is_one() -
     assert where(order, task(1)) != [""]
 
 
+def test_an_engine_that_was_removed_with_a_job_is_gone_when_the_job_ends() -> None:
+    order = order_of("a", "b")
+    [name] = where(order, task(1))
+    order.remove(name)
+    assert order.engines.jobs(name) == 1
+    order.done(1, 0.0, finished=False)
+    with pytest.raises(KeyError):
+        order.engines.facts(name)
+
+
 def test_a_job_gets_the_kind_of_device_that_it_wants_while_one_is_there() -> None:
     order = order_of(
         a=Facts(slots=1, kind="A"), b=Facts(slots=1, kind="B"), c=Facts(slots=1, kind="B")
