@@ -65,7 +65,7 @@ async def test_a_bridge_whose_client_gave_up_says_so_and_ends(
 ) -> None:
     bridge, sent = make_bridge()
     monkeypatch.setattr(bridge, "_join", lambda: None)  # Ray's client is not connected
-    monkeypatch.setattr(ray_bridge.os, "dup2", lambda *descriptors: None)
+    monkeypatch.setattr("os.dup2", lambda *descriptors: None)
     async with asyncio.timeout(60):
         await bridge.run(asyncio.StreamReader())
     assert sent[0] == {"connected": True}
