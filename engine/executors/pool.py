@@ -246,9 +246,10 @@ class Pool(Executor):
     async def _keep(self, member: _Member) -> None:
         """Keep an engine running, and leave it out while it is of no use."""
         while self._is_ours(member):
-            with suppress(TimeoutError):  # it may be restarted many times before it is ready
-                async with asyncio.timeout(LOOK):
-                    await member.executor.ready()
+            if not member.executor.health().failing:  # otherwise only a job starts it again
+                with suppress(TimeoutError):  # it may be restarted often before it is ready
+                    async with asyncio.timeout(LOOK):
+                        await member.executor.ready()
             self._look(member)
             if self._is_useless(member):
                 await self._leave_out(member)

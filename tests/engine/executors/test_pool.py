@@ -177,6 +177,32 @@ async def test_a_job_for_an_engine_that_is_left_out_does_not_start_it() -> None:
         assert [executor.health().pid for executor in made] == [None, None]
 
 
+class Failing(ChildExecutor):
+    """Fail to start whenever it is asked to."""
+
+    asked = 0
+
+    async def ready(self) -> None:
+        """Count that it was asked."""
+        self.asked += 1
+
+    def health(self) -> Health:
+        """Tell that it does not start, once it was asked."""
+        return Health(alive=False, failing=self.asked > 0)
+
+
+async def test_the_only_one_is_not_started_again_and_again_without_a_job(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("engine.executors.pool.LOOK", 0)
+    failing = Failing(STUB)
+    async with Pool({"a": lambda: failing}) as pool:
+        await pool.ready()
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert failing.asked == 1
+
+
 async def test_closing_one_with_several_waiting_jobs_starts_no_other() -> None:
     child = ChildExecutor(replace(STUB, factory="tests.engine.stub:open_hanging"))
     jobs = [asyncio.create_task(collect(child, make_spec(job=n)), name=f"{n}") for n in range(3)]
