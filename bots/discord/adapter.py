@@ -25,8 +25,10 @@ from bots.discord.reaction import ReactionRequest
 from bots.discord.registration import register
 from bots.discord.request import Request
 from bots.discord.results import ResultMenu
+from bots.discord.shards import ShardedConnection
 from bots.discord.unanswered import PendingInteraction, Unanswered
 from bots.presentation.lines import name_of
+from bots.service.adapters import ConnectionState
 from bots.service.app import App
 from bots.texts import words_of
 from bots.worker.delivery import Shown, TryLater, Way, WayClosed
@@ -95,6 +97,10 @@ class DiscordAdapter:
         if self._client:
             self._client.handler.closed = True
 
+    def connections(self) -> Sequence[ConnectionState]:
+        """Return how each shard is connected."""
+        return self._client.connections() if self._client else ()
+
     def deliver(self, pending: PendingReply, way: Way) -> Coroutine[Any, Any, Shown]:
         """Show a job's result by one of the `ways`; raises `TryLater` until Marble is logged in."""
         if self._client is None or self._client.user is None:
@@ -102,7 +108,7 @@ class DiscordAdapter:
         return self._client.handler.placeholders.deliver(pending, way)
 
 
-class MarbleClient(Connection):
+class MarbleClient(ShardedConnection):
     """Receives Discord's events."""
 
     def __init__(self, app: App, unanswered: Unanswered) -> None:

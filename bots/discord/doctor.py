@@ -56,6 +56,7 @@ async def _look(client: discord.Client) -> AsyncIterator[Finding]:
         cure = "clear “Interactions Endpoint URL” at discord.com/developers"
         text = "commands and buttons are sent to a web address instead of to Marble"
         yield Finding(WHAT, State.BAD, text, cure)
+    yield await _shards(client)
     servers = await client.http.get_guilds(SERVERS)
     if not servers:
         yield Finding(WHAT, State.POOR, "it is in no server yet", "invite it")
@@ -65,6 +66,22 @@ async def _look(client: discord.Client) -> AsyncIterator[Finding]:
             text = f"in {server['name']!r} it lacks permissions: {', '.join(missing)}"
             cure = f"give it those, or invite it again: {link}"
             yield Finding(WHAT, State.POOR, text, cure)
+
+
+async def _shards(client: discord.Client) -> Finding:
+    """Say how many connections Discord asks for, and whether it allows them now."""
+    count, _, limits = await client.http.get_bot_gateway()
+    left, total = limits["remaining"], limits["total"]
+    text = (
+        f"Discord asks for {count} connections (shards)"
+        if count > 1
+        else "one connection is enough"
+    )
+    text += f"; {left} of {total} starts are left"
+    if left >= count:
+        return Finding(WHAT, State.GOOD, text)
+    cure = f"wait {limits['reset_after'] / 60_000:.0f} minutes; find out what starts it so often"
+    return Finding(WHAT, State.BAD, text, cure)
 
 
 def _lacking(permissions: discord.Permissions) -> list[str]:

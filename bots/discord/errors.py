@@ -58,7 +58,10 @@ WAIT: Final = 60.0  # seconds, where Discord does not say how long
 TIMEOUT: Final = 840.0  # seconds: an interaction can be answered for 15 minutes
 JSON: Final = "application/json"
 NO_TOKEN: Final = "Discord does not know its token; put the bot's own into MARBLE_DISCORD_TOKEN"
-BAD_TOKEN: Final = 4004  # code with which the gateway closes
+# Codes with which the gateway closes: it does not know the token; there are too many servers for
+# so few shards.
+BAD_TOKEN: Final = 4004
+TOO_FEW_SHARDS: Final = 4011
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -74,6 +77,8 @@ def translate(error: Exception) -> Exception:
     if isinstance(error, discord.ConnectionClosed):
         if error.code == BAD_TOKEN:
             return AdapterStopped(NO_TOKEN)
+        if error.code == TOO_FEW_SHARDS:
+            return ConnectionError("Discord asks for more connections")
         return AdapterStopped(f"the gateway closes with code {error.code}")
     if isinstance(error, discord.PrivilegedIntentsRequired):
         return AdapterStopped(str(error))

@@ -23,9 +23,24 @@ from engine.sentences import Sentence
 
 RARELY: Final = 900.0  # seconds at most between two questions whether a token works again
 STEADY: Final = 60.0  # seconds after which an adapter's former failures are forgotten
+AWAY: Final = 60.0  # seconds after which a connection that was lost counts as a fault
+NAMED: Final = 5  # connections that a fault names
 RESTARTING: Final = Sentence("being_restarted")
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionState:
+    """Describe one of an adapter's lasting connections.
+
+    away: seconds since it was lost, None while it is there. latency: seconds that the platform
+    takes to answer a sign of life; infinite until it has answered one.
+    """
+
+    name: str
+    away: float | None
+    latency: float
 
 
 class ServedAdapter(Adapter, Protocol):
@@ -41,6 +56,9 @@ class ServedAdapter(Adapter, Protocol):
 
     def stop_intake(self) -> None:
         """Receive nothing more; `deliver` still works until `run` is cancelled."""
+
+    def connections(self) -> Sequence[ConnectionState]:
+        """Return how its lasting connections are; none where it has no such ones."""
 
 
 @dataclass(slots=True)
@@ -65,7 +83,17 @@ class Service:
     def ailing(self) -> dict[str, str]:
         """Return the adapters that do not work now, and why."""
         refused = dict.fromkeys(self.delivery.stopped, "its platform refuses it")
-        return {**refused, **self.troubles}
+        return {**self._cut_off(), **refused, **self.troubles}
+
+    def _cut_off(self) -> dict[str, str]:
+        """Return the adapters with connections that do not come back, and which those are."""
+        found = {}
+        for adapter in self.adapters:
+            away = [each.name for each in adapter.connections() if (each.away or 0.0) > AWAY]
+            if away:
+                named = ", ".join(away[:NAMED]) + (" …" if len(away) > NAMED else "")
+                found[adapter.name] = f"{len(away)} not connected ({named})"
+        return found
 
     async def run(self) -> None:
         """Serve until stopped; cancelled, end at once."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from math import isfinite
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -110,6 +111,19 @@ class Metrics(Observer):
         for each in self._service.adapters:
             up.add_metric([each.name], each.name not in self._service.ailing())
         yield up
+        label = ["adapter", "connection"]
+        there = GaugeMetricFamily(
+            "marble_connection_up", "1 for a lasting connection that is there.", labels=label
+        )
+        latency = GaugeMetricFamily(
+            "marble_connection_latency_seconds", "Time to the answer to a heartbeat.", labels=label
+        )
+        for each in self._service.adapters:
+            for state in each.connections():
+                there.add_metric([each.name, state.name], state.away is None)
+                if isfinite(state.latency):
+                    latency.add_metric([each.name, state.name], state.latency)
+        yield from (there, latency)
 
 
 def _engines(rows: Sequence[EngineRow]) -> Iterator[Metric]:

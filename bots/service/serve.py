@@ -14,7 +14,7 @@ from pkgutil import resolve_name
 from typing import Final
 
 from bots.operations.settings import Settings
-from bots.service.adapters import ServedAdapter, Service
+from bots.service.adapters import ConnectionState, ServedAdapter, Service
 from bots.service.app import App, open_app
 from bots.worker.delivery import Shown, Way
 from storage import PendingReply
@@ -31,6 +31,10 @@ class TerminalAdapter:
 
     def stop_intake(self) -> None:
         """Do nothing: what is asked for now waits for the next process that serves."""
+
+    def connections(self) -> Sequence[ConnectionState]:
+        """Return nothing: there is no connection."""
+        return ()
 
     async def deliver(self, pending: PendingReply, way: Way) -> Shown:
         """Do nothing: there is no message to send."""

@@ -10,6 +10,7 @@ from typing import Any
 from telegram.error import TelegramError
 
 from bots.chat.places import Places
+from bots.service.adapters import ConnectionState
 from bots.service.app import App
 from bots.telegram.actions import read_reactions
 from bots.telegram.address import PLATFORM
@@ -73,6 +74,10 @@ class Telegram:
     def stop_intake(self) -> None:
         """Take no more updates; those that were taken are still handled."""
         self._closing.set()
+
+    def connections(self) -> Sequence[ConnectionState]:
+        """Return nothing: each question for updates is a request of its own."""
+        return ()
 
     async def run(self) -> None:
         """Serve until cancelled; raises as `errors.translate` says."""

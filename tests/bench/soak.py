@@ -23,7 +23,7 @@ from typing import Final
 
 from bots.operations.settings import load_settings
 from bots.requests.studio import Asker
-from bots.service.adapters import Service
+from bots.service.adapters import ConnectionState, Service
 from bots.service.app import App, open_app
 from bots.worker.delivery import Shown, Way
 from engine.events import Event, Picture, Progress, Stage
@@ -85,6 +85,9 @@ class Chat:
 
     def stop_intake(self) -> None:
         pass
+
+    def connections(self) -> Sequence[ConnectionState]:
+        return ()
 
     async def deliver(self, pending: PendingReply, way: Way) -> Shown:
         self.replies[pending.job.id] = self.replies.get(pending.job.id, 0) + 1

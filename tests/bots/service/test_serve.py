@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -17,7 +17,7 @@ from bots.requests.studio import Asker
 from bots.requests.styles import Stylebook
 from bots.requests.workflow_folder import WorkflowFolder
 from bots.requests.workflows import Workflows
-from bots.service.adapters import Service
+from bots.service.adapters import ConnectionState, Service
 from bots.service.app import App, roles_of, rules_of
 from bots.service.serve import ADAPTERS, make_adapters, serving
 from bots.worker.delivery import AdapterStopped, TryLater, Way
@@ -36,6 +36,7 @@ class Home(Chat):
     connected: asyncio.Event = field(default_factory=asyncio.Event)
     told: asyncio.Event = field(default_factory=asyncio.Event)
     left: asyncio.Event = field(default_factory=asyncio.Event)
+    states: Sequence[ConnectionState] = ()
 
     async def run(self) -> None:
         self.runs += 1
@@ -49,6 +50,9 @@ class Home(Chat):
 
     def stop_intake(self) -> None:
         self.told.set()
+
+    def connections(self) -> Sequence[ConnectionState]:
+        return self.states
 
 
 @dataclass
@@ -204,6 +208,14 @@ async def test_one_whose_delivery_is_refused_rests_and_goes_on(
     job = await scene.ask("red")
     await red.arrived.wait()
     assert (red.edits, red.runs, red.checks) == ({job.id: Status.RENDERED}, 2, 3)
+
+
+async def test_a_connection_that_does_not_come_back_is_a_fault(start: Start) -> None:
+    near, far = ConnectionState("shard 0", 59.0, 0.1), ConnectionState("shard 1", 61.0, 0.1)
+    red, blue = Home("red", states=[near]), Home("blue", states=[near, *[far] * 6])
+    service, _ = start(red, blue)
+    named = ", ".join(["shard 1"] * 5)
+    assert service.ailing() == {"blue": f"6 not connected ({named} …)"}
 
 
 async def test_told_to_stop_it_finishes_what_is_at_work_and_begins_nothing(

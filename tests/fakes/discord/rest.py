@@ -63,6 +63,7 @@ class Rest:
         return [
             web.get(f"{api}/users/@me", self.me),
             web.get(f"{api}/users/@me/guilds", self.my_guilds),
+            web.get(f"{api}/gateway/bot", self.gateway),
             web.get(f"{api}/oauth2/applications/@me", self.application),
             web.get(f"{commands}/commands", self.get_commands),
             web.put(f"{commands}/commands", self.put_commands),
@@ -127,6 +128,9 @@ class Rest:
                 if each.joined
             ]
         )
+
+    async def gateway(self, request: web.Request) -> web.Response:
+        return answer(self.discord.gateway.about)
 
     async def user(self, request: web.Request) -> web.Response:
         return answer(self._user(int(request.match_info["user"])).json)

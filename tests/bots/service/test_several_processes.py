@@ -1,0 +1,98 @@
+"""Several `marble serve` on one PostgreSQL: one has the chat, the others only draw."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from storage import Status, Storage
+from storage.database.tables import jobs
+from tests.bots.telegram.conftest import a_marble, a_server
+from tests.conftest import PATIENCE
+from tests.fakes.process import LOOK, Marble
+from tests.fakes.telegram.people import person
+from tests.fakes.telegram.server import TelegramServer
+from tests.storage import postgres
+from tests.storage.conftest import postgres_server
+
+__all__ = ["postgres_server"]
+PEOPLE = 4
+
+
+@pytest.fixture
+def database(postgres_server: str) -> Iterator[str]:
+    with postgres.database(postgres_server) as url:
+        yield url
+
+
+@pytest.fixture
+async def telegram() -> AsyncIterator[TelegramServer]:
+    async with a_server() as server:
+        yield server
+
+
+@pytest.fixture
+async def chat(telegram: TelegramServer, database: str, tmp_path: Path) -> AsyncIterator[Marble]:
+    """Yield the process with the chat."""
+    settings = {"MARBLE_DATABASE_URL": database, "MARBLE_RUNNING_PER_PERSON": "1"}
+    async with a_marble(telegram, tmp_path, **settings) as marble:
+        yield marble
+
+
+@pytest.fixture
+async def drawing(chat: Marble, database: str) -> AsyncIterator[Marble]:
+    """Yield a process that only draws, into the same folder."""
+    folder = chat.folder / "second"
+    folder.mkdir()
+    settings = {
+        "MARBLE_DATABASE_URL": database,
+        "MARBLE_DATA_DIR": str(chat.folder / "data"),
+        "MARBLE_RUNNING_PER_PERSON": "1",
+    }
+    marble = Marble(folder, settings)
+    await marble.start()
+    await marble.says("Marble is running")
+    yield marble
+    if marble.pid:
+        await marble.kill()
+
+
+async def running(storage: Storage, count: int) -> list[int]:
+    """Wait until so many jobs run; return how many each process runs."""
+    query = select(jobs.c.worker).where(jobs.c.status == Status.RUNNING.value)
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            rows = await storage.database.read(lambda c: c.execute(query).all())
+            if len(rows) == count:
+                return sorted(Counter(row.worker for row in rows).values())
+            await asyncio.to_thread(time.sleep, LOOK)
+
+
+@pytest.mark.parametrize("killed", ["none", "the one with the chat", "the other"])
+async def test_both_draw_and_the_one_with_the_chat_answers_once_whichever_is_killed(
+    telegram: TelegramServer, chat: Marble, drawing: Marble, database: str, killed: str
+) -> None:
+    people = [person(telegram, number) for number in range(1, PEOPLE + 1)]
+    asked = [(each, await each.says("a cat wait")) for each in people * 2]
+    async with Storage.open(chat.folder / "outside", database) as storage:
+        # A person's jobs run one at a time in each process: with one they would be four.
+        assert await running(storage, 2 * PEOPLE) == [PEOPLE, PEOPLE]
+        if killed == "the other":
+            await drawing.kill()
+        elif killed == "the one with the chat":
+            await chat.kill()
+        await asyncio.to_thread((chat.folder / "data" / "gate").touch)
+        if not chat.pid:
+            await chat.start()
+        for each, said in asked:
+            await each.chat.picture(said)
+        page = await storage.jobs.list_queued()
+        assert (page, await storage.jobs.list_running()) == ((), ())
+    assert [len(each.chat.shown) for each in people] == [2] * PEOPLE
+    assert telegram.token not in drawing.log
