@@ -72,15 +72,11 @@ async def _shards(client: discord.Client) -> Finding:
     """Say how many connections Discord asks for, and whether it allows them now."""
     count, _, limits = await client.http.get_bot_gateway()
     left, total = limits["remaining"], limits["total"]
-    text = (
-        f"Discord asks for {count} connections (shards)"
-        if count > 1
-        else "one connection is enough"
-    )
-    text += f"; {left} of {total} starts are left"
+    text = f"connections (shards) that Discord asks for: {count}; starts left: {left} of {total}"
     if left >= count:
         return Finding(WHAT, State.GOOD, text)
-    cure = f"wait {limits['reset_after'] / 60_000:.0f} minutes; find out what starts it so often"
+    hours = limits["reset_after"] / 3_600_000
+    cure = f"wait (hours: {hours:.1f}), and find out what starts the bot so often"
     return Finding(WHAT, State.BAD, text, cure)
 
 

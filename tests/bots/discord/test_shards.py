@@ -111,11 +111,11 @@ async def test_more_servers_than_its_shards_may_have_make_it_ask_for_more(
 async def test_doctor_tells_of_shards_and_of_starts_that_are_used_up(discord: FakeDiscord) -> None:
     discord.gateway.shards = SHARDS
     texts = [each.text for each in await found(discord)]
-    assert "Discord asks for 3 connections (shards); 1000 of 1000 starts are left" in texts
+    assert "connections (shards) that Discord asks for: 3; starts left: 1000 of 1000" in texts
     discord.gateway.starts_left = 2
     [finding] = [each for each in await found(discord) if each.state is State.BAD]
-    assert "2 of 1000 starts are left" in finding.text
-    assert finding.cure == "wait 60 minutes; find out what starts it so often"
+    assert "starts left: 2 of 1000" in finding.text
+    assert finding.cure == "wait (hours: 1.0), and find out what starts the bot so often"
 
 
 async def test_nothing_starts_while_discord_allows_too_few_sessions(discord: FakeDiscord) -> None:
