@@ -118,7 +118,7 @@ async def open_app(settings: Settings, *, serving: bool = False) -> AsyncIterato
             await tasks.enter_async_context(_running(worker.run(), "marble-worker"))
             await tasks.enter_async_context(_running(pausing.run(), "marble-pausing"))
             if serving:
-                board = EngineBoard(settings)
+                board = EngineBoard(settings, storage.worker.name)
                 tasks.push_async_callback(board.clear)
                 upkeep = _upkeep(storage, worker, settings, board, executor.health)
                 await tasks.enter_async_context(_running(upkeep, "marble-upkeep"))

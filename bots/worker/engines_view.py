@@ -1,18 +1,23 @@
-"""The engines of a serving process as any process can show them, from a small file."""
+"""The engines of the serving processes as any process can show them, from a small file of each.
+
+Beside each file is a lock that the system drops when its process ends, however it ends.
+"""
 
 import asyncio
 import json
+import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from bots.operations.settings import Settings
 from engine.executors import Health
 from engine.files.atomic import read_object, replace_text
 from engine.queue.order import Order
+from storage.liveness.alive import FileAlive
 
 UP: Final = "up"
 FRESH: Final = 60.0  # seconds after which a process that wrote nothing is taken for gone
@@ -56,10 +61,16 @@ def _state(health: Health) -> str:
 
 
 class EngineBoard:
-    """Writes the engines' rows to a file in the data folder whenever they change."""
+    """Writes a process's engines to a file of its own in the data folder whenever they change.
 
-    def __init__(self, settings: Settings) -> None:
-        self._file = _file(settings)
+    worker: the process's name.
+    """
+
+    def __init__(self, settings: Settings, worker: str) -> None:
+        self._alive = FileAlive(_base(settings))
+        self._worker = worker
+        self._file = self._alive.folder / f"{worker}.json"
+        self._since: float | None = None  # when it was first written
         self._written: list[EngineRow] | None = None
         self._at = 0.0
 
@@ -68,25 +79,53 @@ class EngineBoard:
         now = time.time()
         if rows == self._written and abs(now - self._at) < AGAIN:
             return
-        text = json.dumps({"at": now, "engines": [asdict(row) for row in rows]})
         with suppress(OSError):
+            if self._since is None:
+                await asyncio.to_thread(self._file.parent.mkdir, parents=True, exist_ok=True)
+                await self._alive.take(self._worker)
+                self._since = now
+            process = {"at": now, "since": self._since, "process": os.getpid()}
+            text = json.dumps({**process, "engines": [asdict(row) for row in rows]})
             await asyncio.to_thread(replace_text, self._file, text)
             self._written, self._at = rows, now
 
     async def clear(self) -> None:
-        """Remove the file: no engine runs any more."""
+        """Remove the file: no engine of this process runs any more."""
         with suppress(OSError):
             await asyncio.to_thread(self._file.unlink, missing_ok=True)
+            await self._alive.release()
 
 
 async def load_engines(settings: Settings) -> list[EngineRow]:
-    """Return the rows that a serving process wrote last; none where it is gone."""
-    data = await asyncio.to_thread(read_object, _file(settings))
-    with suppress(KeyError, TypeError, ValueError):
-        if abs(time.time() - data["at"]) < FRESH:
-            return [EngineRow(**{**row, "models": tuple(row["models"])}) for row in data["engines"]]
-    return []
+    """Return the rows that each serving process wrote last, the first started first.
+
+    Files of processes that have ended are removed. Where there are several processes, each row
+    tells which.
+    """
+    alive = FileAlive(_base(settings))
+    files = {file.stem: file for file in alive.folder.glob("*.json")}
+    found = []
+    with suppress(OSError):  # another user's: whatever was written lately counts
+        for name in await alive.dead(files):
+            await asyncio.to_thread(files.pop(name).unlink, missing_ok=True)
+    for file in files.values():
+        data = await asyncio.to_thread(read_object, file)
+        with suppress(KeyError, TypeError, ValueError):
+            if abs(time.time() - data["at"]) < FRESH:
+                found.append((float(data["since"]), int(data["process"]), _rows(data["engines"])))
+    found.sort(key=lambda each: each[:2])
+    if len(found) == 1:
+        return found[0][2]
+    return [
+        replace(row, device=f"{row.device} (process {process})")
+        for _, process, rows in found
+        for row in rows
+    ]
 
 
-def _file(settings: Settings) -> Path:
-    return settings.data_dir / "engine" / "engines.json"
+def _rows(written: Sequence[Mapping[str, Any]]) -> list[EngineRow]:
+    return [EngineRow(**{**row, "models": tuple(row["models"])}) for row in written]
+
+
+def _base(settings: Settings) -> Path:
+    return settings.data_dir / "engine" / "serving"

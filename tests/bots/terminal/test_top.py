@@ -52,7 +52,7 @@ def test_each_engine_of_a_service_has_a_line(marble: Marble, data: Path) -> None
         EngineRow(device=f"cuda:{n}", kind="K", state=UP, models=("m",) * n, jobs=n, restarts=0)
         for n in range(2)
     ]
-    asyncio.run(EngineBoard(settings).show(rows))
+    asyncio.run(EngineBoard(settings, "a").show(rows))
     lines = (
         ["cuda:0", "K", "up", "0", "jobs", "0", "restarts", "no", "model", "yet"],
         ["cuda:1", "K", "up", "1", "job", "0", "restarts", "m"],

@@ -1,5 +1,6 @@
 """What other processes see of the engines."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,17 +22,31 @@ def settings(tmp_path: Path) -> Settings:
 
 
 async def test_other_processes_see_the_engines_until_they_are_closed(settings: Settings) -> None:
-    board = EngineBoard(settings)
+    board = EngineBoard(settings, "a")
     await board.show([ROW])
     assert await load_engines(settings) == [ROW]
     await board.clear()
     assert await load_engines(settings) == []
 
 
+async def test_each_serving_process_has_a_file_and_one_that_died_is_not_shown(
+    settings: Settings,
+) -> None:
+    boards = [EngineBoard(settings, name) for name in ("b", "a")]
+    other = replace(ROW, device="cuda:1")
+    for board, row in zip(boards, (ROW, other), strict=True):
+        await board.show([row])
+    devices = [f"{device} (process {os.getpid()})" for device in ("cuda:0", "cuda:1")]
+    assert [row.device for row in await load_engines(settings)] == devices
+    await boards[0]._alive.release()  # as its system does when a process is killed
+    assert await load_engines(settings) == [other]
+    assert [file.name for file in boards[0]._file.parent.glob("*.json")] == ["a.json"]
+
+
 async def test_what_was_written_long_ago_is_not_shown(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await EngineBoard(settings).show([ROW])
+    await EngineBoard(settings, "a").show([ROW])
     monkeypatch.setattr("bots.worker.engines_view.FRESH", 0.0)
     assert await load_engines(settings) == []
 
