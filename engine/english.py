@@ -203,6 +203,7 @@ ENGLISH: Final[Mapping[str, str]] = {
     "disk_nearly_full": "Marble's disk is nearly full, so nothing new starts; Marble's owner has "
     "been notified.",
     "engines_away": "The machines that draw cannot be reached; jobs wait, and go on by themselves.",
+    "on_an_engine_away": "No machine that draws now has {names}; one that is away may have it.",
     "on_no_engine": "No machine that draws has {names}; the owner can copy it to one.",
     "queue_full": "The queue is full ({length:,} {length:job is|jobs are} waiting); try again in a "
     "few minutes.",

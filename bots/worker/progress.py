@@ -97,7 +97,9 @@ class PositionPublisher:
         order = self._queue.order
         if order.is_waiting(place.job) and (news := self._news.get(place.job)):
             eta = self._queue.seconds_until(place)
-            news.publish(Waiting(position=place.position, eta=eta, reason=order.reason))
+            news.publish(
+                Waiting(position=place.position, eta=eta, reason=order.reason_for(place.job))
+            )
 
 
 def steady(published: Forecast | None, found: Forecast, queue: Queue) -> Forecast:

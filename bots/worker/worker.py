@@ -236,7 +236,7 @@ class Worker:
             outcome = "unrecorded"
             raise
         except (OutOfMemory, EngineError) as error:
-            if self.queue.order.avoid(job.id):
+            if self.queue.order.avoid(job.id, alike=isinstance(error, OutOfMemory)):
                 outcome = "given back"
                 await asyncio.shield(self._give_back(job))
                 raise _Elsewhere(str(error)) from error
@@ -256,6 +256,8 @@ class Worker:
         return outcome == "rendered"
 
     async def _draw(self, job: Job) -> list[Picture]:
+        if missing := self.queue.order.lacks(job.id):
+            raise UserError(Sentence("on_no_engine", names=", ".join(sorted(missing))))
         pictures = []
         stage, since = None, time.monotonic()
         spec = Spec(
@@ -265,17 +267,22 @@ class Worker:
             alone=job.suspect,
             engine=self.queue.order.placed(job.id),
         )
-        async with aclosing(self._executor.run(spec)) as events:
-            async for event in events:
-                if job.id in self._stopped:  # the executor may not have known it yet when asked
-                    raise Cancelled
-                if isinstance(event, Picture):
-                    pictures.append(event)
-                    continue
-                self._news[job.id].publish(event)
-                if event.stage is not stage:
-                    self._note_stage(job.id, stage, since, event.stage)
-                    stage, since = event.stage, time.monotonic()
+        try:
+            async with aclosing(self._executor.run(spec)) as events:
+                async for event in events:
+                    if job.id in self._stopped:  # the executor may not have known it when asked
+                        raise Cancelled
+                    if isinstance(event, Picture):
+                        pictures.append(event)
+                        continue
+                    self._news[job.id].publish(event)
+                    if event.stage is not stage:
+                        self._note_stage(job.id, stage, since, event.stage)
+                        stage, since = event.stage, time.monotonic()
+        except OutOfMemory:
+            if stage is Stage.LOAD:
+                self.queue.order.too_large(job.id)
+            raise
         self._note_stage(job.id, stage, since, None)
         return pictures
 

@@ -21,11 +21,14 @@ from engine.queue.placement import Classes, Ends, Facts, Found, Placement
 from engine.queue.tasks import Forecast, Limits, Priority, Task
 from engine.sentences import Sentence
 
-# What restricts a job's engines: their classes, or the job itself, which some engines failed.
-Where = Classes | int
+# What restricts a job's engines: their classes, beside these models that do not fit on some, or the
+# job itself, which some engines failed.
+Where = Classes | tuple[Classes | None, tuple[str, ...]] | int
 # A person who was passed over: their start tag and job, and their priority's if nobody is left.
 _Passed = tuple[Priority, str, tuple[float, int], tuple[float, int] | None]
 LOOK: Final = 8  # people who may be passed over in one choice, for the engines' sake
+SUSPECTS: Final = 64  # of them whose jobs are to run alone
+TRIES: Final = 3  # engines that may fail a job
 MOST: Final = 4.0  # times its estimate that a job is charged; more is taken for a stall
 
 
@@ -86,6 +89,7 @@ class Order:
         self._grouped: Counter[str] = Counter()  # running jobs by the groups of their caps
         self._blocked: dict[str, set[str]] = {}  # full group → people whose jobs wait for it
         self.engines = Placement()
+        self._failed: dict[int, int] = {}  # job → how many engines failed it
         self._parked: dict[
             tuple[Priority, str], tuple[float, int, Where]
         ] = {}  # who is passed over
@@ -158,16 +162,18 @@ class Order:
             return None
         reserved: set[str] = set()
         passed: list[_Passed] = []
+        looked = 0  # people in `passed` whose jobs need no engine to themselves
         waits: _Waiting | None = (
             None  # the first who waits for a full engine, though others have room
         )
         try:
-            while (found := self._next()) and len(passed) < LOOK:
+            while (found := self._next()) and looked < LOOK and len(passed) < SUSPECTS:
                 priority, name, task = found
                 if waits and not waits.lets_pass(priority, self._shares[priority].start_of(name)):
                     break
                 if waits and not task.alone and not self.engines.holds_with_room(task):
                     passed.append(self._pass_over(priority, name))
+                    looked += 1
                     continue
                 engine = self.engines.find(task, self.speeds, now, reserved)
                 if engine and not engine.better:
@@ -179,9 +185,12 @@ class Order:
                         until += self.speeds.seconds(task.work)
                         waits = _Waiting(priority, name, task, engine, until)
                     passed.append(self._pass_over(priority, name))
+                    looked += 1
                 elif task.alone:
-                    if (held := self.engines.reserve(task, reserved)) is not None:
-                        reserved.add(held)
+                    # More of them wait for the engines of those before them.
+                    if len(reserved) < LOOK:
+                        held = self.engines.reserve(task, reserved)
+                        reserved |= set() if held is None else {held}
                     if not self.engines.has_room_beside(reserved):
                         break
                     passed.append(self._pass_over(priority, name))
@@ -233,7 +242,10 @@ class Order:
 
     def _where(self, task: Task) -> Where | None:
         """Return what restricts the engines that may run a task, or None where nothing does."""
-        return task.job if task.job in self.engines.avoided else self.engines.classes_for(task)
+        if task.job in self.engines.avoided:
+            return task.job
+        classes = self.engines.classes_for(task)
+        return (classes, task.work.models) if self.engines.unfit(task) else classes
 
     def _pass_over(self, priority: Priority, name: str) -> _Passed:
         entry, share = self._shares[priority].pass_over(name), self._shares[priority]
@@ -269,7 +281,7 @@ class Order:
     def _unpark_for(self, engine: str) -> None:
         """Let one person try again of each line that an engine with room may serve."""
         for where in list(self._lines):
-            if isinstance(where, int) or self.engines.frees(engine, where):
+            if not isinstance(where, frozenset) or self.engines.frees(engine, where):
                 self._unpark_first(where)
 
     def _unpark_all(self) -> None:
@@ -287,21 +299,47 @@ class Order:
         self.engines.remove(name)
         self._unpark_all()
 
-    def avoid(self, job: int) -> bool:
+    def avoid(self, job: int, *, alike: bool = False) -> bool:
         """Let a running job start elsewhere the next time; return whether that is possible.
 
-        Where it is not, the job may start anywhere.
+        alike: on another kind of device, if there is one. Where it is not possible, or `TRIES`
+        engines failed the job, it may start anywhere.
         """
         if not self.engines.several:
             return False
-        run = self._running[job]
+        task, name = self._running[job].task, self.engines.engine_of(job)
         avoided = self.engines.avoided.setdefault(job, set())
-        avoided.add(self.engines.engine_of(job))
-        return self.engines.could_run(run.task, avoided)
+        failed = self._failed[job] = self._failed.get(job, 0) + 1
+        avoided.add(name)
+        if alike and self.engines.could_run(task, others := avoided | self.engines.alike(name)):
+            avoided |= others
+            return True
+        return failed < TRIES and self.engines.could_run(task, avoided)
+
+    def too_large(self, job: int) -> None:
+        """Record that the model that a running job waits for does not fit on its engine."""
+        name, run = self.engines.engine_of(job), self._running[job]
+        if self.engines.several and self.engines.jobs(name) == 1:  # it may fit once others ended
+            models = run.task.work.models
+            self.engines.too_large(name, models[min(run.began, len(models) - 1)])
+
+    def lacks(self, job: int) -> frozenset[str]:
+        """Return what a running job needs that no engine has which takes jobs."""
+        task, facts = self._running[job].task, self.engines.facts(self.engines.engine_of(job))
+        if not facts.alive or facts.has is None or task.needs <= facts.has:
+            return frozenset()
+        return self.engines.lacking(task)
+
+    def reason_for(self, job: int) -> str | None:
+        """Return why a waiting job cannot start, whosever turn it is; None where it can."""
+        if self.reason or not (missing := self.engines.lacking(self._waiting[job])):
+            return self.reason
+        return Sentence("on_an_engine_away", names=", ".join(sorted(missing)))
 
     def forget(self, job: int) -> None:
         """Forget which engines failed a job."""
         self.engines.avoided.pop(job, None)
+        self._failed.pop(job, None)
 
     def placed(self, job: int) -> str:
         """Return the engine of a running job: "" where `put` told of none."""

@@ -216,6 +216,7 @@ class Placement:
         self._popular: dict[str, float] = {}
         self._unit, self._total = 1.0, 0.0
         self.avoided: dict[int, set[str]] = {}  # job → engines that failed it
+        self._too_large: dict[str, set[str]] = {}  # model → engines on which it does not fit
         self._put(_Engine("", Facts(slots=0)))
 
     def copy(self) -> Placement:
@@ -227,6 +228,7 @@ class Placement:
         twin._where, twin._popular = dict(self._where), dict(self._popular)
         twin._classes, twin._kinds = dict(self._classes), dict(self._kinds)
         twin.avoided = {job: set(names) for job, names in self.avoided.items()}
+        twin._too_large = {model: set(names) for model, names in self._too_large.items()}
         for engine in self._engines.values():
             twin._put(engine.copy())
         return twin
@@ -257,6 +259,8 @@ class Placement:
         engine = self._engines.get(name) or _Engine(name, facts)
         before = name in self._engines and (engine.facts.alive, engine.facts.kind, engine.facts.has)
         self._take_out(name)
+        if facts.alive and not engine.facts.alive:
+            self._started(name)
         if facts.held is not None and facts.alive:
             engine.room = max(engine.room or 0, len(facts.held))
             loading = {model: None for models, _ in engine.running.values() for model in models}
@@ -281,6 +285,7 @@ class Placement:
             self._take_out(name)
             engine.held.clear()
             self._put(engine)
+            self._started(name)
 
     def engine_of(self, job: int) -> str:
         """Return the engine of a running job."""
@@ -303,7 +308,8 @@ class Placement:
         """Return the classes of engines that may run a task; None for all that take jobs.
 
         Those of another kind of device than it wants are left out while one of its kind takes jobs,
-        until one fails it.
+        until one fails it. Where no engine has what it needs, none may run it as long as one is
+        away that may have it; then any may, so that the job ends with what is missing.
         """
         if not (task.kind or (self._restricted and task.needs)):
             return None
@@ -312,9 +318,39 @@ class Placement:
             for (kind, has), number in self._classes.items()
             if self._alive[number] and (has is None or task.needs <= has)
         ]
-        failed = task.job in self.avoided
+        if not able and sum(self._alive.values()) == len(self._engines):
+            return frozenset(self._alive)
+        failed = bool(self.unfit(task))
         wanted = [number for kind, number in able if kind == task.kind and not failed]
         return frozenset(wanted or [number for _, number in able])
+
+    def lacking(self, task: Task) -> frozenset[str]:
+        """Return what a task needs that an engine which takes jobs lacks: of the least lacking."""
+        there = [has for (_, has), number in self._classes.items() if self._alive[number]]
+        lacks = (task.needs - has if has is not None else frozenset[str]() for has in there)
+        return min(lacks, key=len, default=frozenset[str]())
+
+    def unfit(self, task: Task) -> set[str]:
+        """Return the engines that failed a task, or on which a model of it does not fit."""
+        found = self.avoided.get(task.job, set())
+        for model in task.work.models:
+            found = found | self._too_large.get(model, set())
+        return found
+
+    def too_large(self, name: str, model: str) -> None:
+        """Record that a model does not fit on an engine, until that starts again."""
+        self._too_large.setdefault(model, set()).add(name)
+
+    def alike(self, name: str) -> set[str]:
+        """Return the engines on the same kind of device as one, which is among them."""
+        kind = self._engines[name].facts.kind
+        same = {each.name for each in self._engines.values() if kind and each.facts.kind == kind}
+        return {name, *same}
+
+    def _started(self, name: str) -> None:
+        self._too_large = {
+            model: left for model, names in self._too_large.items() if (left := names - {name})
+        }
 
     def could_run(self, task: Task, without: Collection[str]) -> bool:
         """Whether an engine that takes jobs could run a task, full or not, beside those named."""
@@ -468,8 +504,8 @@ class Placement:
         return None if best is None else Found(best)
 
     def _beside(self, task: Task, without: Collection[str]) -> Collection[str]:
-        """Add the engines that failed a task to those it cannot have, if others could run it."""
-        avoided = self.avoided.get(task.job)
+        """Add the engines unfit for a task to those it cannot have, if others could run it."""
+        avoided = self.unfit(task)
         return {*without, *avoided} if avoided and self.could_run(task, avoided) else without
 
     def _may(self, engine: _Engine, allowed: Classes | None) -> bool:

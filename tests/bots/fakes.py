@@ -58,6 +58,7 @@ class FakeExecutor(Executor):
         self.full = asyncio.Event()
         self.error: Exception | None = None
         self.errors: list[Exception] = []  # for one job each
+        self.unloadable: list[Exception] = []  # for one job each, while it loads
         self.deaf = False
         self.loads = False
         self.specs: list[Spec] = []
@@ -95,6 +96,8 @@ class FakeExecutor(Executor):
         recipe = spec.recipe
         if self.loads:
             yield Progress(stage=Stage.LOAD, step=0, total=1)
+            if self.unloadable:
+                raise self.unloadable.pop(0)
         yield Progress(stage=Stage.DENOISE, step=0, total=recipe.steps)
         self.begun.set()
         if self.running == self.slots:

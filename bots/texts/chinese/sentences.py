@@ -173,6 +173,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "being_restarted": "Marble 正在重启。",
     "disk_nearly_full": "Marble 的磁盘将满，暂不开始新任务；已通知 Marble 所有者。",
     "engines_away": "目前联系不上绘图的机器；任务会等待，之后自动继续。",
+    "on_an_engine_away": "现在能绘图的机器上没有 {names}；暂时不在的机器上可能有。",
     "on_no_engine": "没有任何绘图机器上有 {names}；所有者可以把它复制到其中一台。",
     "queue_full": "队列已满（{length:,} 个任务在等待）；请过几分钟再试。",
     "too_many_waiting": "你已有 {most:,} 个任务在等待，达到上限；请取消一个，或等一个开始后再试。",

@@ -7,9 +7,11 @@ import pytest
 from bots.requests.studio import Asker
 from bots.worker.progress import JobNews
 from bots.worker.worker import UNEXPECTED
-from engine.errors import BrokenModel, Lost, UserError
+from engine.errors import BrokenModel, Lost, OutOfMemory, UserError
 from engine.events import Progress, Stage, Waiting
 from engine.executors import Health
+from engine.models.needs import needs_of
+from engine.queue.placement import Facts
 from engine.queue.queue import Queue
 from storage import DatabaseFault, Job, NewJob, Status, Storage, TooLate
 from storage.errors import DiskFull
@@ -428,6 +430,38 @@ async def test_a_job_is_stored_with_the_kind_of_device_that_drew_it_and_a_new_ki
         house.worker.submit(job)
         assert (await finish(house, job)).device == kind
     assert "job 2: new drew it, since old is not there" in caplog.text
+
+
+async def test_a_job_whose_files_no_engine_has_waits_with_a_reason_and_ends_with_their_names(
+    house: House,
+) -> None:
+    queue = house.worker.queue
+    queue.put("a", Facts(slots=1, has=frozenset()))
+    queue.put("b", Facts(slots=1, has=frozenset(), alive=False))
+    job = await house.studio.imagine({"prompt": "a cat"}, ADA)
+    async for news in house.worker.follow(job.id):
+        assert isinstance(news, Waiting)
+        assert news.reason
+        assert news.reason.endswith("one that is away may have it.")
+        break
+    queue.put("b", Facts(slots=1, has=frozenset()))
+    ended = await finish(house, job)
+    [missing] = needs_of(job.recipe)
+    told = f"No machine that draws has {missing}; the owner can copy it to one."
+    assert (ended.status, ended.error, house.executor.specs) == (Status.FAILED, told, [])
+
+
+async def test_a_model_that_does_not_fit_on_an_engine_is_remembered(house: House) -> None:
+    for name in "ab":
+        house.worker.queue.put(name, Facts(slots=1))
+    house.executor.loads = True
+    house.executor.unloadable.append(OutOfMemory("no memory"))
+    for _ in range(2):
+        done = await finish(house, await house.studio.imagine({"prompt": "a cat"}, ADA))
+        assert done.status is Status.RENDERED
+    tried, *drew = [spec.engine for spec in house.executor.specs]
+    assert tried not in drew
+    assert len(drew) == 2
 
 
 async def test_an_engine_that_died_has_to_load_again(

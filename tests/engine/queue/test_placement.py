@@ -168,9 +168,60 @@ def test_ends_are_foretold_for_engines_of_different_speed() -> None:
 
 
 def test_what_no_engine_can_run_has_a_place_and_no_time() -> None:
-    order = order_of(a=Facts(slots=1, has=frozenset("m")))
+    away = Facts(slots=1, alive=False, has=frozenset())
+    order = order_of(a=Facts(slots=1, has=frozenset("m")), b=away)
     order.submit(replace(task(1), needs=frozenset("x")))
     assert [(each.job, each.ends_at) for each in order.forecast(0.0, 0)] == [(1, None)]
+
+
+def test_a_job_whose_files_no_engine_has_waits_for_one_that_is_away() -> None:
+    away = Facts(slots=1, alive=False, has=frozenset())
+    order = order_of(a=Facts(slots=1, has=frozenset("m")), b=away)
+    assert where(order, replace(task(1), needs=frozenset("xm"))) == [""]
+    assert order.reason_for(1) == "No machine that draws now has x; one that is away may have it."
+    order.put("b", replace(away, alive=True))
+    assert order.choose(0.0, 0)
+    assert order.lacks(1) == {"x"}
+
+
+def test_a_model_that_does_not_fit_is_not_tried_there_again_until_the_engine_restarts() -> None:
+    order = order_of("a", "b", slots=2)
+    [first] = where(order, task(1))
+    [other] = {"a", "b"} - {first}
+    order.too_large(1)
+    order.done(1, 0.0, finished=False)
+    assert where(order, *(task(n) for n in (2, 3, 4))) == [other, other, ""]
+    assert where(order, task(5, "bob", model="n")) == [first]
+    order.done(2, 0.0)
+    assert order.choose(0.0, 0) == task(4)
+    assert order.engines.unfit(task(6)) == {first}
+    order.engine_died(first)
+    assert order.engines.unfit(task(6)) == set()
+
+
+def test_a_job_without_memory_is_tried_on_another_kind_and_one_that_fails_on_few_engines() -> None:
+    kinds = {f"{kind}{n}": Facts(slots=1, kind=kind) for kind in "AB" for n in range(5)}
+    order = order_of(**kinds)
+    [first] = where(order, task(1))
+    assert order.avoid(1, alike=True)
+    order.done(1, 0.0, finished=False)
+    assert where(order, task(1))[0][0] != first[0]
+    order.done(1, 0.0, finished=False)
+    order.forget(1)
+    tries = 0
+    while where(order, task(2)) and order.avoid(2):
+        tries += 1
+        order.done(2, 0.0, finished=False)
+    assert tries == 2
+
+
+def test_many_suspects_leave_engines_to_others() -> None:
+    order = order_of(*(f"{n}" for n in range(20)))
+    where(order, *(task(n, f"r{n}") for n in range(20)))
+    for job in range(100, 130):
+        order.submit(replace(task(job, f"s{job}"), alone=True))
+    order.submit(task(200, "ada"))
+    assert order.choose(0.0, 0) == task(200, "ada")
 
 
 @pytest.mark.parametrize("engines", [1, 2, 8])
