@@ -132,11 +132,11 @@ class _Line:
         self._kind, self._has, self._model, self._free = kind, has, model, free
         self._heap: list[_Entry] = []
 
-    def push(self, engine: _Engine, most: int) -> None:
-        """Add an engine; most: how many there may be."""
+    def push(self, engine: _Engine, engines: Mapping[str, _Engine]) -> None:
+        """Add an engine, which is among all of them."""
         heappush(self._heap, engine.entry)
-        if len(self._heap) > 2 * most + SLACK:
-            self._heap = list(set(self._heap))
+        if len(self._heap) > 2 * len(engines) + SLACK:
+            self._heap = [entry for entry in set(self._heap) if self._find(entry, engines)]
             heapify(self._heap)
 
     def firsts(
@@ -148,18 +148,22 @@ class _Line:
         heap = self._heap
         while heap and len(found) < most:
             entry = heap[0]
-            engine = engines.get(entry[2])
-            valid = engine is not None and engine.entry == entry and self._is_mine(engine)
-            if valid and engine and entry[2] not in without and engine not in found:
+            engine = self._find(entry, engines)
+            if engine and entry[2] not in without and engine not in found:
                 found.append(engine)
                 if len(found) == most:
                     break
             heappop(heap)
-            if valid and entry not in kept:
+            if engine and entry not in kept:
                 kept.append(entry)
         for entry in kept:
             heappush(heap, entry)
         return found
+
+    def _find(self, entry: _Entry, engines: Mapping[str, _Engine]) -> _Engine | None:
+        """Return the engine of an entry, or None if that is outdated."""
+        engine = engines.get(entry[2])
+        return engine if engine and engine.entry == entry and self._is_mine(engine) else None
 
     def _is_mine(self, engine: _Engine) -> bool:
         facts = engine.facts
@@ -548,7 +552,7 @@ class Placement:
                 key = number, model, engine.free
                 if key not in self._lines:
                     self._lines[key] = _Line(facts.kind, facts.has, model, free=engine.free)
-                self._lines[key].push(engine, len(self._engines))
+                self._lines[key].push(engine, self._engines)
         if engine.free:
             self._free.add(engine.name)
             self._free_holders.update(models)

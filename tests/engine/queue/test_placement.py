@@ -10,7 +10,7 @@ import pytest
 
 from engine.queue.estimates import Speeds
 from engine.queue.order import Order
-from engine.queue.placement import Facts, Placement
+from engine.queue.placement import SLACK, Facts, Placement
 from engine.queue.tasks import Limits, Task
 from tests.engine.crowds import task
 from tests.engine.fleet import Fleet
@@ -213,6 +213,18 @@ def test_a_job_without_memory_is_tried_on_another_kind_and_one_that_fails_on_few
         tries += 1
         order.done(2, 0.0, finished=False)
     assert tries == 2
+
+
+def test_what_is_kept_of_engines_does_not_grow_with_the_jobs_they_had() -> None:
+    order = order_of(*(f"{n}" for n in range(4)), slots=64)
+    for job in range(1, 2001):
+        order.submit(task(job))
+        assert order.choose(float(job), 0)
+        if job > 16:
+            order.done(job - 16, float(job))
+    lengths = [len(line._heap) for line in order.engines._lines.values()]
+    assert max(lengths) <= 2 * 4 + SLACK
+    assert order.engines._lines
 
 
 def test_many_suspects_leave_engines_to_others() -> None:
