@@ -200,8 +200,10 @@ def test_a_model_that_does_not_fit_is_not_tried_there_again_until_the_engine_res
 
 
 def test_a_job_without_memory_is_tried_on_another_kind_and_one_that_fails_on_few_engines() -> None:
-    kinds = {f"{kind}{n}": Facts(slots=1, kind=kind) for kind in "AB" for n in range(5)}
-    order = order_of(**kinds)
+    order = order_of()
+    for kind in "AB":
+        for n in range(5):
+            order.put(f"{kind}{n}", Facts(slots=1, kind=kind, held=()))
     [first] = where(order, task(1))
     assert order.avoid(1, alike=True)
     order.done(1, 0.0, finished=False)
