@@ -18,6 +18,7 @@ import torch
 
 from engine.device.backends import CUDA, empty_cache, is_out_of_memory, name, precision, wait
 from engine.device.call_costs import GAIN, LARGEST, Buckets
+from engine.device.figures import NAME
 from engine.files.atomic import alone_in, read_object, replace_text
 
 log = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ class Measurements:
     """Measurements, kept in a file or, without a folder, in memory."""
 
     def __init__(self, folder: Path | None) -> None:
-        self._file = folder / "measured.json" if folder else None
+        self._file = folder / NAME if folder else None
         self._notes: dict[str, Any] = {}
         self._saved = True
 

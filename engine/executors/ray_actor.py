@@ -16,9 +16,11 @@ import threading
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
+from engine.device.figures import Figures, add_figures, figures_in
 from engine.errors import MissingPicture
 from engine.events import Key
 from engine.executors import wire
@@ -30,9 +32,12 @@ from engine.models.fingerprints import Fingerprints
 from engine.spec import Spec
 
 LOOK: Final = 60.0  # seconds between two looks at the folder of models
+MEASURING: Final = 1.0  # seconds between two looks at what was measured
+DRAWING: Final = ("torch", "diffusers", "transformers")  # the bits of pictures follow from them
 KEPT: Final = 256  # frames that have not been received
 MOST: Final = 2**26  # bytes of frames in an answer, or one frame
 MODELS: Final = "MARBLE_MODELS_DIR"  # of this machine, as in Marble's settings
+SAFETY: Final = "MARBLE_SAFETY_MODEL"  # the same
 HOME: Final = "~/.cache"  # where $XDG_CACHE_HOME is not set
 
 
@@ -123,8 +128,13 @@ class Engine:
     async def here(self) -> None:
         """Answer, as soon as there is a process, and as long as it is not stopped."""
 
-    async def start(self, config: Mapping[str, Any], level: int) -> dict[str, Any]:
-        """Start the loop in a thread of its own, and return what tells this engine from others."""
+    async def start(
+        self, config: Mapping[str, Any], level: int, measured: Figures
+    ) -> dict[str, Any]:
+        """Start the loop in a thread of its own, and return what tells this engine from others.
+
+        measured: what engines of the cluster measured before, which stands.
+        """
         for name, value in THREADS.items():
             os.environ.setdefault(name, value)  # before torch is imported
         self._outbox = Outbox(asyncio.get_running_loop())
@@ -133,6 +143,8 @@ class Engine:
         self._pictures = GivenPictures()
         self._commands = 0
         own = self._config = replace(of_this_machine(config), store=self._pictures)
+        self._told: dict[str, Any] = {}  # measurements that the process that serves knows
+        self._learn(measured)
         self._loop = make_loop(own, self._send)
         threading.Thread(target=self._run, name="engine", daemon=True).start()
         fingerprints = Fingerprints(own.models_dir, own.starter)
@@ -140,6 +152,7 @@ class Engine:
         threading.Thread(
             target=self._look, args=(fingerprints, models), name="models", daemon=True
         ).start()
+        threading.Thread(target=self._watch_figures, name="measurements", daemon=True).start()
         return {"pid": os.getpid(), "host": platform.node(), "code": code(), "models": models}
 
     async def command(
@@ -153,6 +166,8 @@ class Engine:
             spec = Spec.from_dict(header["run"])
             self._pictures.keep(Key(spec.job, spec.epoch), pictures)
             self._loop.admit(spec)
+        elif "measured" in header:
+            self._learn(header["measured"])
         else:
             self._loop.cancel(Key(*header["cancel"]))
 
@@ -168,6 +183,30 @@ class Engine:
         if "ended" in frame.header:
             self._pictures.drop(Key(frame.header["job"], frame.header["epoch"]))
         self._outbox.send(frame)
+
+    def _learn(self, measured: Figures) -> None:
+        """Use what was measured elsewhere first, whatever this machine measured itself."""
+        self._told |= measured
+        if folder := self._config.notes:
+            try:
+                add_figures(folder, measured, keep=False)
+            except OSError as error:
+                logging.getLogger(__name__).warning("measurements cannot be saved: %s", error)
+
+    def _watch_figures(self) -> None:
+        while True:
+            self._tell_figures()
+            threading.Event().wait(MEASURING)
+
+    def _tell_figures(self) -> None:
+        """Tell what was measured on this machine and not elsewhere."""
+        if new := {
+            key: figure
+            for key, figure in figures_in(self._config.notes).items()
+            if key not in self._told
+        }:
+            self._told |= new
+            self._outbox.send(wire.Frame({"measured": new}))
 
     def _look(self, fingerprints: Fingerprints, told: Mapping[str, str]) -> None:
         """Tell which models are there whenever that has changed."""
@@ -187,7 +226,8 @@ def of_this_machine(config: Mapping[str, Any]) -> EngineConfig:
     """Return the configuration with the folders of this machine.
 
     The folder of models is the one that this machine's environment names, else the one of the same
-    path as where Marble serves, if it is there.
+    path as where Marble serves, if it is there. Where pictures are checked, this machine's
+    environment may name another folder of the classifier, too.
     """
     own = EngineConfig.from_dict({**config, "pictures": None})
     models = Path(text) if (text := os.environ.get(MODELS)) else own.models_dir
@@ -196,6 +236,7 @@ def of_this_machine(config: Mapping[str, Any]) -> EngineConfig:
         models_dir=models if models and models.is_dir() else None,
         starter=own.starter if own.starter.is_dir() else STARTER_FOLDER,
         notes=measurements() if own.notes else None,
+        safety_model=own.safety_model and (os.environ.get(SAFETY) or own.safety_model),
     )
 
 
@@ -205,9 +246,15 @@ def measurements() -> Path:
 
 
 def code() -> str:
-    """Return a hash of the engine's source: engines of one hash draw the same pictures."""
+    """Return a hash of the engine's source and of the versions of what it draws with.
+
+    Engines of one hash draw the same pictures on one kind of device. What torch was built for,
+    like `+cu126`, is no part of its version: where Marble serves, no GPU is needed.
+    """
     root = Path(__file__).parents[1]
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
         digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    for package in DRAWING:
+        digest.update(f"{package} {version(package).partition('+')[0]}\0".encode())
     return digest.hexdigest()[:16]

@@ -8,7 +8,7 @@ engine bear its name; the others are about the connection:
 
     in   {"connect": …}
          {"engine": E, "open": …}  {"engine": E, "run": …}  {"engine": E, "cancel": …}
-         {"engine": E, "close": true}
+         {"engine": E, "close": true}  {"measured": …}
     out  {"connected": …}  {"failed": why}  {"nodes": […]}  {"beat": true}
          {"engine": E, "pending": why}  {"engine": E, "placed": true}  {"engine": E, "actor": …}
          {"engine": E, "gone": why}
@@ -88,6 +88,7 @@ class Bridge:
         self._writer = writer
         self._connect = connect
         self._lines: dict[str, Line] = {}
+        self._measured: dict[str, Any] = {}  # what is known of calls' costs
         self._pictures = PictureFolder(
             Path(folder) if (folder := connect.config["pictures"]) else None
         )
@@ -196,6 +197,11 @@ class Bridge:
 
     def _take(self, frame: wire.Frame) -> None:
         header = frame.header
+        if "measured" in header:
+            self._measured = header["measured"]
+            for each in self._lines.values():
+                each.commands.put_nowait(frame)
+            return
         name = header["engine"]
         if "open" in header:
             line = self._lines[name] = Line()
@@ -263,7 +269,7 @@ class Bridge:
         """
         await self._placed(actor, tell)
         tell({"placed": True})
-        start = actor.start.remote(self._connect.config, self._connect.level)
+        start = actor.start.remote(self._connect.config, self._connect.level, self._measured)
         starting = asyncio.ensure_future(_value(start))
         try:
             async with asyncio.timeout(STARTING):

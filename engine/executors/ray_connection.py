@@ -19,6 +19,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
 
+from engine.device.figures import Figures, add_figures, figures_in
 from engine.errors import first_line
 from engine.executors import wire
 from engine.executors.child import end, spawn
@@ -173,7 +174,9 @@ class Connection:
             async with asyncio.timeout(patience):
                 header, payload = await wire.receive(reader)
             if "engine" in header:
-                if link := self._links.get(header["engine"]):
+                if "measured" in header:
+                    self._share(header["measured"])
+                elif link := self._links.get(header["engine"]):
                     link.put(wire.Frame(header, payload))
             elif "nodes" in header:
                 self._say(None)
@@ -181,12 +184,22 @@ class Connection:
             elif "connected" in header:
                 log.info("connected to Ray")
                 patience = max(self._silence, BEATING)
+                self.send({"measured": figures_in(self._config.notes)})
                 self.connected.set()
             elif "log" in header:
                 name, level, text = header["log"]
                 logging.getLogger(name).log(level, "%s", text)
             elif "failed" in header:
                 return str(header["failed"])
+
+    def _share(self, measured: Figures) -> None:
+        """Keep what an engine measured first, and tell all engines."""
+        if folder := self._config.notes:
+            try:
+                add_figures(folder, measured, keep=True)
+            except OSError as error:
+                log.warning("measurements cannot be saved (%s)", error.strerror)
+            self.send({"measured": figures_in(folder)})
 
     def _how(self) -> dict[str, Any]:
         return {

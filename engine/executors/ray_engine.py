@@ -18,7 +18,10 @@ from engine.models.fingerprints import differing
 log = logging.getLogger(__name__)
 
 COPY_IT: Final = "it gets no job for it until the same file is copied there"
-OTHER_CODE: Final = "it runs another version of Marble: install the same one on that machine"
+OTHER_CODE: Final = (
+    "it runs another version of Marble, torch, diffusers or transformers: install the same ones on "
+    "that machine"
+)
 
 
 @dataclass(frozen=True, slots=True)

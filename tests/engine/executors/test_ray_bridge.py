@@ -3,15 +3,17 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from importlib.util import find_spec
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from engine.device.figures import add_figures, figures_in
 from engine.executors import ray_bridge, ray_connection, wire
 from engine.executors.base import end_task
 from engine.executors.config import EngineConfig
-from engine.executors.ray_bridge import Bridge, Connect, NoPlace
+from engine.executors.ray_bridge import Bridge, Connect, Line, NoPlace
 from engine.executors.ray_connection import Connection, RaySettings, environment
 
 CONNECT = Connect(
@@ -84,6 +86,41 @@ async def test_a_bridge_ends_when_the_head_answers_no_more(
     monkeypatch.setattr(ray_bridge, "BEAT", -1.0)
     monkeypatch.setattr("ray.nodes", fail)
     assert await bridge._watch_nodes() == "Ray's head did not answer for 0 s"
+
+
+async def test_what_was_measured_goes_to_every_engine() -> None:
+    bridge, _ = make_bridge()
+    line = bridge._lines["engine 1"] = Line()
+    bridge._take(wire.Frame({"measured": {"a": 1}}))
+    assert line.commands.get_nowait().header == {"measured": {"a": 1}}
+
+    async def start(config: object, level: int, measured: object) -> object:
+        return measured
+
+    actor = SimpleNamespace(here=method(at_once), start=SimpleNamespace(remote=start))
+    assert await bridge._started(actor, lambda header: None) == {"a": 1}
+
+
+async def test_what_an_engine_measured_first_is_kept_and_told_to_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_figures(tmp_path, {"a": 1}, keep=True)
+    config = EngineConfig(notes=tmp_path)
+    connection = Connection(
+        config, RaySettings(), lambda nodes: None, lambda: None, backoff=lambda n: 0.0
+    )
+    sent: list[Any] = []
+    monkeypatch.setattr(connection, "send", sent.append)
+    reader = asyncio.StreamReader()
+    for header in (
+        {"connected": True},
+        {"engine": "engine 1", "measured": {"a": 2, "b": 2}},
+        {"failed": "it is over"},
+    ):
+        reader.feed_data(wire.Frame(header).to_bytes())
+    assert await connection._receive(reader) == "it is over"
+    assert sent == [{"measured": {"a": 1}}, {"measured": {"a": 1, "b": 2}}]
+    assert figures_in(tmp_path) == {"a": 1, "b": 2}
 
 
 def test_without_a_connection_no_call_starts_a_cluster() -> None:

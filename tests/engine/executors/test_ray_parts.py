@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
+from engine.device.figures import add_figures, figures_in
 from engine.errors import MissingPicture, SettingError
 from engine.events import Key
 from engine.executors import wire
 from engine.executors.choose import make_executor
 from engine.executors.config import EngineConfig
-from engine.executors.ray_actor import GivenPictures, Outbox, of_this_machine
+from engine.executors.ray_actor import Engine, GivenPictures, Outbox, code, of_this_machine
 from engine.executors.ray_bridge import how_it_ended, why_not
 from engine.executors.ray_connection import RaySettings, environment
 from engine.executors.ray_executor import RayExecutor, room_on
@@ -85,6 +86,40 @@ def test_a_machine_uses_its_own_folders(tmp_path: Path, monkeypatch: pytest.Monk
     assert (own.models_dir, own.starter, own.pictures) == (None, STARTER_FOLDER, None)
     monkeypatch.setenv("MARBLE_MODELS_DIR", str(tmp_path))
     assert of_this_machine(sent.to_dict()).models_dir == tmp_path
+
+
+def test_a_machine_may_have_the_safety_model_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MARBLE_SAFETY_MODEL", "/models/safety")
+    checked = EngineConfig(safety_model="/served/safety").to_dict()
+    assert of_this_machine(checked).safety_model == "/models/safety"
+    assert of_this_machine(EngineConfig().to_dict()).safety_model is None
+
+
+def test_engines_agree_on_what_they_draw_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = {"torch": "2.9.0+cu126", "diffusers": "0.35.1", "transformers": "4.57.0"}
+    monkeypatch.setattr("engine.executors.ray_actor.version", versions.__getitem__)
+    before = code()
+    versions["torch"] = "2.9.0+cpu"
+    assert code() == before
+    versions["diffusers"] = "0.35.2"
+    assert code() != before
+
+
+async def test_an_engine_uses_what_was_measured_first_and_tells_what_is_new(
+    tmp_path: Path,
+) -> None:
+    add_figures(tmp_path, {"a": 2}, keep=True)  # of this machine
+    engine = Engine()
+    engine._config = EngineConfig(notes=tmp_path)
+    engine._outbox = Outbox(asyncio.get_running_loop())
+    engine._told = {}
+    engine._learn({"a": 1})
+    assert figures_in(tmp_path) == {"a": 1}
+    add_figures(tmp_path, {"b": 3}, keep=True)
+    for _ in range(2):
+        engine._tell_figures()
+    await asyncio.sleep(0)
+    assert await engine._outbox.after(0, patience=0) == [wire.Frame({"measured": {"b": 3}})]
 
 
 VERSIONS = """Version mismatch: The cluster was started with:
