@@ -149,6 +149,8 @@ class Denoising:
         # Perturbed attention answers each call a second time.
         self.times = 2 if perturbed_scale(self.patches) else 1
         self.work = tiles * self.times * sum(self._work_of(asked) for asked in forecast)
+        # A second model's, as if its calls were like these.
+        self.work_after = self.work * (self.total - until) / (until - self._state.step)
         self._asked: list[Asked] = []
         self.conditions: tuple[Conditioning, ...] = ()
         self._ask()

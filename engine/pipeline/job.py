@@ -62,6 +62,7 @@ class RunningJob:
     _before: int = field(init=False, default=0)  # steps of finished passes
     _again: list[Member[Denoising]] = field(init=False, default_factory=list)
     _unmeasured: list[Member[Denoising]] = field(init=False)  # what their calls cost
+    _second_cost: float = field(init=False, default=0.0)  # of a second model, until it is measured
     _second: bool = field(init=False, default=False)  # whether this is the second pass
     _noise: JobNoise = field(init=False)  # of the second pass
     _passes: int = field(init=False)  # still to come after the current one
@@ -129,6 +130,8 @@ class RunningJob:
             self.area_masks,
         )
         self._begun = ()
+        self._owe(-self._second_cost)
+        self._second_cost = 0.0
         self.members = [member_of(each, self.spec, second, self.account) for each in pictures]
         self._unmeasured = [*self.members]
 
@@ -168,12 +171,16 @@ class RunningJob:
             if not self.loaded_model.costs.measure(member.picture, calls=calls):
                 return False
             member.buckets = self.loaded_model.costs.of(member.picture)
-            # Were it alone in each call.
-            more = member.buckets.cost(member.rows) * member.picture.work
-            self.account.total += more
-            self.account.remaining += more
+            # Were it alone in each call, and a second model, which is measured later, like it.
+            each, picture = member.buckets.cost(member.rows), member.picture
+            self._owe(each * (picture.work + picture.work_after))
+            self._second_cost += each * picture.work_after
             del self._unmeasured[0]
         return True
+
+    def _owe(self, seconds: float) -> None:
+        self.account.total += seconds
+        self.account.remaining += seconds
 
     @property
     def stage(self) -> Stage:

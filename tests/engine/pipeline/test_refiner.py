@@ -19,8 +19,12 @@ from engine.device.out_of_memory import Ladder
 from engine.errors import Cancelled, UnknownModel, UserError
 from engine.events import Ended, Key, Progress, Stage
 from engine.families.stable_diffusion import StableDiffusion, load
+from engine.files.stored import PictureFolder
 from engine.loading.noise_schedule import NoiseSchedule, model_input
 from engine.models.catalogue import Catalogue, describe
+from engine.pipeline.batching import Account
+from engine.pipeline.job import RunningJob, start
+from engine.pipeline.loaded_model import LoadedModel
 from engine.pipeline.residency import Residency
 from engine.recipe.limits import ANEW, BY_NOISE
 from engine.recipe.parts import Upscale
@@ -57,6 +61,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def residency(folder: Path, room: int = ROOM) -> Residency:
     catalogue = Catalogue(folder)
     return Residency(catalogue, lambda each, _: load(each, CPU), unmeasured, Ladder(), room)
+
+
+def no_upscale(*_: object) -> Any:
+    raise AssertionError("nothing is upscaled here")
 
 
 def refined(**changes: Any) -> Recipe:
@@ -203,6 +211,32 @@ def test_progress_counts_the_steps_of_both(folder: Path) -> None:
     ]
     assert [step for step in steps(told) if step] == [1, 2, 3, 3, 4, 5, 6, 7, 8, 9]
     assert {each.total for each in progress if each.stage is Stage.DENOISE} == {9}
+
+
+def opened(recipe: Recipe, model: LoadedModel, folder: Path) -> RunningJob:
+    job = start(
+        Spec(job=1, epoch=1, recipe=recipe), model, PictureFolder(folder), no_upscale, Account, 0.0
+    )
+    assert job.measure(calls=True)
+    return job
+
+
+@torch.inference_mode()
+def test_a_job_is_taken_to_cost_the_steps_of_both_from_the_start(folder: Path) -> None:
+    models = residency(folder)
+    first, second = (models.load(name) for name in ("first", "second"))
+    assert first
+    assert second
+    whole = opened(refined(refiner=None), first, folder).account.total
+    job = opened(refined(), first, folder)
+    assert job.account.total == pytest.approx(whole)
+    (picture,) = [member.picture for member in job.members]
+    while picture.request:
+        picture.advance(evaluate(first.model, [picture])[0])
+    job.release()
+    job.take_over(second)
+    assert job.measure(calls=True)
+    assert job.account.total == job.account.remaining == pytest.approx(whole)
 
 
 def sizes(folder: Path) -> list[int]:
