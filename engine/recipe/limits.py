@@ -259,8 +259,9 @@ def one_of(names: Iterable[str], given: object = "") -> Sentence:
     known = [*names]
     if len(known) <= MANY:
         return Sentence("one_of", names=", ".join(known))
-    near = get_close_matches(str(given), known, NEAR, 0)
-    return Sentence("one_of_many", names=", ".join(near), count=len(known))
+    near = get_close_matches(str(given), known, NEAR)
+    named = list(dict.fromkeys([*near, *known]))[:NEAR]  # those first that resemble it
+    return Sentence("one_of_many", names=", ".join(named), count=len(known))
 
 
 def at_most(characters: int) -> Sentence:

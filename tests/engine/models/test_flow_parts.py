@@ -82,6 +82,7 @@ def test_the_parts_of_split_files_are_found_and_described(models: Path) -> None:
     assert (its.sampler, its.schedule) == ("euler", "simple")
     assert checkpoint.lacks == {
         *("negative_prompt", "guidance_scale", "guidance_rescale", "clip_skip", "controls"),
+        "patches",
     }
     assert (checkpoint.multiple, checkpoint.references, checkpoint.prefixes) == (
         16,
@@ -216,7 +217,7 @@ def test_an_owner_names_parts_and_the_variant(models: Path) -> None:
     found = parts(checkpoint, models)
     assert (found["vae"], found["tokenizer"]) == ("vae/mine/sd3-like.safetensors", "elsewhere")
     assert (checkpoint.title, checkpoint.defaults.steps) == ("Z-Image", 12)
-    assert checkpoint.lacks == {"clip_skip", "controls"}
+    assert checkpoint.lacks == {"clip_skip", "controls", "patches"}
 
 
 @pytest.mark.parametrize(
