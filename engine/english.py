@@ -159,6 +159,8 @@ ENGLISH: Final[Mapping[str, str]] = {
     "out_of_memory": "There is not enough memory for this picture; a smaller size may fit.",
     "missing_picture": "The recipe starts from picture {picture}…, which is not stored here; give "
     "its file again as the start image, or rerun the job that drew it.",
+    "pictures_away": "The pictures that this starts from cannot be read at the moment, since their "
+    "store does not answer; try again in a few minutes.",
     "quarantined": "This job made its worker crash {attempts} {attempts:time|times} and will not "
     "be tried again; other settings may work.",
     "no_device_of_kind": "torch {version} sees no {kind} device.",

@@ -191,6 +191,19 @@ class MissingPicture(UserError):
         super().__init__(Sentence("missing_picture", picture=sha256[:12]))
 
 
+class PicturesAway(UserError):
+    """The store of pictures does not answer, so a recipe's pictures cannot be read now.
+
+    detail: which store, and why; for logs.
+    """
+
+    passing = True
+
+    def __init__(self, detail: str) -> None:
+        self.detail = detail
+        super().__init__(Sentence("pictures_away"))
+
+
 class SettingError(UserError):
     """Name the environment variable, its value and the allowed values."""
 

@@ -13,6 +13,8 @@ UserError
     ├── ExportUnderWay, TooLargeExport, NoRoom    an export cannot be made now, or not be sent
     ├── NoProgram, ProgramFailed        PostgreSQL's own programs are missing or fail
     ├── BadURL                          MARBLE_DATABASE_URL is of no kind that Marble knows
+    ├── BadPicturesURL                  MARBLE_PICTURES_URL is of no kind that Marble knows
+    ├── OthersPictures                  the pictures at a URL are another database's
     └── DatabaseFault                   the database itself; `passing` says whether waiting helps
         ├── DatabaseBusy                another program holds the lock             (passing)
         ├── DiskFull                    no room left                               (passing)
@@ -22,6 +24,8 @@ UserError
         ├── Corrupt                     not a database, or a damaged one
         ├── NewerSchema                 written by a newer Marble
         ├── SeveralMachines             SQLite serves one machine
+        ├── PicturesFault               the picture store cannot do what is asked  (passing)
+        │   └── ChangedPicture          other bytes than were stored
         └── Closed                      used after `close`
 
 Constructors take facts and write the sentence: what is wrong, where, and what to do.
@@ -165,6 +169,22 @@ class BadURL(StorageError):
         )
 
 
+class BadPicturesURL(StorageError):
+    """A URL for pictures cannot be used; it may hold keys, so it is not shown."""
+
+    def __init__(self, right: str) -> None:
+        super().__init__(f"The URL for pictures cannot be used: give file: or {right}.")
+
+
+class OthersPictures(StorageError):
+    """The pictures at a URL belong to another database."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__(
+            f"The pictures in {where} are another database's: give each Marble a prefix of its own."
+        )
+
+
 class DatabaseFault(StorageError):
     """Name the database that fails and what to do; `passing` faults may mend themselves."""
 
@@ -236,6 +256,21 @@ class SeveralMachines(DatabaseFault):
 
     wrong = "is in use by another machine"
     cure = "SQLite serves one machine; set MARBLE_DATABASE_URL to a PostgreSQL server on all"
+
+
+class PicturesFault(DatabaseFault):
+    """The store of pictures cannot be used; why: the rest of the sentence, with the cure."""
+
+    passing = True
+
+    def __init__(self, where: str, why: str) -> None:
+        self.where = where
+        self.detail = why
+        StorageError.__init__(self, f"The picture store {where} {why}.")
+
+
+class ChangedPicture(PicturesFault):
+    """A store gives other bytes than were stored."""
 
 
 class Closed(DatabaseFault):

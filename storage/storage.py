@@ -13,6 +13,7 @@ from storage.care.care import Care
 from storage.clock import Clock, utc_now
 from storage.database import engines, urls
 from storage.database.database import Database
+from storage.jobs.bucket_pictures import open_pictures
 from storage.jobs.history import History
 from storage.jobs.jobs import Jobs
 from storage.jobs.outbox import Outbox
@@ -50,19 +51,26 @@ class Storage:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, folder: Path, url: str | None = None, *, now: Clock = utc_now
+        cls,
+        folder: Path,
+        url: str | None = None,
+        pictures_url: str | None = None,
+        *,
+        now: Clock = utc_now,
     ) -> AsyncIterator[Storage]:
         """Open the data folder and its database, upgraded to this version's schema.
 
-        `url` is `MARBLE_DATABASE_URL`; without it the database is a file in `folder`. Raises
-        `BadURL` or a `DatabaseFault`: one sentence that names the place and the cure.
+        `url` is `MARBLE_DATABASE_URL`; without it the database is a file in `folder`.
+        `pictures_url` is `MARBLE_PICTURES_URL`; without it pictures are in `folder`, too. Raises
+        `BadURL`, `BadPicturesURL` or a `DatabaseFault`: one sentence that names the place and the
+        cure.
         """
+        pictures = await asyncio.to_thread(open_pictures, folder / "pictures", pictures_url)
         database = await Database.open(urls.resolve(folder, url), folder, backups.before_upgrade)
         file = urls.file_of(database.url)
         alive = FileAlive(file) if file else ServerAlive(engines.alone(database.url))
         arrived = asyncio.Event()
         worker = WorkerProcess(database, alive, arrived, now)
-        pictures = Pictures(folder / "pictures")
         try:
             folders = tuple({folder, file.parent if file else folder})
             history = History(database)
@@ -86,3 +94,4 @@ class Storage:
         finally:
             await worker.close()
             await database.close()
+            await asyncio.to_thread(pictures.close)

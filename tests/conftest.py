@@ -3,6 +3,7 @@
 import gc
 import os
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from bots.operations.settings import VARIABLES
+from tests import object_store as object_stores
 
 # Before torch is imported: its threads are not to spin while others use the processor.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -77,3 +79,23 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             against = file.name if file.is_file() else f"limits only: {file.name} is absent"
             counts = f"{SENT[platform]} requests validated, {SENT[f'{platform} rejected']} rejected"
             terminalreporter.write_line(f"{platform}: {counts} ({against})")
+
+
+@pytest.fixture(scope="session")
+def object_store() -> Iterator[int]:
+    """Return the port of an S3-like store."""
+    with object_stores.store() as port:
+        yield port
+
+
+@pytest.fixture
+def way(object_store: int) -> Iterator[object_stores.Way]:
+    """Return a way to an S3-like store that can be broken."""
+    with object_stores.way_to(object_store) as way:
+        yield way
+
+
+@pytest.fixture
+def bucket_url(way: object_stores.Way) -> str:
+    """Return the URL of an empty bucket."""
+    return object_stores.new_bucket(way)

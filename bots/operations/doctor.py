@@ -70,6 +70,8 @@ def checks_of(settings: Settings) -> Iterator[str]:
     yield from (f"{__name__}:check_{name}" for name in OWN)
     if settings.workflows_dir:
         yield "bots.requests.workflow_doctor:check_workflows"
+    if settings.pictures_url:
+        yield "bots.operations.picture_store:check_pictures"
     if settings.executor == "ray":
         yield "bots.operations.ray_cluster:check_ray"
     if settings.discord_token:

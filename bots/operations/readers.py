@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from bots.admission.blocked_words import read_list
 from engine.errors import SettingError
+from engine.files.bucket import BadBucketURL, BucketURL
 
 Reader = Callable[[str, str], Any]
 
@@ -22,6 +23,7 @@ NO_PROXY: Final = "off"  # the proxy setting for none, whatever the environment 
 PROXY_FORM: Final = "a proxy like http://host:3128 or http://user:password@host:3128, or off"
 A_LABEL: Final = "labels like nsfw=0.5, with a number above 0 up to 1"
 
+FOLDER: Final = "file:"  # pictures in the data folder
 A_RESOURCE: Final = 'names with a part of 1 or a whole number each, like {"GPU": 1}'
 
 
@@ -166,6 +168,17 @@ def listen(key: str, text: str) -> str:
     host, _, port = text.rpartition(":")
     if not (host and port.isascii() and port.isdigit() and int(port) < 65536):
         raise SettingError(key, text, "host:port, like 127.0.0.1:8443")
+    return text
+
+
+def pictures_url(key: str, text: str) -> str | None:
+    """Read where pictures are kept (None: in the data folder); no error shows it, nor its keys."""
+    if text == FOLDER:
+        return None
+    try:
+        BucketURL.parse(text)
+    except BadBucketURL as error:
+        raise SettingError(key, "…", f"{FOLDER} or {error}") from None
     return text
 
 

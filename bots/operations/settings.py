@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Final
 from urllib.parse import unquote, unquote_plus
@@ -36,6 +37,7 @@ class Variable:
 
 
 PROXY: Final = "MARBLE_PROXY"
+PICTURES_URL: Final = "MARBLE_PICTURES_URL"
 SECRET: Final = ("MARBLE_TELEGRAM_TOKEN", "MARBLE_DISCORD_TOKEN", "MARBLE_DATABASE_URL")
 EXECUTOR: Final = readers.matching(
     r"child|inprocess|ray|[\w.]+:\w+", "child, inprocess, ray or module:factory"
@@ -62,6 +64,7 @@ class Settings:
     data_dir: Annotated[Path, Variable("data", readers.data_dir)]
     # It may hold a password.
     database_url: Annotated[str | None, Variable("", readers.text)] = field(repr=False)
+    pictures_url: Annotated[str | None, Variable("file:", readers.pictures_url)] = field(repr=False)
     models_dir: Annotated[Path | None, Variable("", readers.readable_dir)]
     workflows_dir: Annotated[Path | None, Variable("", readers.readable_dir)]
     edit_model: Annotated[str | None, Variable("", readers.text)]
@@ -108,13 +111,13 @@ class Settings:
     @property
     def secrets(self) -> tuple[str, ...]:
         """Return what must never be shown, in a log least of all."""
-        url = self.database_url
+        urls = filter(None, (self.database_url, self.pictures_url))
         tokens = filter(None, (self.telegram_token, self.discord_token))
-        return (*tokens, *(_passwords(url) if url else ()))
+        return (*tokens, *chain.from_iterable(map(_passwords, urls)))
 
 
 def _passwords(url: str) -> Iterator[str]:
-    """Yield the passwords of a database's URL, as they are written there and as they are meant."""
+    """Yield the passwords of a URL, as they are written there and as they are meant."""
     before, _, query = url.partition("?")
     user = before.partition("://")[2].rpartition("@")[0]
     fields = (field.partition("=") for field in query.split("&"))
@@ -147,7 +150,9 @@ def load_settings(environ: Mapping[str, str] | None = None, env_file: str = ".en
     others on this machine can read and that holds secrets.
     """
     kept = dotenv_values(env_file)
-    secret = any(kept.get(key) for key in SECRET) or "@" in (kept.get(PROXY) or "")
+    secret = any(kept.get(key) for key in SECRET) or any(
+        "@" in (kept.get(key) or "") for key in (PROXY, PICTURES_URL)
+    )
     if os.name == "posix" and secret and Path(env_file).stat().st_mode & OTHERS:
         raise UserError(
             f"{env_file} holds secrets and others can read it: run `chmod 600 {env_file}`."

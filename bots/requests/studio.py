@@ -24,7 +24,6 @@ from bots.requests.recipe_builder import Built, RecipeBuilder, not_edited
 from bots.requests.styles import STYLE, WORDS, find_style, style_in, styled
 from bots.worker.worker import Worker
 from engine.errors import UserError
-from engine.files.stored import PictureFolder
 from engine.formats.reading import Reading, called
 from engine.models.catalogue import STARTER, Catalogue, Checkpoint
 from engine.pictures.image_header import read_image_header
@@ -417,7 +416,7 @@ class Studio:
 
     async def _commit(self, recipe: Recipe, asker: Asker, **origin: Any) -> Job:
         if recipe.image:  # a start image that cannot be used is refused before anything waits
-            await asyncio.to_thread(read_start_image, recipe, PictureFolder(self._pictures.folder))
+            await asyncio.to_thread(read_start_image, recipe, self._pictures.store)
         lacks = self.catalogue.get(recipe.checkpoint).lacks
         admission = await self._gate(recipe, asker, lacks)
         new = NewJob(

@@ -32,6 +32,7 @@ from engine.models.catalogue import Catalogue
 from engine.queue.queue import Queue
 from engine.sentences import Sentence
 from storage import DatabaseFault, Storage
+from storage.errors import OthersPictures, PicturesFault
 
 LOOK: Final = 1.0  # seconds between two searches for jobs that other processes added
 AWAY: Final = Sentence("engines_away")
@@ -64,6 +65,7 @@ def engine_config(settings: Settings) -> EngineConfig:
         batching=settings.batching,
         compile=settings.compile,
         pictures=settings.data_dir / "pictures",
+        pictures_url=settings.pictures_url,
         notes=settings.data_dir / "engine",
         safety_model=settings.safety_model,
         safety_labels=settings.safety_labels,
@@ -98,7 +100,7 @@ async def open_app(settings: Settings, *, serving: bool = False) -> AsyncIterato
     catalogue = Catalogue(settings.models_dir)
     edit_model = find_edit_model(settings, catalogue)
     async with (
-        Storage.open(settings.data_dir, settings.database_url) as storage,
+        Storage.open(settings.data_dir, settings.database_url, settings.pictures_url) as storage,
         make_executor(
             settings.executor, engine_config(settings), ray_settings(settings)
         ) as executor,
@@ -111,7 +113,7 @@ async def open_app(settings: Settings, *, serving: bool = False) -> AsyncIterato
         await pausing.look()
         worker = Worker(storage, executor, queue, partial(task_of, settings), gate.caps)
         if serving:
-            await storage.care.sweep()
+            await _sweep(storage)
             await take_in(storage, worker)
         async with AsyncExitStack() as tasks:
             tasks.push_async_callback(remember, speeds, settings)
@@ -140,6 +142,14 @@ async def open_app(settings: Settings, *, serving: bool = False) -> AsyncIterato
                 workflows=Workflows(workflows, studio, storage.pictures, gate),
                 health=executor.health,
             )
+
+
+async def _sweep(storage: Storage) -> None:
+    """Remove pictures that no job names; a store that cannot be used is no reason to stop."""
+    try:
+        await storage.care.sweep()
+    except (PicturesFault, OthersPictures) as error:
+        log.error("%s", error)
 
 
 async def _look_ahead(workflows: WorkflowFolder) -> None:

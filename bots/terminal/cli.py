@@ -24,6 +24,7 @@ MODULES: Final = {
     **dict.fromkeys(("run", "history", "show", "serve"), "commands"),
     **dict.fromkeys(("pause", "resume"), "queue"),
     "read": "recipe_files",
+    "pictures": "picture_store",
 }
 
 log = logging.getLogger(__name__)

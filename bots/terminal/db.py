@@ -39,13 +39,17 @@ def _say(text: str) -> None:
 
 async def upgrade(arguments: argparse.Namespace, settings: Settings) -> None:
     """Upgrade the database, as opening it does."""
-    async with Storage.open(settings.data_dir, settings.database_url) as storage:
+    async with Storage.open(
+        settings.data_dir, settings.database_url, settings.pictures_url
+    ) as storage:
         _say(f"{storage.database.where} is up to date (revision {schema.head()}).")
 
 
 async def check(arguments: argparse.Namespace, settings: Settings) -> int:
     """Look for damage; return 1 if there is any."""
-    async with Storage.open(settings.data_dir, settings.database_url) as storage:
+    async with Storage.open(
+        settings.data_dir, settings.database_url, settings.pictures_url
+    ) as storage:
         report = await storage.care.check(deep=arguments.deep)
         where = storage.database.where
     for problem in report.problems:
@@ -61,17 +65,23 @@ async def check(arguments: argparse.Namespace, settings: Settings) -> int:
 
 async def backup(arguments: argparse.Namespace, settings: Settings) -> None:
     """Copy the database to a file."""
-    async with Storage.open(settings.data_dir, settings.database_url) as storage:
+    async with Storage.open(
+        settings.data_dir, settings.database_url, settings.pictures_url
+    ) as storage:
         size = await backups.backup(storage.database.url, arguments.file)
         _say(f"{storage.database.where} was copied to {arguments.file} ({size / MEGABYTE:.1f} MB).")
-        _say(f"It has no pictures: copy {storage.pictures.folder} as well, after this.")
+        where = storage.pictures.where
+        what = f"the objects of {where}" if storage.pictures.is_shared else where
+        _say(f"It has no pictures: copy {what} as well, after this.")
 
 
 async def restore(arguments: argparse.Namespace, settings: Settings) -> int:
     """Replace the database with a backup; return 1 if that is damaged."""
     url = urls.resolve(settings.data_dir, settings.database_url)
     before = await backups.restore(url, arguments.file, settings.data_dir)
-    async with Storage.open(settings.data_dir, settings.database_url) as storage:
+    async with Storage.open(
+        settings.data_dir, settings.database_url, settings.pictures_url
+    ) as storage:
         report = await storage.care.check()
     _say(f"{arguments.file} was restored to {urls.show(url)}.")
     if before:
@@ -84,7 +94,9 @@ async def restore(arguments: argparse.Namespace, settings: Settings) -> int:
 async def prune(arguments: argparse.Namespace, settings: Settings) -> None:
     """Delete old jobs, and picture files that belong to none."""
     age = parse_age(arguments.older_than)
-    async with Storage.open(settings.data_dir, settings.database_url) as storage:
+    async with Storage.open(
+        settings.data_dir, settings.database_url, settings.pictures_url
+    ) as storage:
         pruned = await storage.care.prune(age)
         swept = await storage.care.sweep()
     _say(fill(DELETED, jobs=pruned.jobs, files=pruned.files + swept))
@@ -92,7 +104,9 @@ async def prune(arguments: argparse.Namespace, settings: Settings) -> None:
 
 async def export(arguments: argparse.Namespace, settings: Settings) -> None:
     """Write what is stored about a person to a zip file; raises `UserError` for an unknown one."""
-    async with Storage.open(settings.data_dir, settings.database_url) as storage:
+    async with Storage.open(
+        settings.data_dir, settings.database_url, settings.pictures_url
+    ) as storage:
         if not await storage.privacy.knows(arguments.person):
             raise UserError(UNKNOWN.format(arguments.person))
         found = await storage.exports.to_file(arguments.person, arguments.file)
@@ -102,7 +116,9 @@ async def export(arguments: argparse.Namespace, settings: Settings) -> None:
 
 async def forget(arguments: argparse.Namespace, settings: Settings) -> None:
     """Delete what is stored about a person; raises `UserError` for an unknown one."""
-    async with Storage.open(settings.data_dir, settings.database_url) as storage:
+    async with Storage.open(
+        settings.data_dir, settings.database_url, settings.pictures_url
+    ) as storage:
         forgotten = await storage.privacy.forget(arguments.person)
         older = backups.beside(storage.database.url, settings.data_dir)
     if not forgotten.known:

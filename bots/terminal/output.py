@@ -80,9 +80,10 @@ def show_pictures(
     """
     failed = None
     for number, picture in enumerate(pictures, 1):
-        path = store.path(picture)
+        path = store.file(picture)
+        where = _near(path) if path else store.where
         try:
-            png = path.read_bytes()
+            png = path.read_bytes() if path else store.read(picture)
         except OSError as error:
             raise UserError(
                 f"The file of picture {picture.name} cannot be read ({error.strerror}: {path}); "
@@ -94,12 +95,12 @@ def show_pictures(
             kind = FORMATS.get(copy.suffix.lower())
             try:
                 copy.write_bytes(write_as(png, kind) if kind else png)
-                path = copy
+                where = _near(copy)
             except OSError as error:
                 failed = (
-                    f"The copy {copy} cannot be written ({error.strerror}); its picture is {path}."
+                    f"The copy {copy} cannot be written ({error.strerror}); its picture is {where}."
                 )
-        console.print(f"  {picture.name}  {_near(path)}", soft_wrap=True)
+        console.print(f"  {picture.name}  {where}", soft_wrap=True)
     for picture in pictures:  # this machine's owner sees every picture, with what was found
         if picture.verdict is Verdict.UNSAFE:
             console.print(styled(f"The safety check finds {picture.name} unsafe.", "dim"))

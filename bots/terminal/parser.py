@@ -42,6 +42,13 @@ SOURCE: Final = _value(
     "the latest if left out",
     nargs="?",
 )
+TO: Final = _value("url", "URL", "file: (the data folder) or s3://bucket/prefix")
+FROM: Final = _value(
+    "--from",
+    "URL",
+    "where they are (default: MARBLE_PICTURES_URL, or the data folder)",
+    dest="source",
+)
 WORDS: Final = _value("prompt", None, "what the picture should show", nargs="*")
 EDIT: Final = _value(
     "prompt",
@@ -162,6 +169,8 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "styles": ("list the styles for --style; `add` or `remove` one", STYLES_OF),
     "styles add": ("add a style, replacing one of the same name", STYLE, STYLE_WORDS, NEGATIVE),
     "styles remove": ("remove a style", STYLE),
+    "pictures": ("move the stored pictures: move",),
+    "pictures move": ("take pictures to MARBLE_PICTURES_URL or elsewhere, while in use", TO, FROM),
     "db": ("manage the database: upgrade, check, backup, restore, prune, export, forget",),
     "db upgrade": ("upgrade the database to this version (makes a backup first)",),
     "db check": ("look for damage and missing pictures", DEEP),
@@ -184,8 +193,8 @@ def build_parser() -> Parser:
         command.set_defaults(words=words)
         for names, how in arguments:
             command.add_argument(*names, **how)
-        if words in ("models", "styles", "db"):
-            required = words == "db"  # the others list what there is
+        if words in ("models", "styles", "db", "pictures"):
+            required = words in ("db", "pictures")  # the others list what there is
             groups[words] = command.add_subparsers(dest="act", metavar="COMMAND", required=required)
     return parser
 

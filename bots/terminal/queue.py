@@ -34,7 +34,9 @@ async def queue(arguments: argparse.Namespace, settings: Settings) -> None:
         engines = await load_engines(settings)
         return Group(engines_table(engines), table) if len(engines) > 1 else table
 
-    async with Storage.open(settings.data_dir, settings.database_url) as storage:
+    async with Storage.open(
+        settings.data_dir, settings.database_url, settings.pictures_url
+    ) as storage:
         await show_live(look, ROWS, once=arguments.once)
 
 
@@ -62,14 +64,18 @@ async def show_live(
 async def pause(arguments: argparse.Namespace, settings: Settings) -> None:
     """Pause the queue of every process, with a reason that people who wait see."""
     reason = check_reason(" ".join(arguments.reason))
-    async with Storage.open(settings.data_dir, settings.database_url) as storage:
+    async with Storage.open(
+        settings.data_dir, settings.database_url, settings.pictures_url
+    ) as storage:
         await storage.moderation.pause(reason, by=person())
     sys.stdout.write("The queue is paused until `marble resume`; running jobs finish.\n")
 
 
 async def resume(arguments: argparse.Namespace, settings: Settings) -> None:
     """Resume the queue."""
-    async with Storage.open(settings.data_dir, settings.database_url) as storage:
+    async with Storage.open(
+        settings.data_dir, settings.database_url, settings.pictures_url
+    ) as storage:
         found = await storage.moderation.resume(by=person())
     sys.stdout.write("The queue has been resumed.\n" if found else "The queue was not paused.\n")
 

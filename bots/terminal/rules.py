@@ -23,7 +23,9 @@ async def rules(arguments: argparse.Namespace, settings: Settings) -> None:
     """Change a place's rules as `name=value` says, and show all that are in force there."""
     place = read_place(arguments.place)
     changes = dict(_read(text) for text in arguments.rules)
-    async with Storage.open(settings.data_dir, settings.database_url) as storage:
+    async with Storage.open(
+        settings.data_dir, settings.database_url, settings.pictures_url
+    ) as storage:
         place = await present_place(storage, place)
         gate = Gate(storage, roles_of(settings), rules_of(settings))
         changes, missing = complete_names(settings.models_dir, changes, ahead=arguments.ahead)

@@ -15,7 +15,9 @@ from storage import Storage
 async def styles(arguments: argparse.Namespace, settings: Settings) -> None:
     """Change the styles of a place, and list those that it has; raises `UserError`."""
     place = read_place(arguments.place)
-    async with Storage.open(settings.data_dir, settings.database_url) as storage:
+    async with Storage.open(
+        settings.data_dir, settings.database_url, settings.pictures_url
+    ) as storage:
         place = await present_place(storage, place)
         book = Stylebook(storage, Gate(storage, roles_of(settings), rules_of(settings)))
         if arguments.act == "add":

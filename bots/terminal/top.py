@@ -32,7 +32,9 @@ GIGABYTE: Final = 2**30
 
 async def top(arguments: argparse.Namespace, settings: Settings) -> None:
     """Show it: live in a terminal, until interrupted; else once."""
-    async with Storage.open(settings.data_dir, settings.database_url) as storage:
+    async with Storage.open(
+        settings.data_dir, settings.database_url, settings.pictures_url
+    ) as storage:
         look = partial(_look, storage, settings)
         await show_live(look, ROWS, once=arguments.once, screen=True)
 

@@ -25,7 +25,8 @@ class EngineConfig:
     device: `auto`, a name, or several with commas between them, an engine each; threads: that
     torch uses on a CPU (0: as many as it has).
     pictures: the folder of the picture store, for start images (None: there are none); store: read
-    instead of that folder, where pictures are in memory, and not sent to another process; batching:
+    instead of that folder, where pictures are in memory, and not sent to another process;
+    pictures_url: the bucket that is read before the folder (it may hold keys); batching:
     `exact` or `throughput`; notes: the folder that keeps measurements of this device (None: measure
     at each start); safety_model: the classifier of finished pictures, a folder or a name of the hub
     (None: no safety check); safety_labels: label → the probability from which a picture is unsafe;
@@ -36,6 +37,7 @@ class EngineConfig:
     starter: Path = STARTER_FOLDER
     pictures: Path | None = None
     store: PictureStore | None = None
+    pictures_url: str | None = field(default=None, repr=False)
     device: str = "auto"
     threads: int = 0
     batching: str = "exact"

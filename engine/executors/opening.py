@@ -13,7 +13,7 @@ from engine.device.tensor_bytes import Evictable
 from engine.events import About
 from engine.executors.config import AUTO, EngineConfig
 from engine.families.registry import load
-from engine.files.stored import PictureFolder
+from engine.files.bucket import open_store
 from engine.finish.upscale import Upscaler
 from engine.loading.model import Model
 from engine.models.catalogue import Catalogue, Checkpoint
@@ -65,7 +65,7 @@ def open_pipeline(config: EngineConfig) -> Pipeline:
     return Pipeline(
         models,
         Batching(config.batching),
-        store=config.store or PictureFolder(config.pictures),
+        store=config.store or open_store(config.pictures, config.pictures_url),
         upscale=upscaler,
         ladder=ladder,
         static=config.compile,

@@ -229,7 +229,7 @@ def of_this_machine(config: Mapping[str, Any]) -> EngineConfig:
     path as where Marble serves, if it is there. Where pictures are checked, this machine's
     environment may name another folder of the classifier, too.
     """
-    own = EngineConfig.from_dict({**config, "pictures": None})
+    own = EngineConfig.from_dict({**config, "pictures": None, "pictures_url": None})
     models = Path(text) if (text := os.environ.get(MODELS)) else own.models_dir
     return replace(
         own,

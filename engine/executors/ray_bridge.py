@@ -33,10 +33,10 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, Final
 
-from engine.errors import MissingPicture, first_line
+from engine.errors import MissingPicture, PicturesAway, first_line
 from engine.executors import wire
 from engine.executors.ray_connection import CURE
-from engine.files.stored import PictureFolder
+from engine.files.bucket import open_store
 from engine.spec import Spec
 
 log = logging.getLogger("engine.executors.ray_bridge")  # it runs as `__main__`
@@ -47,6 +47,7 @@ PLACING: Final = 600.0  # seconds after which an actor without a place is asked 
 STARTING: Final = 600.0  # seconds for an actor to start, which reads all headers of its models
 PRINTED: Final = 2**20  # bytes of what Ray prints while it connects that are looked at
 KNOCKING: Final = 5.0  # seconds to connect to an address
+PICTURES: Final = 30.0  # seconds for which pictures are asked for while their store is away
 CLOSING: Final = 5.0  # seconds to leave the cluster, or to end one that was started here
 ORDINARY: Final = {"CPU": "num_cpus", "GPU": "num_gpus", "memory": "memory"}
 MACHINE_LOST: Final = re.compile(r"node (has )?died|node was|its node|NodeDied")
@@ -89,9 +90,8 @@ class Bridge:
         self._connect = connect
         self._lines: dict[str, Line] = {}
         self._measured: dict[str, Any] = {}  # what is known of calls' costs
-        self._pictures = PictureFolder(
-            Path(folder) if (folder := connect.config["pictures"]) else None
-        )
+        folder, url = connect.config["pictures"], connect.config["pictures_url"]
+        self._pictures = open_store(Path(folder) if folder else None, url)
 
     def send(self, header: dict[str, Any], payload: bytes = b"") -> None:
         """Send a frame to the process that serves."""
@@ -269,7 +269,9 @@ class Bridge:
         """
         await self._placed(actor, tell)
         tell({"placed": True})
-        start = actor.start.remote(self._connect.config, self._connect.level, self._measured)
+        # An engine is given the pictures that it starts from, and no key to where they are.
+        config = {**self._connect.config, "pictures": None, "pictures_url": None}
+        start = actor.start.remote(config, self._connect.level, self._measured)
         starting = asyncio.ensure_future(_value(start))
         try:
             async with asyncio.timeout(STARTING):
@@ -307,9 +309,18 @@ class Bridge:
 
     def _read(self, names: Iterable[str]) -> dict[str, bytes]:
         found = {}
+        until = time.monotonic() + PICTURES
         for name in names:
-            with suppress(MissingPicture):  # the engine says so itself
-                found[name] = self._pictures.read(name)
+            while name not in found:
+                try:
+                    found[name] = self._pictures.read(name)
+                except MissingPicture:  # the engine says so itself
+                    break
+                except PicturesAway as error:
+                    if time.monotonic() >= until:
+                        log.warning("%s", error.detail)
+                        break
+                    time.sleep(1)
         return found
 
     async def _receive(self, actor: Any, tell: Any) -> None:

@@ -20,6 +20,16 @@ class PictureStore(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """What is known of a stored picture: its size in bytes, and the seconds since it was written
+    or given again.
+    """
+
+    size: int
+    age: float
+
+
+@dataclass(frozen=True, slots=True)
 class PictureFolder:
     """Read pictures in a folder; without one there are none."""
 

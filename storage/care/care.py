@@ -23,10 +23,11 @@ from sqlalchemy import (
     union,
 )
 
-from storage.care import backups, checks
+from storage.care import backups, checks, ownership
 from storage.clock import Clock
-from storage.database.database import OUTCOME, Database
+from storage.database.database import OUTCOME, Database, apart
 from storage.database.tables import favourites, inputs, jobs, outbox, pictures, seen_events
+from storage.errors import OthersPictures
 from storage.jobs.picture_files import Pictures
 from storage.jobs.rows import to_picture
 from storage.records import Pruned, Report
@@ -52,17 +53,19 @@ class Care:
         problems = await self.database.read(checks.problems)
         if self.database.is_sqlite:
             problems += await self.database.write(checks.search_problems, OUTCOME)
-        kept = set()
-        async for row in self._pictures():
-            problem = await asyncio.to_thread(self.pictures.problem, row.sha256, row.size, deep)
-            if problem:
-                problems.append(f"picture {to_picture(row).name}: {problem}")
-            kept.add(row.sha256)
+        kept = set[str]()
+        async for rows in self._pictures():
+            sizes = {row.sha256: row.size for row in rows}
+            found = await asyncio.to_thread(self.pictures.problems, sizes, deep)
+            for row in rows:
+                if problem := found.get(row.sha256):
+                    problems.append(f"picture {to_picture(row).name}: {problem}")
+            kept |= sizes.keys()
         used = select(inputs.c.sha256).distinct()
-        for name in await self.database.read(lambda c: c.scalars(used).all()):
-            if name not in kept and not await asyncio.to_thread(self.pictures.has, name):
-                problems.append(f"start image {name} is missing")
-            kept.add(name)
+        names = set(await self.database.read(lambda c: c.scalars(used).all())) - kept
+        for name in await asyncio.to_thread(self.pictures.missing, sorted(names)):
+            problems.append(f"start image {name} is missing")
+        kept |= names
         there = await asyncio.to_thread(lambda: list(self.pictures.all()))
         orphans = sum(name not in kept for name in there)
         return Report(problems=tuple(problems), files=len(kept), orphans=orphans)
@@ -72,14 +75,22 @@ class Care:
 
         One that was written or given again within the last `unused_for` seconds is left for the job
         that is about to name it. Nothing is removed while a database that `restore` replaced still
-        lies beside ours.
+        lies beside ours. Raises `OthersPictures` for a store that another database uses.
         """
         beside = backups.beside(self.database.url, self.pictures.folder.parent)
         if any(".before-restore-" in path.name for path in beside):
             return 0
+        await self.claim(self.pictures)
         await asyncio.to_thread(self.pictures.remove_unfinished)
         old = await asyncio.to_thread(lambda: list(self.pictures.all(unused_for=unused_for)))
         return await self.drop(old, unused_for)
+
+    async def claim(self, pictures: Pictures) -> None:
+        """Mark a store of pictures as this database's; raises `OthersPictures`."""
+        if pictures.is_shared:
+            name = await self.database.write(lambda c: ownership.identity(c, self.now()), OUTCOME)
+            if not await asyncio.to_thread(pictures.claim, name):
+                raise OthersPictures(pictures.where)
 
     async def prune(
         self,
@@ -139,11 +150,8 @@ class Care:
         def drop_some(some: Sequence[str], connection: Connection) -> int:
             named = (select(table.c.sha256).where(table.c.sha256.in_(some)) for table in named_by)
             needed = set(connection.scalars(union(*named)))
-            return sum(
-                self.pictures.remove(name)
-                for name in some
-                if name not in needed and not self.pictures.wanted(name, unused_for)
-            )
+            unneeded = [name for name in some if name not in needed]
+            return apart(lambda: self.pictures.remove_old(unneeded, unused_for))
 
         removed = 0
         for start in range(0, len(files), CHUNK):
@@ -151,8 +159,8 @@ class Care:
             removed += await self.database.write(some, OUTCOME, alone=True)
         return removed
 
-    async def _pictures(self) -> AsyncIterator[Row[Any]]:
-        """Yield one row for each file, in the order of their names."""
+    async def _pictures(self) -> AsyncIterator[list[Row[Any]]]:
+        """Yield pages of one row for each file, in the order of their names."""
         last = ""
         while True:
             query = (
@@ -162,10 +170,12 @@ class Care:
                 .limit(PAGE)
             )
             rows = await self.database.read(partial(_all, query))
+            page = []
             for row in rows:
                 if row.sha256 != last:
-                    yield row
+                    page.append(row)
                 last = row.sha256
+            yield page
             if len(rows) < PAGE:
                 return
 

@@ -22,6 +22,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.util.concurrency import await_only, in_greenlet
 
 from engine.files import private
 from storage.database import engines, schema, urls
@@ -212,6 +213,13 @@ class Database:
             return asyncio.create_task(_run_on(self._writes, work), name="storage-writing")
         loop = asyncio.get_running_loop()
         return loop.run_in_executor(self._thread, _run_here, self._writes, work)
+
+
+def apart(call: Callable[[], T]) -> T:
+    """Call from a unit what blocks, such as a look at files; the event loop goes on meanwhile."""
+    if in_greenlet():  # a server's units run in the loop's thread
+        return await_only(asyncio.to_thread(call))
+    return call()
 
 
 async def _run_on(engine: AsyncEngine, unit: Unit[T]) -> T:

@@ -14,6 +14,7 @@ from storage.errors import (
     DatabaseFault,
     DiskFull,
     DiskTrouble,
+    PicturesFault,
     ReadOnly,
     Unreachable,
 )
@@ -59,6 +60,8 @@ ERRNO: Final[dict[int, type[DatabaseFault]]] = {
 
 def explain(error: BaseException, where: str) -> DatabaseFault | None:
     """Return the fault behind a driver's or the system's error, or None for a mistake of ours."""
+    if isinstance(error, PicturesFault):
+        return None  # the database itself is well
     if isinstance(error, DatabaseFault):
         return error
     if isinstance(error, PoolTimeout):

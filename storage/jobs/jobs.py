@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -17,9 +17,9 @@ from engine.events import Picture as Drawn
 from engine.files.private import MIN_FREE
 from storage.clock import Clock
 from storage.database import audit
-from storage.database.database import OUTCOME, Database
+from storage.database.database import OUTCOME, Database, apart
 from storage.database.tables import jobs, messages, outbox, pictures
-from storage.errors import DatabaseFault, DiskFull, UnknownJob
+from storage.errors import DatabaseFault, DiskFull, PicturesFault, UnknownJob
 from storage.jobs import transitions as steps
 from storage.jobs.intake import find_by_event, insert_job, row_of
 from storage.jobs.picture_files import Pictures
@@ -56,15 +56,16 @@ class Jobs:
         """
         self._check_room()
         values = row_of(new, self.now())
+        if new.recipe.inputs:  # a store that is away is found out before the lock is held
+            await asyncio.to_thread(self.files.missing, new.recipe.inputs)
         guest = (new.person, new.place)
 
         def unit(connection: Connection, introduce: bool) -> Job:
             if new.event and (known := find_by_event(connection, new.event)):
                 return known
             # Files are removed under the same lock: what is here now will stay.
-            for needed in new.recipe.inputs:
-                if not self.files.has(needed):
-                    raise MissingPicture(needed)
+            for needed in apart(lambda: self.files.missing(new.recipe.inputs)):
+                raise MissingPicture(needed)
             allow(Quota(connection, new.person))
             return insert_job(connection, new, values, introduce=introduce)
 
@@ -139,7 +140,7 @@ class Jobs:
 
         def unit(connection: Connection) -> Job | None:
             # A sweep removes files under the same lock: what is here now will stay.
-            if not all(self.files.has(each["sha256"]) for each in rows):
+            if apart(lambda: self.files.missing(each["sha256"] for each in rows)):
                 return None
             values = {"device": device}
             row, changed = steps.take(
@@ -150,10 +151,22 @@ class Jobs:
                 connection.execute(insert(pictures), [{**each, **shared} for each in rows])
             return with_pictures(connection, row)
 
-        while (done := await self.database.write(unit, OUTCOME)) is None:
+        while (done := await self._recorded(unit)) is None:
             await self._keep(drawn)
         self.arrived.set()
         return done
+
+    async def _recorded(self, unit: Callable[[Connection], Job | None]) -> Job | None:
+        """Write a unit that looks for files, waiting out a store that does not answer."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + OUTCOME
+        while True:
+            try:
+                return await self.database.write(unit, OUTCOME)
+            except PicturesFault:
+                if loop.time() >= end:
+                    raise
+                await asyncio.sleep(RETRY)
 
     async def failed(self, job: int, epoch: int, error: str) -> Job:
         """End a job that cannot be drawn, and put one sentence why into the outbox."""

@@ -6,14 +6,14 @@ import hashlib
 import os
 import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from engine.files.private import sync_folder
-from engine.files.stored import PictureFolder, picture_path
+from engine.files.stored import Found, PictureFolder, PictureStore, picture_path
 from engine.sentences import fill
 from storage.database.faults import explain
 from storage.errors import DatabaseFault, Unreachable
@@ -23,11 +23,29 @@ UNFINISHED: Final = ".part"
 ABANDONED: Final = 24 * 3600.0  # seconds
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Pictures:
-    """Keep PNG files in `folder`, sharded by the first two digits of their sha256."""
+    """Keep PNG files in `folder`, sharded by the first two digits of their sha256.
+
+    `storage.jobs.bucket_pictures` keeps them in an object store, by the same methods.
+    """
 
     folder: Path
+
+    @property
+    def where(self) -> str:
+        """Return what names the store to its owner."""
+        return str(self.folder)
+
+    @property
+    def is_shared(self) -> bool:
+        """Return whether several databases may keep pictures in one store."""
+        return False
+
+    @property
+    def store(self) -> PictureStore:
+        """Return what reads these pictures for the engine."""
+        return PictureFolder(self.folder)
 
     def add(self, png: bytes) -> str:
         """Write a file unless it is there, and return its sha256.
@@ -54,10 +72,26 @@ class Pictures:
         """Return where a picture's file lies."""
         return self._path(picture.sha256)
 
+    def file(self, picture: Picture) -> Path | None:
+        """Return a picture's file, None where it lies in no folder; blocks."""
+        return self.path(picture)
+
     def read(self, picture: Picture) -> bytes:
         """Return a picture's bytes; blocks. Raises `DatabaseFault` when the file is gone."""
         try:
             return self.path(picture).read_bytes()
+        except OSError as error:
+            raise self._fault(error) from error
+
+    def get(self, sha256: str) -> bytes | None:
+        """Return the bytes of the file of that name, None where there is none; blocks.
+
+        Raises a `DatabaseFault`.
+        """
+        try:
+            return self._path(sha256).read_bytes()
+        except FileNotFoundError:
+            return None
         except OSError as error:
             raise self._fault(error) from error
 
@@ -73,33 +107,64 @@ class Pictures:
                 if not unused_for or path.stat().st_mtime <= latest:
                     yield path.stem
 
+    def look(self, names: Iterable[str]) -> dict[str, Found]:
+        """Return those of these files that are there; blocks."""
+        found = {}
+        for name in names:
+            with suppress(FileNotFoundError):
+                status = self._path(name).stat()
+                found[name] = Found(status.st_size, time.time() - status.st_mtime)
+        return found
+
+    def missing(self, names: Iterable[str]) -> list[str]:
+        """Return those of these files that are not there; blocks."""
+        names = list(names)
+        found = self.look(names)
+        return [name for name in names if name not in found]
+
     def has(self, sha256: str) -> bool:
         """Return whether a file is there; blocks."""
-        return self._path(sha256).exists()
+        return not self.missing([sha256])
 
-    def wanted(self, sha256: str, within: float) -> bool:
-        """Return whether a file was written or added again in the last `within` seconds; blocks."""
-        try:
-            return within > 0 and self._path(sha256).stat().st_mtime > time.time() - within
-        except FileNotFoundError:
-            return False
+    def remove_old(self, names: Iterable[str], unused_for: float) -> int:
+        """Remove those of these files that were last written or given so long ago.
 
-    def remove(self, sha256: str) -> bool:
-        """Remove a file; False if it was gone. Blocks."""
-        try:
-            self._path(sha256).unlink()
-        except FileNotFoundError:
-            return False
-        except OSError as error:
-            raise self._fault(error) from error
+        Return how many; blocks. Raises a `DatabaseFault`.
+        """
+        found = self.look(names)
+        old = [name for name, each in found.items() if not each.age < unused_for]
+        return self.remove(*(old if unused_for else found))
+
+    def remove(self, *names: str) -> int:
+        """Remove files; return how many were there. Blocks. Raises a `DatabaseFault`."""
+        removed = 0
+        for name in names:
+            try:
+                self._path(name).unlink()
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise self._fault(error) from error
+            removed += 1
+        return removed
+
+    def claim(self, database: str) -> bool:
+        """Mark the store as this database's, or return False where it is another's; blocks."""
         return True
+
+    def close(self) -> None:
+        """Close what is open."""
 
     def remove_unfinished(self) -> None:
         """Remove what writers left that died at least a day ago; blocks."""
         remove_abandoned(self.folder.glob(f"??/*{UNFINISHED}"))
 
-    def problem(self, sha256: str, size: int, deep: bool) -> str | None:
-        """Say what is wrong with a file, or None; `deep` reads it whole. Blocks."""
+    def problems(self, sizes: Mapping[str, int], deep: bool) -> dict[str, str]:
+        """Say of files (sha256 → size) what is wrong with each; `deep` reads them whole. Blocks."""
+        said = {name: self._problem(name, size, deep) for name, size in sizes.items()}
+        return {name: problem for name, problem in said.items() if problem}
+
+    def _problem(self, sha256: str, size: int, deep: bool) -> str | None:
         path = self._path(sha256)
         try:
             found = path.stat().st_size

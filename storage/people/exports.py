@@ -19,7 +19,7 @@ import shutil
 import zipfile
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import inf
@@ -28,7 +28,6 @@ from typing import Any, Final
 
 from engine.files import private
 from engine.files.private import MIN_FREE
-from engine.files.stored import picture_path
 from storage.care.sqlite_files import faults, new_file, open_part
 from storage.database.database import Database
 from storage.errors import ExportUnderWay, NoRoom, TooLargeExport
@@ -48,12 +47,12 @@ May = Callable[[Picture], bool]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportFile:
-    """One file of an export: compressed text, or a picture's path; size: as stored."""
+    """One file of an export: compressed text, or a picture's sha256; size: as stored."""
 
     name: str
     size: int
     text: bytes = field(default=b"", repr=False)
-    path: Path | None = None
+    picture: str | None = None
 
     @property
     def room(self) -> int:
@@ -81,6 +80,7 @@ class Export:
     plan: Plan
     folder: Path
     turn: asyncio.Lock
+    pictures: Pictures
 
     @asynccontextmanager
     async def part(self, number: int) -> AsyncIterator[Path]:
@@ -93,7 +93,7 @@ class Export:
         async with self.turn:
             try:
                 await asyncio.to_thread(_require_room, self.folder, self.plan.sizes[index])
-                await asyncio.to_thread(_write, file, self.plan.parts[index])
+                await asyncio.to_thread(_write, file, self.plan.parts[index], self.pictures)
                 yield file
             finally:
                 file.unlink(missing_ok=True)
@@ -112,7 +112,7 @@ class Exports:
     async def to_file(self, person: str, target: Path) -> Exported:
         """Write one zip of everything; raises `FileThere`, `NoRoom` or a `DatabaseFault`."""
         plan = await self.plan(person)
-        await asyncio.to_thread(_write_anew, target, plan)
+        await asyncio.to_thread(_write_anew, target, plan, self.pictures)
         return plan.exported
 
     @asynccontextmanager
@@ -135,7 +135,7 @@ class Exports:
             if len(plan.parts) > parts:
                 raise TooLargeExport(sum(plan.sizes))
             await asyncio.to_thread(_make_anew, folder, max(plan.sizes))
-            yield Export(plan, folder, self._turn)
+            yield Export(plan, folder, self._turn, self.pictures)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
             lock.release()
@@ -159,9 +159,9 @@ class Exports:
         first = await self.database.read(lambda c: about(c, person))
         async for number, jobs in self._pages(person):
             pictures = [picture for job in jobs for picture in job.pictures]
-            shown = {each.name: self.pictures.path(each) for each in pictures if may(each)}
+            shown = {each.name: each.sha256 for each in pictures if may(each)}
             withheld = [each.name for each in pictures if each.name not in shown]
-            files, large = await asyncio.to_thread(_measure, "pictures", shown, most)
+            files, large = await self._measure("pictures", shown, most)
             messages = await self.database.read(partial(messages_of, [job.id for job in jobs]))
             rows = {"person": person, "jobs": list(map(_row, jobs)), "messages": messages}
             rows |= {"left_out": withheld, "too_large": large}
@@ -170,8 +170,7 @@ class Exports:
             left_out += len(withheld)
             too_large += len(large)
         names = await self.database.read(lambda c: c.execute(given_by(person)).scalars().all())
-        paths = {name: picture_path(self.pictures.folder, name) for name in names}
-        given, large = await asyncio.to_thread(_measure, "given", paths, most)
+        given, large = await self._measure("given", {name: name for name in names}, most)
         exported = Exported(
             pictures=len(drawn), left_out=left_out, too_large=too_large + len(large)
         )
@@ -188,21 +187,23 @@ class Exports:
                 return
             number, before = number + 1, jobs[-1].id
 
-
-def _measure(
-    folder: str, files: Mapping[str, Path], most: float
-) -> tuple[list[ExportFile], list[str]]:
-    """Return the files, by their names, that fit a part, and the names of larger ones; blocks."""
-    fitting: list[ExportFile] = []
-    large: list[str] = []
-    for name, path in files.items():
-        with suppress(FileNotFoundError):  # `marble db check` tells of those that are missing
-            file = ExportFile(name=f"{folder}/{name}.png", size=path.stat().st_size, path=path)
+    async def _measure(
+        self, folder: str, files: Mapping[str, str], most: float
+    ) -> tuple[list[ExportFile], list[str]]:
+        """Return the files, by their names, that fit a part, and the names of larger ones."""
+        fitting: list[ExportFile] = []
+        large: list[str] = []
+        found = await asyncio.to_thread(self.pictures.look, {*files.values()})
+        for name, sha256 in files.items():
+            if sha256 not in found:  # `marble db check` tells of those that are missing
+                continue
+            size = found[sha256].size
+            file = ExportFile(name=f"{folder}/{name}.png", size=size, picture=sha256)
             if END + file.room <= most:
                 fitting.append(file)
             else:
                 large.append(name)
-    return fitting, large
+        return fitting, large
 
 
 def _row(job: Job) -> Job:
@@ -243,21 +244,21 @@ def _make_anew(folder: Path, needed: int) -> None:
     private.make_folder(folder)
 
 
-def _write_anew(target: Path, plan: Plan) -> None:
+def _write_anew(target: Path, plan: Plan, pictures: Pictures) -> None:
     """Write the one part of a plan to a new file; blocks."""
     [entries], [size] = plan.parts, plan.sizes
     with new_file(target) as part:
         _require_room(part.parent, size, spare=0)
-        _write(part, entries)
+        _write(part, entries, pictures)
 
 
-def _write(file: Path, entries: Iterable[ExportFile]) -> None:
+def _write(file: Path, entries: Iterable[ExportFile], pictures: Pictures) -> None:
     """Write a zip that nobody else may read; blocks. Raises a `DatabaseFault`."""
     with faults(file):
         open_part(file)
         with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
             for entry in entries:
-                if entry.path is None:
+                if entry.picture is None:
                     archive.writestr(entry.name, zlib.decompress(entry.text))
-                elif entry.path.exists():  # else it was removed meanwhile
-                    archive.write(entry.path, entry.name, zipfile.ZIP_STORED)
+                elif (png := pictures.get(entry.picture)) is not None:  # not removed meanwhile
+                    archive.writestr(entry.name, png, zipfile.ZIP_STORED)

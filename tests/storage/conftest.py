@@ -70,6 +70,7 @@ class Home:
 
     folder: Path
     url: str | None
+    pictures_url: str | None = None
 
     @property
     def address(self) -> str:
@@ -79,7 +80,7 @@ class Home:
 
     def open(self, **options: Any) -> AbstractAsyncContextManager[Storage]:
         """Open it, as a process would."""
-        return Storage.open(self.folder, self.url, **options)
+        return Storage.open(self.folder, self.url, self.pictures_url, **options)
 
 
 @pytest.fixture(scope="session")

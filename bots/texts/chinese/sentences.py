@@ -136,6 +136,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "out_of_memory": "内存不足，画不了这张图；换小一点的尺寸也许可以。",
     "missing_picture": "配方所需的起始图 {picture}… 不在这里；请重新提供这张图，或重画生成它的任"
     "务。",
+    "pictures_away": "存放图片的服务器没有响应，暂时读不到所需的起始图；请过几分钟再试。",
     "quarantined": "这个任务已使绘图进程崩溃 {attempts} 次，不再重试；换些设置也许可以。",
     "no_device_of_kind": "torch {version} 找不到 {kind} 设备。",
     "no_such_device": "没有 {device}；设备从 cuda:0 开始编号。",

@@ -16,6 +16,7 @@ from engine.files.private import MIN_FREE
 from engine.recipe.recipe import Recipe
 from storage import Storage
 from storage.errors import DiskFull, ExportUnderWay, NoRoom, TooLargeExport
+from storage.jobs.picture_files import Pictures
 from storage.liveness.locks import FileLock
 from storage.people import exports
 from storage.records import Exported
@@ -172,7 +173,7 @@ async def test_a_disk_that_fills_up_meanwhile_leaves_nothing(
     def full(*arguments: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(zipfile.ZipFile, "write", full)
+    monkeypatch.setattr(zipfile.ZipFile, "writestr", full)
     with pytest.raises(DiskFull):
         await collect(storage, "x:a")
     assert left_behind(storage) == []
@@ -226,14 +227,14 @@ def test_the_sum_is_never_less_than_the_zip(tmp_path: Path) -> None:
     recipe = a_recipe(prompt="学" * 500)
     assert isinstance(recipe, Recipe)
     text = exports._text(2, {"jobs": [recipe.to_dict()] * 50})
-    file = tmp_path / "picture.png"
-    file.write_bytes(b"png" * 1_000)
+    store = Pictures(tmp_path / "pictures")
+    kept = store.add(b"png" * 1_000)
     pictures = [
-        exports.ExportFile(name=f"pictures/{number}.1.png", size=3_000, path=file)
+        exports.ExportFile(name=f"pictures/{number}.1.png", size=3_000, picture=kept)
         for number in range(200)
     ]
     plan = exports.Plan(
         parts=((text, *pictures),), exported=Exported(pictures=0, left_out=0, too_large=0)
     )
-    exports._write(tmp_path / "a.zip", plan.parts[0])
+    exports._write(tmp_path / "a.zip", plan.parts[0], store)
     assert (tmp_path / "a.zip").stat().st_size <= plan.sizes[0]
