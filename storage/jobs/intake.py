@@ -91,6 +91,7 @@ def insert_job(
     """
     now = values["created_at"]
     if new.parent is not None:
+        find(connection, new.parent)
         values = {**values, "device": device_of(connection, new.parent, new.recipe.seed)}
     if introduce:
         add_if_new(connection, people, {"id": new.person, "created_at": now})

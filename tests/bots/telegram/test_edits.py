@@ -97,7 +97,9 @@ async def test_a_photo_with_the_words_is_a_further_reference_of_the_picture_that
     hat = await ada.sends_photo(
         png(80, 80), "/edit put it on --model starter", to=statues, answering=photo
     )
-    await statues.words(hat, "The model 'starter' takes at most 1 picture to edit, not 2.")
+    await statues.words(
+        hat, "The model 'starter' does not edit by words, so it starts from one picture"
+    )
     said = await ada.says("/edit 1\nmake it bronze")
     assert len((await recipe_of(ada, ada.chat, said)).references) == 1
 

@@ -138,7 +138,8 @@ def test_a_picture_file_is_remade_from_the_recipe_it_carries(
     answer = marble("rerun", "broken.png")
     assert (answer.code, answer.err) == (
         2,
-        "marble: The file is not a PNG, JPEG or WebP picture.\n",
+        "marble: The file is no PNG, JPEG, WebP, AVIF or GIF picture, and no text that a program "
+        "writes about one.\n",
     )
 
 
