@@ -29,7 +29,7 @@ def test_the_network_equals_comfyui(case: str, prefix: str) -> None:
     held = small.weights("chroma")
     network = chroma.network_of({f"{prefix}{key}": each for key, each in held.items()})
     found = predict(network, told("chroma", case))
-    assert (found - small.answers("chroma")[f"{case}.out"]).abs().max() <= 1e-5
+    assert (found - small.answers("chroma")[f"{case}.out"]).abs().max() <= 1e-4
 
 
 @torch.inference_mode()

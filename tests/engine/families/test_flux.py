@@ -44,7 +44,7 @@ def test_the_network_equals_comfyui(name: str, case: str, prefix: str) -> None:
     held = {key.removeprefix(PREFIX): each for key, each in small.weights(name).items()}
     network = flux.network_of({f"{prefix}{key}": each for key, each in held.items()})
     found = predict(network, told(name, case))
-    assert (found - small.answers(name)[f"{case}.out"]).abs().max() <= 1e-5
+    assert (found - small.answers(name)[f"{case}.out"]).abs().max() <= 1e-4
 
 
 @torch.inference_mode()

@@ -37,7 +37,7 @@ def test_the_network_equals_comfyui(case: str, prefix: str) -> None:
     held = small.weights("flux2")
     network = flux2.network_of({f"{prefix}{key}": each for key, each in held.items()})
     found = predict(network, told("flux2", case))
-    assert (found - small.answers("flux2")[f"{case}.out"]).abs().max() <= 1e-5
+    assert (found - small.answers("flux2")[f"{case}.out"]).abs().max() <= 1e-4
 
 
 @torch.inference_mode()

@@ -54,7 +54,7 @@ def test_padding_is_masked_as_diffusers_does() -> None:
     assert not mask.all()
     due = -own(x, 1 - sigma, context, mask, return_dict=False)[0]
     found = lumina2.predict(lumina2.network_of(weights("lumina2")), x, sigma, context, mask)
-    assert apart(found, due) <= 1e-5
+    assert apart(found, due) <= 1e-4
     assert apart(found, answers("lumina2")["masked.out"]) > 0.1
 
 

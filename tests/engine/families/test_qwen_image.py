@@ -70,19 +70,19 @@ def network() -> Any:
 @torch.inference_mode()
 def test_the_network_equals_comfyui(case: str, prefix: str) -> None:
     network = qwen_image.network_of(prefixed(weights("qwen_image"), prefix))
-    assert apart(qwen_image.predict(network, *inputs(case)), out(case)) <= 1e-5
+    assert apart(qwen_image.predict(network, *inputs(case)), out(case)) <= 1e-4
 
 
 @torch.inference_mode()
 def test_a_picture_to_edit_is_further_tokens(network: Any) -> None:
     found = qwen_image.predict(network, *inputs("reference"), references=[reference()])
-    assert apart(found, out("reference")) <= 1e-5
+    assert apart(found, out("reference")) <= 1e-4
 
 
 @torch.inference_mode()
 def test_grids_with_an_odd_side_are_centred_as_diffusers_does(network: Any) -> None:
     found = qwen_image.predict(network, *inputs("case2"))
-    assert apart(found, diffusers_answer("case2")) <= 1e-5
+    assert apart(found, diffusers_answer("case2")) <= 1e-4
     assert apart(found, out("case2")) > 0.1
 
 
@@ -91,7 +91,7 @@ def test_padding_is_masked_as_diffusers_does(network: Any) -> None:
     mask = answers("qwen_image")["masked.in.attention_mask"].bool()
     assert not mask.all()
     found = qwen_image.predict(network, *inputs("masked"), mask)
-    assert apart(found, diffusers_answer("masked", mask)) <= 1e-5
+    assert apart(found, diffusers_answer("masked", mask)) <= 1e-4
     assert apart(found, out("masked")) > 0.1  # ComfyUI ignores it
 
 
@@ -114,13 +114,13 @@ def test_a_mark_in_the_file_tells_that_references_are_noiseless() -> None:
     network = qwen_image.network_of(marked)
     edited = qwen_image.predict(network, *inputs("reference"), references=[reference()])
     due = diffusers_answer("reference", None, (reference(),), zero_cond_t=True)
-    assert apart(edited, due) <= 1e-5
+    assert apart(edited, due) <= 1e-4
     assert apart(edited, out("reference")) > 0.01
     folder = qwen_image.network_of(weights("qwen_image"), clean_references=True)
     again = qwen_image.predict(folder, *inputs("reference"), references=[reference()])
     assert torch.equal(again, edited)
     without = qwen_image.predict(network, *inputs("case0"))
-    assert apart(without, out("case0")) <= 1e-5
+    assert apart(without, out("case0")) <= 1e-4
 
 
 @torch.inference_mode()

@@ -30,7 +30,7 @@ def inputs(name: str, case: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 def test_the_network_equals_comfyui(name: str, case: str, prefix: str) -> None:
     network = sd3.network_of(prefixed(weights(name), prefix))
     found = sd3.predict(network, *inputs(name, case))
-    assert apart(found, answers(name)[f"{case}.out"]) <= 1e-5
+    assert apart(found, answers(name)[f"{case}.out"]) <= 1e-4
 
 
 @needs_networks

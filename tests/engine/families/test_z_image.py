@@ -101,4 +101,4 @@ def test_qwen3_equals_comfyui(case: str) -> None:
     io = load_file(text / "te_qwen3_4b.io.safetensors")
     ids = io[f"{case}.ids"].tolist()
     found = layer_states(encoder, ids, (-2,), device=torch.device("cpu"))
-    assert (found - io[f"{case}.out"]).abs().max() <= 1e-5
+    assert (found - io[f"{case}.out"]).abs().max() <= 1e-4
