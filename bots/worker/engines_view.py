@@ -84,6 +84,7 @@ class EngineBoard:
                 await asyncio.to_thread(self._file.parent.mkdir, parents=True, exist_ok=True)
                 await self._alive.take(self._worker)
                 self._since = now
+                await _living(self._alive)  # whoever was killed left a file
             process = {"at": now, "since": self._since, "process": os.getpid()}
             text = json.dumps({**process, "engines": [asdict(row) for row in rows]})
             await asyncio.to_thread(replace_text, self._file, text)
@@ -102,13 +103,8 @@ async def load_engines(settings: Settings) -> list[EngineRow]:
     Files of processes that have ended are removed. Where there are several processes, each row
     tells which.
     """
-    alive = FileAlive(_base(settings))
-    files = {file.stem: file for file in alive.folder.glob("*.json")}
     found = []
-    with suppress(OSError):  # another user's: whatever was written lately counts
-        for name in await alive.dead(files):
-            await asyncio.to_thread(files.pop(name).unlink, missing_ok=True)
-    for file in files.values():
+    for file in await _living(FileAlive(_base(settings))):
         data = await asyncio.to_thread(read_object, file)
         with suppress(KeyError, TypeError, ValueError):
             if abs(time.time() - data["at"]) < FRESH:
@@ -121,6 +117,15 @@ async def load_engines(settings: Settings) -> list[EngineRow]:
         for _, process, rows in found
         for row in rows
     ]
+
+
+async def _living(alive: FileAlive) -> list[Path]:
+    """Return the files of processes that live, and remove those of others."""
+    files = {file.stem: file for file in alive.folder.glob("*.json")}
+    with suppress(OSError):  # another user's: whatever was written lately counts
+        for name in await alive.dead(files):
+            await asyncio.to_thread(files.pop(name).unlink, missing_ok=True)
+    return [*files.values()]
 
 
 def _rows(written: Sequence[Mapping[str, Any]]) -> list[EngineRow]:

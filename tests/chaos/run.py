@@ -47,7 +47,8 @@ METRIC: Final = re.compile(r'^marble_replies_total\{outcome="possibly twice"\} (
 # What may lie in the data folder: all else is a file that somebody left behind.
 KNOWN: Final = re.compile(
     r"marble\.db(-wal|-shm|-using|-workers)?|discord-unanswered\.jsonl|pictures|engine|backups|"
-    r"pictures/../[0-9a-f]{64}\.png|pictures/..|engine/[\w.-]+\.json|backups/.*"
+    r"pictures/../[0-9a-f]{64}\.png|pictures/..|engine/[\w.-]+\.json|engine/serving-workers|"
+    r"backups/.*"
 )
 
 

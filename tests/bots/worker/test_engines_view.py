@@ -43,6 +43,14 @@ async def test_each_serving_process_has_a_file_and_one_that_died_is_not_shown(
     assert [file.name for file in boards[0]._file.parent.glob("*.json")] == ["a.json"]
 
 
+async def test_the_next_process_removes_what_one_that_was_killed_left(settings: Settings) -> None:
+    killed = EngineBoard(settings, "a")
+    await killed.show([ROW])
+    await killed._alive.release()
+    await EngineBoard(settings, "b").show([ROW])
+    assert sorted(file.name for file in killed._file.parent.iterdir()) == ["b.json", "b.lock"]
+
+
 async def test_what_was_written_long_ago_is_not_shown(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
