@@ -22,7 +22,7 @@ CONNECT = Connect(
     silence=0.0,
     look=0.0,
     level=0,
-    config={"pictures": None},
+    config={"pictures": None, "pictures_url": None},
 )
 
 
