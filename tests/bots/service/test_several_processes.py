@@ -94,5 +94,7 @@ async def test_both_draw_and_the_one_with_the_chat_answers_once_whichever_is_kil
             await each.chat.picture(said)
         page = await storage.jobs.list_queued()
         assert (page, await storage.jobs.list_running()) == ((), ())
-    assert [len(each.chat.shown) for each in people] == [2] * PEOPLE
+    # What was on its way when its process was killed may come twice (docs/reliability.md).
+    most = 3 if killed == "the one with the chat" else 2
+    assert all(2 <= len(each.chat.shown) <= most for each in people)
     assert telegram.token not in drawing.log
