@@ -286,7 +286,7 @@ class Denoising:
         )
 
     def _share(self, box: Box | None) -> float:
-        return box.height * box.width / prod(self.shape[1:]) if box else 1.0
+        return box.size / prod(self.shape[1:]) if box else 1.0
 
 
 def _rows_of(answers: Sequence[Tensor]) -> list[Tensor]:

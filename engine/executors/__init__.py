@@ -46,6 +46,11 @@ class Health:
     slots: int = 0
     engines: Mapping[str, "Health"] = field(default_factory=dict)
 
+    @property
+    def works(self) -> bool:
+        """Return whether it takes jobs that it can draw."""
+        return self.alive and not self.fault
+
 
 class Executor(Protocol):
     """Draws up to `slots` jobs at once."""

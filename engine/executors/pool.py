@@ -171,7 +171,7 @@ class Pool(Executor):
         for health in each.values():
             counts.update(health.counts)
         return Health(
-            alive=any(health.alive and not health.fault for health in each.values()),
+            alive=any(health.works for health in each.values()),
             restarts=sum(health.restarts for health in each.values()),
             failing=bool(asked) and all(each[member.name].failing for member in asked),
             pid=next((health.pid for health in each.values() if health.pid), None),
@@ -184,25 +184,21 @@ class Pool(Executor):
         able = [each for each in there if self._takes(each)] or [e for e in there if not e.out]
         return min(able, key=lambda member: len(member.running), default=None)
 
-    def _works(self, member: _Member) -> bool:
-        """Whether an engine takes jobs that it can draw."""
-        health = member.health
-        return health.alive and not health.fault
-
     def _takes(self, member: _Member) -> bool:
         """Whether jobs may go to an engine: it works, or none does and it can say why."""
-        if self._works(member):
+        health = member.health
+        if health.works:
             return True
-        if member.out or not member.keeper or any(map(self._works, self._members.values())):
-            return False
-        return member.health.failing or member.health.alive
+        says_why = member.keeper and not member.out and (health.failing or health.alive)
+        # The others are asked last: there may be many, of which none works.
+        return bool(says_why) and not any(each.health.works for each in self._members.values())
 
     def _is_useless(self, member: _Member) -> bool:
         """Whether an engine is to be left out, as long as another one works."""
         health = member.health
         bad = health.failing or bool(health.fault) or member.strikes >= STRIKES
         return bad and any(
-            self._works(other) for other in self._members.values() if other is not member
+            other.health.works for other in self._members.values() if other is not member
         )
 
     def _watch(self, member: _Member) -> None:
@@ -254,7 +250,7 @@ class Pool(Executor):
             if self._is_useless(member):
                 await self._leave_out(member)
                 continue
-            tells = isinstance(member.executor, QueueingExecutor) and self._works(member)
+            tells = isinstance(member.executor, QueueingExecutor) and member.health.works
             with suppress(TimeoutError):
                 async with asyncio.timeout(None if tells else LOOK):
                     await member.changed.wait()

@@ -66,15 +66,6 @@ class RayEngine(RestartingExecutor):
         """Return what messages call it."""
         return f"the engine on {self._host}" if self._host else "an engine of the Ray cluster"
 
-    @property
-    def at_work(self) -> int:
-        """Return how many jobs it has."""
-        return len(self._inboxes)
-
-    def start(self) -> None:
-        """Start the engine, whether there are jobs or not."""
-        self._takes_jobs()
-
     def lose(self, how: str) -> None:
         """End its jobs as lost, for a cause outside of the engine."""
         self._lose_all(f"{self.name[0].upper()}{self.name[1:]} ended ({how}).", outside=True)

@@ -121,13 +121,13 @@ class RunningJob:
         self.drawn = as_second_draws(self.recipe, self.checkpoint, second.model.checkpoint)
         self.control_images = self.control_images if self.drawn.controls else ()
         self.references = self.references if self.drawn.references else ()
-        pictures = second.take_over(
+        pictures = second.begin(
             self.drawn,
-            self._begun,
             self.start_image,
             self.control_images,
             self.references,
             self.area_masks,
+            self._begun,
         )
         self._begun = ()
         self._owe(-self._second_cost)

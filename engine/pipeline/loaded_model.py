@@ -139,45 +139,20 @@ class LoadedModel:
         control_images: Sequence[ControlImage] = (),
         references: Sequence[Pixels] = (),
         area_masks: Mapping[str, Pixels] = {},
+        begun: Sequence[Begun] = (),
     ) -> list[Denoising]:
         """Encode a recipe's prompts, and start each of its pictures from its noise.
 
         references: reference pictures as its model takes them, [H, W, 3]; area_masks: of its areas,
-        by name, each [H, W].
+        by name, each [H, W]; begun: pictures that another model has begun, with which this one goes
+        on, of a recipe as this model draws it.
         """
-        begun = [None for _ in recipe.pictures]
-        return self._denoisings(recipe, begun, start_image, control_images, references, area_masks)
-
-    def take_over(
-        self,
-        recipe: Recipe,
-        begun: Sequence[Begun],
-        start_image: StartImage | None = None,
-        control_images: Sequence[ControlImage] = (),
-        references: Sequence[Pixels] = (),
-        area_masks: Mapping[str, Pixels] = {},
-    ) -> list[Denoising]:
-        """Go on with pictures that another model has begun; others as in `begin`.
-
-        recipe: as this model draws it.
-        """
-        return self._denoisings(recipe, begun, start_image, control_images, references, area_masks)
-
-    def _denoisings(
-        self,
-        recipe: Recipe,
-        begun: Sequence[Begun | None],
-        start_image: StartImage | None,
-        control_images: Sequence[ControlImage],
-        references: Sequence[Pixels],
-        area_masks: Mapping[str, Pixels],
-    ) -> list[Denoising]:
         check_second_pass(self.model, recipe)
         self._parts.move_back()
         # A broken VAE should fail the job before denoising, not after it.
         self._ladder.run(Stage.LOAD, partial(self._vaes.decoder, recipe.vae))
         controls = self._active_controls(control_images, recipe.width, recipe.height)
-        if all(begun) and not self.model.inpaints:  # the latents of a start image are in x
+        if begun and not self.model.inpaints:  # the latents of a start image are in x
             inputs = PassInputs(width=recipe.width, height=recipe.height, steps=recipe.steps)
         else:
             inputs = self._first_inputs(recipe, start_image)
@@ -188,9 +163,10 @@ class LoadedModel:
             noise=JobNoise(recipe),
         )
         conditions = self._encode_prompts(recipe, inputs, references, area_masks)
+        nobody = [None] * len(recipe.pictures)
         return [
             Denoising(self.model, recipe, index, conditions, inputs, each)
-            for index, each in zip(recipe.pictures, begun, strict=True)
+            for index, each in zip(recipe.pictures, begun or nobody, strict=True)
         ]
 
     def begin_second_pass(

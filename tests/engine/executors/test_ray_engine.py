@@ -58,10 +58,10 @@ async def engine(cable: Cable) -> AsyncIterator[RayEngine]:
     """Yield an engine that is ready."""
     place = Place("f" * 8, "h", 0)
     made = RayEngine(EngineConfig(), cable, place, lambda: {}, backoff=lambda failures: 0)
-    made.start()
+    starting = asyncio.create_task(made.ready())
     await begin(cable)
     async with made, asyncio.timeout(PATIENCE):
-        await made.ready()
+        await starting
         yield made
 
 

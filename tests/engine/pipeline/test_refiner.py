@@ -111,7 +111,7 @@ def by_marble(first: StableDiffusion, second: StableDiffusion, recipe: Recipe) -
     while picture.request:
         picture.advance(evaluate(first, [picture])[0])
     assert picture.is_taken_over
-    (rest,) = other.take_over(replace(recipe, refiner=None), [picture.begun])
+    (rest,) = other.begin(replace(recipe, refiner=None), begun=[picture.begun])
     while rest.request:
         rest.advance(evaluate(second, [rest])[0])
     return rest.latents
