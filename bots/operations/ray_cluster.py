@@ -12,6 +12,7 @@ from typing import Final
 
 from bots.operations.doctor import Finding, State
 from bots.operations.settings import Settings
+from engine.executors.base import end_task
 from engine.executors.config import EngineConfig
 from engine.executors.ray_connection import LOCAL, MODE, Connection, Nodes, RaySettings, has_token
 from engine.executors.ray_executor import no_room, room_on
@@ -78,9 +79,7 @@ async def _look_at_machines(settings: Settings, ray: RaySettings) -> Finding:
             while not found and not connection.reason:
                 changed.clear()
                 await changed.wait()
-    running.cancel()
-    with suppress(asyncio.CancelledError):
-        await running
+    await end_task(running)
     if not found:
         return Finding("ray", State.BAD, connection.reason or f"{ray.address} does not answer")
     rooms: Counter[str] = Counter()

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -26,6 +26,7 @@ from bots.worker.pausing import Pausing
 from bots.worker.queue_view import limits_of, recall, remember, task_of
 from bots.worker.worker import Worker
 from engine.executors import Health
+from engine.executors.base import end_task
 from engine.executors.choose import make_executor
 from engine.executors.config import EngineConfig
 from engine.models.catalogue import Catalogue
@@ -208,6 +209,4 @@ async def _running(work: Coroutine[Any, Any, None], name: str) -> AsyncIterator[
     try:
         yield
     finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        await end_task(task)

@@ -71,14 +71,19 @@ class Maintenance:
 
     async def night(self) -> None:
         """Back up, remove what is older than its place keeps it, and files that nobody names."""
+        failure: UserError | OSError | None = None
         try:
             if self.settings.backups:
                 await self.back_up()
-        finally:  # what nobody is to keep any longer goes all the same
-            pruned = await self.prune()
-            swept = await self.storage.care.sweep()
-            await asyncio.to_thread(self.storage.exports.sweep)
-            log.info("maintenance: %d old jobs and %d unused files were deleted", pruned, swept)
+        except (UserError, OSError) as error:
+            failure = error
+        # What nobody is to keep any longer goes all the same.
+        pruned = await self.prune()
+        swept = await self.storage.care.sweep()
+        await asyncio.to_thread(self.storage.exports.sweep)
+        log.info("maintenance: %d old jobs and %d unused files were deleted", pruned, swept)
+        if failure:
+            raise failure
         await asyncio.to_thread(self._mark.touch)
 
     async def back_up(self) -> Path:

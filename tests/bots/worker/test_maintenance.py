@@ -1,3 +1,4 @@
+import asyncio
 import os
 import shutil
 from collections.abc import AsyncIterator
@@ -14,7 +15,8 @@ from engine.files.private import MIN_FREE
 from engine.queue.queue import Queue
 from storage import NewJob, Storage, UnknownJob
 from storage.care import backups
-from storage.errors import NoProgram
+from storage.care.care import Care
+from storage.errors import NoProgram, PicturesFault
 from storage.people.people import People
 from tests.factories import make_recipe
 
@@ -152,6 +154,27 @@ async def test_what_a_place_keeps_holds_in_all_that_lies_in_it(
 async def test_without_a_setting_nothing_is_removed(maintenance: Maintenance) -> None:
     await ended(maintenance, "x:1", timedelta(days=5000))
     assert await maintenance.prune() == 0
+
+
+async def test_a_stop_in_the_night_ends_it_while_the_pictures_are_away(
+    maintenance: Maintenance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = asyncio.Event()
+
+    async def back_up(self: Maintenance) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    async def sweep(self: Care) -> int:
+        raise PicturesFault("s3://pictures", "cannot be reached")
+
+    monkeypatch.setattr(Maintenance, "back_up", back_up)
+    monkeypatch.setattr(Care, "sweep", sweep)
+    task = asyncio.create_task(maintenance.run())
+    await begun.wait()
+    task.cancel()
+    await asyncio.wait([task], timeout=10)
+    assert task.cancelled()
 
 
 async def test_a_night_is_done_once(maintenance: Maintenance) -> None:
