@@ -57,6 +57,11 @@ ENGLISH: Final[Mapping[str, str]] = {
     "style_room_once": "text with {{prompt}} at most once",
     "style_words": "given words to add or to leave out",
     "unknown_option": "There is no option {name}{near}.",
+    "unknown_options": "There {count:is no option|are no options} {names}; leave "
+    "{count:it|them} out{instead}.",
+    "written_instead": ", or write what Marble has: {pairs}",
+    "weight_of_words": "Weights are not written {written} here: write (words:1.2) for more weight, "
+    "and --no words for what the picture should not show.",
     "given_twice": "{name} is given twice, as {first} and as {second}; give it once.",
     "nearest": " (did you mean {name!r}?)",
     # Words and pictures that people give

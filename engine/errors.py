@@ -230,6 +230,12 @@ def some(names: Sequence[str], most: int = LISTED) -> str:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return " (did you mean 'x'?)" for the closest known name, or nothing."""
+    found = closest(name, known)
+    return Sentence("nearest", name=found) if found else ""
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """Return the known name that is most like another one, or nothing."""
     if len(name) > LONGEST:  # comparing takes a while for each letter
         return ""
     plain = {each.lstrip("-"): each for each in known}  # what all options share is no likeness
@@ -237,9 +243,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     found = get_close_matches(name.lstrip("-"), plain, n=1, cutoff=0.6) or get_close_matches(
         name.rpartition("/")[2], plain, n=1, cutoff=0.8
     )
-    if not found:
-        return ""
-    return Sentence("nearest", name=plain[found[0]])
+    return plain[found[0]] if found else ""
 
 
 def shorten(value: object, limit: int = 60) -> str:

@@ -15,7 +15,7 @@ from discord import TextStyle, ui
 from bots.discord.handler import Handler
 from bots.discord.interaction import InteractionRequest
 from bots.presentation.text import cut
-from bots.requests.options import OPTIONS, parse_values
+from bots.requests.options import OPTIONS, SPELLINGS, parse_values
 from bots.requests.typed_options import join_options, only_options, read_given, read_request
 from bots.texts import Words
 from engine.errors import UserError
@@ -30,7 +30,7 @@ SEAL: Final = 16  # characters: an id has room for no more beside a sha256
 SEED: Final = 20  # characters
 LINE: Final = 400
 BOXES: Final = ("negative", "seed", "strength")  # fields that are options
-_NAMES: Final = tuple(option.name for option in OPTIONS)
+_NAMES: Final = tuple(option.name for option in (*OPTIONS, *SPELLINGS))
 
 
 def change_form(name: str, recipe: Recipe, lacks: Container[str], words: Words) -> ui.Modal:

@@ -35,6 +35,8 @@ AnyFlag = TypeVar("AnyFlag", bound="Flag")
 
 _LORA: Final = re.compile(r'(?:"[^"]*"|[^,])+')  # one of several; its name may be quoted
 A_LORA: Final = Sentence("a_lora")
+IMAGE_WEIGHTS: Final = Range(0, 3)  # as Midjourney takes them
+WEIGHT: Final = 0.3  # of strength that each of them takes away; 1 is Marble's usual strength
 
 
 @contextmanager
@@ -81,6 +83,16 @@ def _refiner(text: str) -> Values:
     with _called("refiner", "none"):
         check("refiner", text)
     return {"refiner": text}
+
+
+def _image_weight(text: str) -> Values:
+    """Read how much a start image counts, by Midjourney's scale: 0 is strength 1, and 3 is 0.1."""
+    weight = float("nan")
+    with suppress(ValueError):
+        weight = float(text)
+    if weight not in IMAGE_WEIGHTS:
+        raise OptionError("iw", text, IMAGE_WEIGHTS.said())
+    return {"strength": round(1 - WEIGHT * weight, 3)}
 
 
 def _style(text: str) -> Values:
@@ -196,7 +208,7 @@ OPTIONS: Final = (
     ),
     Option(
         name="count",
-        aliases=("n",),
+        aliases=("n", "repeat", "r"),
         read=int,
         range=RANGES["count"],
         example="N",
@@ -282,13 +294,35 @@ OPTIONS: Final = (
         choices=(MARBLE, A1111),
     ),
 )
+# What other programs call what an option says in another way: typed, but nowhere offered.
+SPELLINGS: Final = (
+    Option(
+        name="iw",
+        values=_image_weight,
+        example="X",
+        help=f"how much a start image counts, {IMAGE_WEIGHTS}: strength 1 - {WEIGHT} × X",
+    ),
+)
 
 # How what a recipe's fields say is typed; ControlNets have an option in the terminal alone.
 TYPED_AS: Final = {
     **{option.field or option.name: f"--{option.name}" for option in OPTIONS},
     "controls": "--control",
 }
-BY_NAME: Final = {name: option for option in OPTIONS for name in (option.name, *option.aliases)}
+BY_NAME: Final = {
+    name: option for option in (*OPTIONS, *SPELLINGS) for name in (option.name, *option.aliases)
+}
+# Flags of Midjourney's that are no options here, and what does something like it, if anything does.
+MIDJOURNEY: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("v", "version", "niji"), "--model"),
+    **dict.fromkeys(("stylize", "s"), "--guidance"),
+    **dict.fromkeys(("quality", "q", "stop", "draft"), "--steps"),
+    **dict.fromkeys(("sref", "sw", "cref", "cw", "oref", "ow"), "/edit"),
+    **dict.fromkeys(("width", "height", "w", "h"), "--size"),
+    "raw": "--style none",
+    **dict.fromkeys(("chaos", "c", "weird", "tile", "profile", "p", "exp", "hd", "video"), ""),
+    **dict.fromkeys(("turbo", "fast", "relax", "public", "stealth"), ""),
+}
 
 
 def find(name: str) -> Option:

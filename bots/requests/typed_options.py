@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import Final
 
-from bots.requests.options import BY_NAME, Flag, find_flag
-from engine.errors import OptionError, UnknownOption, UserError, shorten
+from bots.requests.options import BY_NAME, MIDJOURNEY, Flag, find_flag
+from engine.errors import OptionError, UnknownOption, UserError, closest, shorten, some
 from engine.recipe.limits import is_blank
 from engine.sentences import Sentence
 
@@ -24,11 +24,15 @@ _CLOSE: Final = r"\u3000-\u30ff\u3400-\u9fff\uac00-\ud7af\uff00-\uffef,;"
 _HIDDEN: Final = "\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff"
 # Phones and Chinese keyboards turn two hyphens into a dash, or two; people mean the same.
 _FLAG: Final = re.compile(
-    rf"(?:^|(?<=[\s{_CLOSE}{_HIDDEN}]))(?:--|——?|–)([A-Za-z][\w-]*)(?:=|(?=[\s{_HIDDEN}])|$)"
+    rf"(?:^|(?<=[\s{_CLOSE}{_HIDDEN}]))(?:--|——?|–|－－)([A-Za-z][\w-]*)"
+    rf"(?:[=:：]|(?=[\s{_CLOSE}{_HIDDEN}])|$)"
 )
 _EDGES: Final = re.compile(rf"^[\s{_HIDDEN}]+|[\s{_HIDDEN}]+$")
 _WORD: Final = re.compile(r"\S+")
 _LIST: Final = re.compile(r'(?:"[^"]*"|\S)+')  # no blank ends it in quotes
+COMMAS: Final = ",;，、；"  # after a value of one word
+# Parts of a prompt weighed as in Midjourney: `cat::2 dog`, `cat:: dog`.
+_WEIGHT: Final = re.compile(r"[^\s:]{0,30}\s?(?<!:)::(?!:)(?:-?[\d.]+|(?=\s|$))")
 _QUOTES: Final = {'"': '"', "“": "”", "'": "'", "«": "»"}
 
 
@@ -37,19 +41,58 @@ def split_message(text: str, more: Sequence[Flag] = (), *, lines: bool = True) -
 
     A value is one word or a quoted text; that of a spoken option runs to the next option, or to the
     line's end. Nothing that was typed is dropped without a word. Options come by their own names,
-    as they were typed; a prompt in which nothing can be seen comes as "".
+    as they were typed; a prompt in which nothing can be seen comes as "". Raises `UserError`, which
+    names all options that there are not.
 
     more: flags that only one place knows. lines: words in further lines are the negative prompt;
     else they go on with the prompt, as where a negative prompt has a field of its own.
     """
     known: Mapping[str, Flag] = {**BY_NAME, **{flag.name: flag for flag in more}}
+    check_known((found[1] for found in _flags(text, known)), known)
     if not lines:
         words, typed = _split(text, known)
-        return "" if is_blank(words) else words, typed
-    first, _, rest = text.strip().partition("\n")
-    (words, typed), (negative, below) = _split(first, known), _split(rest.strip(), known)
-    negatives = [("negative", negative)] if negative else []
-    return "" if is_blank(words) else words, [*negatives, *typed, *below]
+    else:
+        first, _, rest = text.strip().partition("\n")
+        (words, typed), (negative, below) = _split(first, known), _split(rest.strip(), known)
+        typed = [*([("negative", negative)] if negative else []), *typed, *below]
+    _check_weights(words)
+    return "" if is_blank(words) else words, typed
+
+
+def check_known(names: Iterable[str], known: Iterable[str]) -> None:
+    """Raise `UserError` for flags that are not known, which names them all.
+
+    names: as typed, without hyphens; known: in small letters.
+    """
+    flags = {name: f"--{name}" for name in known}
+    unknown = [name for name in dict.fromkeys(names) if name.lower() not in flags]
+    if not unknown:
+        return
+    if len(unknown) == 1 and unknown[0].lower() not in MIDJOURNEY:
+        raise UnknownOption(f"--{unknown[0]}", flags.values())
+    pairs = []
+    for name in unknown:
+        theirs = MIDJOURNEY.get(name.lower())
+        if ours := closest(f"--{name}", flags.values()) if theirs is None else theirs:
+            pairs.append(f"--{name} → {ours}")
+    raise UserError(
+        Sentence(
+            "unknown_options",
+            count=len(unknown),
+            names=some([shorten(f"--{name}") for name in unknown]),
+            instead=Sentence("written_instead", pairs=some(pairs)) if pairs else "",
+        )
+    )
+
+
+def _check_weights(words: str) -> None:
+    """Raise `UserError` for parts weighed as in Midjourney; within brackets `::` is A1111's."""
+    depth = read = 0
+    for found in _WEIGHT.finditer(words):
+        between, read = words[read : found.end()], found.end()
+        depth += between.count("[") - between.count("]")
+        if depth <= 0:
+            raise UserError(Sentence("weight_of_words", written=shorten(found[0].strip())))
 
 
 def _split(text: str, known: Mapping[str, Flag]) -> tuple[str, Typed]:
@@ -133,7 +176,8 @@ def _flags(text: str, known: Mapping[str, Flag]) -> Iterator[re.Match[str]]:
     """Yield where options begin: known ones anywhere, and others only where a blank is before."""
     for found in _FLAG.finditer(text):
         before = text[found.start() - 1 : found.start()]
-        if is_blank(before) or found[1].lower() in known:
+        name = found[1].lower()
+        if is_blank(before) or name in known or name in MIDJOURNEY:
             yield found
 
 
@@ -151,4 +195,4 @@ def _take_value(option: Flag, tail: str) -> tuple[str, str]:
         return tail, ""
     found = (_LIST if option.listed else _WORD).match(tail)
     assert found  # it is stripped, and something is left
-    return found[0], tail[found.end() :].strip()
+    return found[0].rstrip(COMMAS) or found[0], tail[found.end() :].strip()

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from bots.requests.options import OPTIONS
+from bots.requests.options import OPTIONS, SPELLINGS
+from bots.requests.typed_options import COMMAS
 from engine.errors import OptionError, UserError
 from engine.recipe.limits import check
 
@@ -27,12 +28,18 @@ PICTURE_SUFFIXES: Final = (".png", *FORMATS)
 
 def options_of(arguments: argparse.Namespace) -> list[tuple[str, str]]:
     """Return the options of pictures that were typed, by their names."""
-    typed = [(option.name, getattr(arguments, f"option_{option.name}")) for option in OPTIONS]
+    options = (*OPTIONS, *SPELLINGS)
+    typed = [(option.name, getattr(arguments, f"option_{option.name}")) for option in options]
     names = ("image", "mask", "control", "with", "workflow")
     others = {name: getattr(arguments, name, None) for name in names}
     for name, text in others.items():
         typed += [(name, each) for each in (text if isinstance(text, list) else [text])]
-    return [(name, text) for name, text in typed if text is not None]
+    spoken = [option.name for option in options if option.spoken]
+    return [
+        (name, text if name in spoken else text.rstrip(COMMAS) or text)
+        for name, text in typed
+        if text is not None
+    ]
 
 
 def upscale_of(arguments: argparse.Namespace) -> dict[str, Any]:

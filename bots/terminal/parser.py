@@ -1,12 +1,15 @@
 """The command line of `marble`: its commands, their options and help. Imports nothing heavy."""
 
 import argparse
+import re
+import sys
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from bots.requests.options import OPTIONS
+from bots.requests.options import OPTIONS, SPELLINGS
+from bots.requests.typed_options import check_known
 from bots.terminal.places import PLACES
 from engine.errors import UnknownOption, UserError
 from engine.recipe.parts import LANCZOS
@@ -33,6 +36,7 @@ def _flag(name: str, text: str) -> Argument:
     return [name], {"action": "store_true", "help": text}
 
 
+FLAG: Final = re.compile(r"^--[A-Za-z][\w-]*")
 NAMED: Final = "12 for a job, 12.3 for its third picture"
 ID: Final = _value("id", None, f"{NAMED}; the latest if left out", nargs="?")
 SOURCE: Final = _value(
@@ -90,7 +94,7 @@ RECIPE_OPTIONS: Final = [
         *(f"--{alias}" for alias in each.aliases),
         dest=f"option_{each.name}",
     )
-    for each in OPTIONS
+    for each in (*OPTIONS, *SPELLINGS)
 ]
 DRAWING: Final[tuple[Argument, ...]] = (*RECIPE_OPTIONS, IMAGE, MASK, CONTROL, *OUTPUT)
 STRONG: Final = _flag("--strong", "change more of it")
@@ -201,11 +205,17 @@ def build_parser() -> Parser:
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Return the arguments of a command line; raises `UserError`."""
-    arguments, rest = build_parser().parse_known_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    words = [FLAG.sub(lambda found: found[0].lower(), word) for word in words]
+    arguments, rest = build_parser().parse_known_args(words)
     flags = [word for word in rest if word.startswith("-")]
     if flags:
         known = [name for names, _ in COMMANDS[arguments.words][1:] for name in names]
-        raise UnknownOption(flags[0], ["--help", *(name for name in known if name[0] == "-")])
+        known = ["--help", *(name for name in known if name[0] == "-")]
+        if all(flag.startswith("--") for flag in flags):
+            names = (flag.lstrip("-").partition("=")[0] for flag in flags)
+            check_known(names, [name.lstrip("-") for name in known])
+        raise UnknownOption(flags[0], known)
     if arguments.command in ("imagine", "edit"):
         # argparse stops taking words at the first option; people do not.
         arguments.prompt = [*arguments.prompt, *rest]

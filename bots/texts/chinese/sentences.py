@@ -57,6 +57,10 @@ SENTENCES: Final[Mapping[str, str]] = {
     "style_room_once": "最多含一个 {{prompt}} 的文字",
     "style_words": "要添加或排除的文字",
     "unknown_option": "没有选项 {name}{near}。",
+    "unknown_options": "没有选项 {names}；请去掉{instead}。",
+    "written_instead": "，或写 Marble 的选项：{pairs}",
+    "weight_of_words": "这里不这样写权重：{written}；要加重请写 (词语:1.2)，"
+    "不想出现的内容请写 --no 词语。",
     "given_twice": "{name} 给了两次：{first} 和 {second}；请只给一次。",
     "nearest": "（是不是 {name!r}？）",
     # Words and pictures that people give

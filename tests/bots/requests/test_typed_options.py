@@ -5,7 +5,8 @@ import re
 import pytest
 
 from bots.discord.forms import shown_of, values_of
-from bots.requests.options import Flag, find
+from bots.requests.derive import START_STRENGTH
+from bots.requests.options import Flag, find, parse_values
 from bots.requests.typed_options import (
     join_options,
     only_options,
@@ -62,6 +63,77 @@ def test_options_among_words_are_read_and_words_are_left_as_they_are(
 ) -> None:
     assert split_message(text) == (words, options)
     assert read_request(text) == (words, options)
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "values"),
+    [
+        ("a cat --repeat 4", "a cat", {"count": 4}),
+        ("a cat --R 4,", "a cat", {"count": 4}),
+        ("a cat --seed 7, --steps 5; in a hat", "a cat in a hat", {"seed": 7, "steps": 5}),
+        ("a cat --no fog, rain --SEED 7", "a cat", {"negative_prompt": "fog, rain", "seed": 7}),
+        ("a cat －－seed：7", "a cat", {"seed": 7}),
+        ("a cat --seed:7", "a cat", {"seed": 7}),
+        ("a cat --iw 0", "a cat", {"strength": 1.0}),
+        ("a cat --iw 1", "a cat", {"strength": START_STRENGTH}),
+        ("a cat --iw .5", "a cat", {"strength": 0.85}),
+        ("a cat --iw 3", "a cat", {"strength": 0.1}),
+    ],
+)
+def test_flags_are_read_as_midjourney_spells_them(
+    text: str, words: str, values: dict[str, object]
+) -> None:
+    read, typed = split_message(text)
+    assert (read, parse_values(typed)) == (words, values)
+
+
+@pytest.mark.parametrize("weight", ["4", "-1", "nan", "much"])
+def test_a_weight_of_an_image_is_on_midjourneys_scale(weight: str) -> None:
+    with pytest.raises(OptionError, match=f"iw must be between 0 and 3, not '{weight}'"):
+        parse_values([("iw", weight)])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a --v 6", "There is no option '--v'; leave it out, or write what Marble has: "
+         "--v → --model."),
+        ("a --tile", "There is no option '--tile'; leave it out."),
+        ("猫--niji", "There is no option '--niji'; leave it out, or write what Marble has: "
+         "--niji → --model."),
+        ("a --tile, --fast", "There are no options '--tile', '--fast'; leave them out."),
+        ("a —S 250 --chaos 9 --stpes 5\n--weird 3", "There are no options '--S', '--chaos', "
+         "'--stpes', '--weird'; leave them out, or write what Marble has: --S → --guidance, "
+         "--stpes → --steps."),
+        ("a --ar3:2", "There is no option '--ar3' (did you mean '--ar'?)."),
+    ],
+)  # fmt: skip
+def test_all_flags_that_mean_nothing_here_are_named_in_one_sentence(text: str, said: str) -> None:
+    with pytest.raises(UserError) as error:
+        split_message(text)
+    assert str(error.value) == said
+    assert re.search("没有选项 '--.*。", tell(error.value, words_of("zh")))
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("a cat::2 dog", "cat::2"),
+        ("cat:: dog", "cat::"),
+        ("cat ::-.5 dog --seed 7", "cat ::-.5"),
+        ("[[a|b]::0.4] cat::1", "cat::1"),
+        ("a cat::", "cat::"),
+    ],
+)
+def test_weights_as_midjourney_writes_them_are_not_drawn_as_words(text: str, written: str) -> None:
+    for read in (split_message, read_request):
+        with pytest.raises(UserError, match=re.escape(f"Weights are not written '{written}' here")):
+            read(text)
+
+
+@pytest.mark.parametrize("text", ["std::vector", "[cat::0.4] at night", "[[a|b]::4]", "a ::: b"])
+def test_other_double_colons_are_words(text: str) -> None:
+    assert split_message(text) == (text, [])
 
 
 def test_what_nobody_knows_is_refused_by_its_name() -> None:

@@ -70,14 +70,19 @@ def test_options_in_quoted_words_mean_what_they_mean_elsewhere(marble: Marble) -
     answer = marble("imagine", "a cat —seed 7 --no fog", "at night", *TINY)
     recipe = read_recipe(path_of(answer.out, "1.1").read_bytes()).recipe
     assert (recipe.prompt, recipe.seed, recipe.negative_prompt) == ("a cat", 7, "fog at night")
+    shouted = marble("imagine", "a", "cat", "--SEED", "9,", "--no", "fog,", *TINY)
+    recipe = read_recipe(path_of(shouted.out, "2.1").read_bytes()).recipe
+    assert (recipe.prompt, recipe.seed, recipe.negative_prompt) == ("a cat", 9, "fog,")
     again = marble("rerun", "1", "--prompt", "art -- deco --seed 8")
-    recipe = read_recipe(path_of(again.out, "2.1").read_bytes()).recipe
+    recipe = read_recipe(path_of(again.out, "3.1").read_bytes()).recipe
     assert (recipe.prompt, recipe.seed) == ("art -- deco", 8)
     for words, said in (
         (["imagine", "a cat --stepps 5"], "did you mean '--steps'"),
         (["imagine", "a cat --seed 7", "--seed", "8"], "--seed is given twice, as '8' and as '7'"),
         (["imagine", "\u200b"], "a description of the picture"),
         (["rerun", "--prompt", "a cat --v 5"], "There is no option '--v'"),
+        (["imagine", "a", "cat", "--v", "6", "--tile"], "no options '--v', '--tile'; leave them"),
+        (["imagine", "cat::2", "dog"], "Weights are not written 'cat::2' here"),
         (["styles", "add", "odd", "gold --steps 5"], "There is no option '--steps'"),
     ):
         refused = marble(*words)
