@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 from hypothesis import strategies as st
 
 from engine.formats.a1111.reader import from_a1111
+from engine.formats.a1111.settings import NEGATIVE
+from engine.formats.a1111.syntax import NETWORK
 from engine.formats.graphs.node_values import LoadedPicture
 from engine.formats.graphs.recipe import from_graph
 from engine.formats.graphs.upscaling import factor_to
@@ -183,6 +185,14 @@ def settled(recipe: Recipe) -> Recipe:
         if recipe.strength is None and recipe.image and upscale.strength:
             changes["steps"] = max(1, min(150, round(recipe.second_pass_steps / upscale.strength)))
     return replace(recipe, **changes)
+
+
+def keeps_its_prompts(recipe: Recipe) -> bool:
+    """Return whether A1111's line keeps prompts to the letter: it trims their lines."""
+    texts = [recipe.prompt, recipe.negative_prompt]
+    trimmed = ["\n".join(map(str.strip, text.split("\n"))).lstrip("\n") for text in texts]
+    tagged = NETWORK.search(recipe.prompt) or any(NEGATIVE in text for text in texts)
+    return trimmed == texts and not tagged
 
 
 def with_a1111s_noise(data: st.DataObject, recipe: Recipe) -> Recipe:

@@ -11,7 +11,7 @@ from typing import Final
 from engine.formats.a1111.names import RESIZE_NAMES, SAMPLER_NAMES, SCHEDULE_NAMES, UPSCALER_NAMES
 from engine.formats.a1111.second_model import second_settings
 from engine.formats.a1111.settings import NEGATIVE, write
-from engine.formats.a1111.syntax import is_alike
+from engine.formats.a1111.syntax import NETWORK, is_alike
 from engine.formats.flow_model import FlowModel
 from engine.formats.graphs.upscaling import factor_to
 from engine.models.catalogue import Checkpoint
@@ -23,6 +23,7 @@ from engine.recipe.recipe import Recipe
 
 # A1111's mask blur is the deviation that Marble's feather has, half its width.
 BLUR: Final = 128  # the shorter side has so many of it
+NEGATIVE_LINE: Final = re.compile(rf"^[^\S\n]*{NEGATIVE}", re.MULTILINE)
 
 
 def to_a1111(recipe: Recipe, checkpoint: Checkpoint | None = None) -> str:
@@ -45,6 +46,10 @@ def no_line_reasons(recipe: Recipe) -> tuple[str, ...]:
     reasons = {
         "it edits pictures by words": recipe.references,
         "it has texts for parts of the picture": recipe.areas,
+        f"A1111 takes '{NEGATIVE}' and tags like '<x:1>' out of its prompts": (
+            NETWORK.search(recipe.prompt)
+            or any(map(NEGATIVE_LINE.search, (recipe.prompt, recipe.negative_prompt)))
+        ),
         "its noise is turned towards another seed's": recipe.variations,
         "the scene is continued beyond its start image": recipe.margins,
         "its network is changed as ComfyUI's nodes do": recipe.patches,

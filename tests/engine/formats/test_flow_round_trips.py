@@ -12,7 +12,6 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from engine.formats.a1111.settings import NEGATIVE
 from engine.formats.a1111.writer import to_a1111
 from engine.formats.comfy.layout import to_workflow
 from engine.formats.comfy.limits import graph_differences, no_graph_reasons
@@ -36,6 +35,7 @@ from tests.engine.recipes import (
     NO_GRAPH,
     NO_LINE,
     derived,
+    keeps_its_prompts,
     loras,
     names,
     read_graph,
@@ -245,10 +245,7 @@ def test_a_recipe_survives_its_line(name: str, data: st.DataObject) -> None:
     checkpoint, kind = CHECKPOINTS[name], data.draw(st.sampled_from(LINES))
     recipe = replace(data.draw(derived(kind, recipes(checkpoint))), references=())
     recipe = with_a1111s_noise(data, recipe)
-    for text in (recipe.prompt, recipe.negative_prompt):
-        lines = text.split("\n")
-        assume(all(line == line.strip() for line in lines) and (lines[0] or not text))
-        assume(not any(line.startswith(NEGATIVE) for line in lines))
+    assume(keeps_its_prompts(recipe))
     line = to_a1111(recipe, checkpoint)
     again, ignored = read_line(line)
     assert ignored == () or "[" in line

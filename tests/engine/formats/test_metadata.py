@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
 from engine.errors import GraphError, MetadataError, OptionError, UnknownOption, UserError
-from engine.formats.a1111.settings import NEGATIVE
 from engine.formats.a1111.writer import to_a1111
 from engine.formats.comfy.layout import to_workflow
 from engine.formats.comfy.writer import to_graph
@@ -29,7 +28,7 @@ from engine.recipe.limits import SAMPLERS, SCHEDULES
 from engine.recipe.parts import Control, Lora, Upscale, Variation
 from engine.recipe.recipe import Recipe
 from tests.engine.formats.test_comfy import default_graph
-from tests.engine.recipes import read_line, recipe_of, recipes
+from tests.engine.recipes import keeps_its_prompts, read_line, recipe_of, recipes
 from tests.factories import make_recipe
 
 Pixels = npt.NDArray[np.uint8]
@@ -271,13 +270,27 @@ def test_every_sampling_has_a_name_of_a1111(sampler: str, schedule: str) -> None
 @settings(deadline=None)
 @given(recipes())
 def test_a1111_line_stays_itself(recipe: Recipe) -> None:
-    # Its grammar has no escapes: such prompts have no faithful line, only the other texts.
-    for text in (recipe.prompt, recipe.negative_prompt):
-        lines = text.split("\n")
-        assume(all(line == line.strip() for line in lines) and (lines[0] or not text))
-        assume(not any(line.startswith(NEGATIVE) for line in lines))
+    assume(keeps_its_prompts(recipe))
     assert read_line(to_a1111(recipe))[0] == recipe
     assert to_a1111(read_line(to_a1111(recipe))[0]) == to_a1111(recipe)
+
+
+@pytest.mark.parametrize(
+    "prompts",
+    [
+        {"prompt": "a <rdf:li> of gold"},
+        {"prompt": "a <lora:ink:0.5>"},
+        {"prompt": "a cat\nNegative prompt: rain"},
+        {"negative_prompt": "Negative prompt: rain"},
+    ],
+)
+def test_prompts_of_which_a1111_takes_a_part_for_something_else_have_no_line(
+    prompts: dict[str, str],
+) -> None:
+    recipe = make_recipe(**prompts)
+    with pytest.raises(ValueError, match="A1111 takes 'Negative prompt:' and tags"):
+        to_a1111(recipe)
+    assert read_recipe(write_png(np.zeros((1, 1, 3), np.uint8), recipe, 0)).recipe == recipe
 
 
 @pytest.mark.parametrize(
