@@ -354,6 +354,7 @@ ENGLISH: Final[Mapping[str, str]] = {
     "graph_padding": "min_padding and min_length: prompts are padded as the model needs it",
     "graph_shift": "shifts noise levels too far, which Marble cannot do",
     "graph_unchanged": "not supported, the picture is drawn without it",
+    "graph_left_out": "left out: {why}",
     "graph_one_text": "{names}: all text encoders read {taken}",
     "graph_edits_unloaded": "edits something other than a loaded picture, which Marble cannot do",
     "graph_reference_method": "reference_latents_method {method}: the model's own is used",

@@ -93,7 +93,8 @@ def areas_of(
         if number == 0 and part.place == GraphPlace():
             continue
         place, own = part.place, number == 0
-        yield Area(
+        area = node.part(
+            Area,
             prompt=None if own else str(part.text),
             negative=negative,
             **_box(node, words, place, size),
@@ -104,6 +105,8 @@ def areas_of(
             end=place.end,
             zero=part.zero,
         )
+        if area is not None:
+            yield area
 
 
 def _box(

@@ -15,7 +15,7 @@ from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, Final, TypeVar
 
-from engine.errors import GraphError, shorten
+from engine.errors import GraphError, OptionError, shorten
 from engine.formats.graphs.node_values import LoadedPicture, as_number
 from engine.formats.graphs.nodes import NODE_KINDS, PLAIN
 from engine.formats.graphs.undrawn import UNDRAWN
@@ -138,6 +138,14 @@ class Node:
             # Every known node has a rule for its outputs: a test checks that.
             known[self] = self.graph.rules[self.kind](self)
         return known[self]
+
+    def part(self, make: Callable[..., T], **values: Any) -> T | None:
+        """Make a part of a recipe, or note why it is left out."""
+        try:
+            return make(**values)
+        except OptionError as error:
+            self.note(Sentence("graph_left_out", why=error.said))
+            return None
 
     def note(self, what: Sentence) -> None:
         """Note a part of the node that is ignored."""

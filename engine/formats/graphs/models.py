@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from engine.errors import GraphError, shorten, some
 from engine.formats.graphs.flow_families import (
@@ -16,7 +16,7 @@ from engine.formats.graphs.flow_families import (
     is_usual,
 )
 from engine.formats.graphs.graph import Node, Rule
-from engine.formats.graphs.node_values import GraphModel, GraphShift, GraphVae
+from engine.formats.graphs.node_values import GraphModel, GraphShift, GraphVae, as_number
 from engine.formats.graphs.nodes import NODE_KINDS
 from engine.recipe.parts import Lora
 from engine.recipe.patches import FREEU, FREEU_2, PERTURBED, READINGS, Patch
@@ -119,20 +119,21 @@ def _shifted_by_size(node: Node) -> GraphModel:
 
 def _patched(node: Node) -> GraphModel:
     kind = next(kind for kind, name in PATCHING.items() if name == node.kind)
-    numbers = tuple(node.number(each) for each in NODE_KINDS[node.kind].values)
-    return _with_patch(node, Patch(kind=kind, numbers=numbers))
+    values = (node.value(each) for each in NODE_KINDS[node.kind].values)
+    numbers = (value if (number := as_number(value)) is None else number for value in values)
+    return _with_patch(node, kind, *numbers)
 
 
 def _read_otherwise(node: Node) -> GraphModel:
     kind = node.value("sampling")
     if kind not in READINGS:
         return _changed(node)
-    return _with_patch(node, Patch(kind=kind, numbers=(float(node.value("zsnr") is True),)))
+    return _with_patch(node, kind, float(node.value("zsnr") is True))
 
 
-def _with_patch(node: Node, patch: Patch) -> GraphModel:
-    model = node.input("model", GraphModel)
-    return replace(model, patches=(*model.patches, patch))
+def _with_patch(node: Node, kind: str, *numbers: Any) -> GraphModel:
+    model, patch = node.input("model", GraphModel), node.part(Patch, kind=kind, numbers=numbers)
+    return replace(model, patches=(*model.patches, patch)) if patch else model
 
 
 def _changed(node: Node) -> GraphModel:
@@ -144,14 +145,12 @@ def _changed(node: Node) -> GraphModel:
 def loras(sampler: Node, model: GraphModel, encoder: GraphModel) -> tuple[Lora, ...]:
     """Return the LoRAs of a U-Net and a text encoder; one that only one of them has weighs 0."""
     unet, text = dict(model.loras), dict(encoder.loras)
-    return tuple(
-        Lora(
-            name=Node(sampler.graph, name).file("lora_name"),
-            weight=unet.get(name, 0.0),
-            text_weight=text.get(name, 0.0),
-        )
-        for name in {**unet, **text}
-    )
+    found = []
+    for name in {**unet, **text}:
+        node, weights = Node(sampler.graph, name), (unet.get(name, 0.0), text.get(name, 0.0))
+        file, (weight, text_weight) = node.file("lora_name"), weights
+        found.append(node.part(Lora, name=file, weight=weight, text_weight=text_weight))
+    return tuple(filter(None, found))
 
 
 def one_model(files: Iterable[object]) -> str:

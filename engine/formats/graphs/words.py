@@ -183,13 +183,16 @@ def _with_control(node: Node, words: GraphPrompt, **when: Any) -> GraphPrompt:
         source.note(Sentence("graph_edges", thresholds=THRESHOLDS))
     if image.drawn is not None or image.image is None or image.pending:
         raise node.fail(Sentence("graph_map_not_loaded"))
-    control = Control(
+    control = node.part(
+        Control,
         model=node.link("control_net").file("control_net_name"),
         image=image.image,
         strength=node.number("strength"),
         preprocessor="canny" if edges else "none",
         **when,
     )
+    if control is None:
+        return words
     return replace(words, controls=(*words.controls, control), fit=image.fit or words.fit)
 
 

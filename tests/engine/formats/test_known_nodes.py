@@ -615,3 +615,53 @@ def test_an_input_of_another_type_is_named_with_its_node(kind: str) -> None:
         broken[name]["inputs"][link] = list(given)
         with pytest.raises(GraphError, match=f"'{link}' of {kind} .* not {wanted}"):
             read_graph(broken, PICTURES)
+
+
+LORA = {"lora_name": "ink.safetensors", "strength_model": 50, "strength_clip": 1}
+EXCESSIVE = {
+    "FreeU": (
+        by_model("FreeU", b1=11, b2=1.2, s1=0.9, s2=0.2),
+        "patches",
+        "FreeU (node 20): left out: freeu must be between 0 and 10, not 11.",
+    ),
+    "FreeU_V2": (
+        by_model("FreeU_V2", b1=1.1, b2="many", s1=0.9, s2=0.2),
+        "patches",
+        "FreeU_V2 (node 20): left out: freeu_v2 must be between 0 and 10, not 'many'.",
+    ),
+    "PerturbedAttentionGuidance": (
+        by_model("PerturbedAttentionGuidance", scale=float("nan")),
+        "patches",
+        "PerturbedAttentionGuidance (node 20): left out: "
+        "perturbed_attention must be between 0 and 100, not nan.",
+    ),
+    "LoraLoader": (
+        default(
+            {"3": {"model": ["20", 0]}, "6": {"clip": ["20", 1]}, "7": {"clip": ["20", 1]}},
+            n20=("LoraLoader", {"model": ["4", 0], "clip": ["4", 1], **LORA}),
+        ),
+        "loras",
+        "LoraLoader (node 20): left out: lora_weight must be between -4 and 4, not 50.0.",
+    ),
+    "ControlNetApply": (
+        {
+            **by_words("ControlNetApply", control_net=["22", 0], image=["19", 0], strength=-1),
+            "22": {"class_type": "ControlNetLoader", "inputs": {"control_net_name": "c"}},
+        },
+        "controls",
+        "ControlNetApply (node 20): left out: control_strength must be between 0 and 2, not -1.0.",
+    ),
+    "ConditioningSetArea": (
+        by_words("ConditioningSetArea", x=0, y=0, width=256, height=512, strength=11),
+        "areas",
+        "KSampler (node 3): left out: area_strength must be between 0 and 10, not 11.0.",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", EXCESSIVE)
+def test_a_part_with_a_number_that_it_cannot_have_is_left_out_and_named(kind: str) -> None:
+    graph, field, said = EXCESSIVE[kind]
+    recipe, ignored = read_graph(graph, PICTURES)
+    assert (getattr(recipe, field), recipe.prompt, recipe.steps) == ((), SCENE, 20)
+    assert said in ignored
