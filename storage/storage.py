@@ -20,6 +20,7 @@ from storage.jobs.outbox import Outbox
 from storage.jobs.picture_files import Pictures
 from storage.jobs.workers import WorkerProcess
 from storage.liveness.alive import FileAlive, ServerAlive
+from storage.liveness.leadership import FileLeadership, Leadership, ServerLeadership
 from storage.people.exports import Exports
 from storage.people.favourites import Favourites
 from storage.people.inbox import Inbox
@@ -47,6 +48,13 @@ class Storage:
     care: Care
     privacy: Privacy
     exports: Exports
+
+    def leadership(self, what: str) -> Leadership:
+        """Return what decides which process of the database does something that one may do."""
+        url = self.database.url
+        if file := urls.file_of(url):
+            return FileLeadership(FileAlive(file).folder / f"{what}.lock")
+        return ServerLeadership(engines.alone(url), what)
 
     @classmethod
     @asynccontextmanager

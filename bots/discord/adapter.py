@@ -62,6 +62,7 @@ class DiscordAdapter:
 
     name: str = PLATFORM
     ways: Sequence[Way] = tuple(WAYS)
+    exclusive: bool = True  # Discord sends every event to each gateway session
 
     def __init__(self, app: App) -> None:
         self._app = app

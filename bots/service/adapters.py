@@ -4,6 +4,8 @@ an adapter that fails         is started again, with back-off
 … that its platform refuses   (`AdapterStopped`: a revoked token) is asked for once more; if
                               the platform refuses again it rests, with its reason in the log,
                               while the others go on, and is started again when the token works
+that another process of the   stands by, with one line in the log, and takes over when that one
+database runs                 is gone
 told to stop                  nothing is taken in and nothing new is started; what is running
                               and what is ready to be sent has the grace time to end, and what
                               then still runs goes back to the queue, no attempt counted
@@ -19,12 +21,17 @@ from typing import Final, Protocol
 
 from bots.service.app import App
 from bots.worker.delivery import Adapter, AdapterStopped, Delivery, TryLater, back_off
+from engine.errors import MarbleError
 from engine.sentences import Sentence
+from storage import DatabaseFault
+from storage.liveness.leadership import Leadership
 
 RARELY: Final = 900.0  # seconds at most between two questions whether a token works again
 STEADY: Final = 60.0  # seconds after which an adapter's former failures are forgotten
 AWAY: Final = 60.0  # seconds after which a connection that was lost counts as a fault
 NAMED: Final = 5  # connections that a fault names
+LOOK: Final = 3.0  # seconds between two looks whether the process that runs an adapter is gone
+KEEP: Final = 10.0  # seconds between two looks whether this one still is who runs it
 RESTARTING: Final = Sentence("being_restarted")
 
 log = logging.getLogger(__name__)
@@ -44,7 +51,12 @@ class ConnectionState:
 
 
 class ServedAdapter(Adapter, Protocol):
-    """Connects one platform; `bots.service.serve.ADAPTERS` names its class."""
+    """Connects one platform; `bots.service.serve.ADAPTERS` names its class.
+
+    exclusive: whether only one process of a database may run it, since two would answer twice.
+    """
+
+    exclusive: bool
 
     async def run(self) -> None:
         """Receive what people send until cancelled.
@@ -75,6 +87,7 @@ class Service:
         storage = self.app.storage
         by_name = {adapter.name: adapter for adapter in self.adapters}
         self.delivery = Delivery(storage.jobs, storage.outbox, storage.worker, by_name)
+        self.delivery.elsewhere.update(a.name for a in self.adapters if a.exclusive)
 
     def stop(self) -> None:
         """Receive nothing more, and let `run` end in good order."""
@@ -100,13 +113,41 @@ class Service:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self.delivery.run(), name="marble-delivery")]
             tasks += [
-                group.create_task(self._supervise(adapter), name=f"marble-{adapter.name}")
+                group.create_task(self._lead(adapter), name=f"marble-{adapter.name}")
                 for adapter in self.adapters
             ]
             await self._stopping.wait()
             await self._wind_down()
             for task in tasks:
                 task.cancel()
+
+    async def _lead(self, adapter: ServedAdapter) -> None:
+        """Supervise an adapter, for as long as no other process of the database runs it."""
+        if not adapter.exclusive:
+            return await self._supervise(adapter)
+        leadership = self.app.storage.leadership(adapter.name)
+        try:
+            while True:
+                await _stand_by(adapter.name, leadership)
+                self.delivery.elsewhere.discard(adapter.name)
+                self.delivery.outbox.arrived.set()
+                running = asyncio.create_task(
+                    self._supervise(adapter), name=f"{adapter.name}-supervise"
+                )
+                keeping = asyncio.create_task(_keep(leadership), name=f"{adapter.name}-leadership")
+                try:
+                    await asyncio.wait([running, keeping], return_when=asyncio.FIRST_COMPLETED)
+                    if running.done():
+                        return running.result()
+                    keeping.result()
+                finally:
+                    running.cancel()
+                    keeping.cancel()
+                    await asyncio.gather(running, keeping, return_exceptions=True)
+                self.delivery.elsewhere.add(adapter.name)
+                self.troubles.pop(adapter.name, None)
+        finally:
+            await leadership.release()
 
     async def _supervise(self, adapter: ServedAdapter) -> None:
         """Run an adapter again and again; while its platform refuses it, wait."""
@@ -147,7 +188,9 @@ class Service:
         if isinstance(error, TryLater):
             wait = max(wait, error.seconds)
         self.troubles[adapter.name] = f"{type(error).__name__}: {error}"
-        log.error("%s failed and restarts in %.0f s", adapter.name, wait, exc_info=error)
+        trace = None if isinstance(error, MarbleError) else error  # else its sentence says it
+        said = f": {error}" if trace is None else ""
+        log.error("%s failed and restarts in %.0f s%s", adapter.name, wait, said, exc_info=trace)
         await asyncio.sleep(wait)
 
     async def _rest(self, adapter: ServedAdapter, error: Exception, failures: int) -> None:
@@ -183,3 +226,35 @@ class Service:
                     await self.delivery.drain()
         except TimeoutError:
             log.info("the grace time is over; running jobs go back to the queue")
+
+
+async def _stand_by(name: str, leadership: Leadership) -> None:
+    """Wait until no other process of the database runs an adapter."""
+    said = ""
+    while True:
+        try:
+            if await leadership.take():
+                break
+            why = (
+                f"another process of this database serves {name}; this one stands by, and takes "
+                "over when that one is gone"
+            )
+        except DatabaseFault as fault:
+            why = f"whether another process serves {name} is not known: {fault}"
+        if why != said:
+            log.warning("%s", why)
+        said = why
+        await asyncio.sleep(LOOK)
+    if said:
+        log.warning("this process serves %s from now on", name)
+
+
+async def _keep(leadership: Leadership) -> None:
+    """Return when another process leads: the connection to the database was lost for long."""
+    while True:
+        await asyncio.sleep(KEEP)
+        try:
+            if not await leadership.keep():
+                return
+        except DatabaseFault as fault:
+            log.warning("%s", fault)

@@ -25,6 +25,7 @@ class TerminalAdapter:
 
     name: str = "terminal"
     ways: Sequence[Way] = (Way("keep", repeatable=True),)
+    exclusive: bool = False
 
     async def run(self) -> None:
         """Do nothing: what terminals ask for is found in the database."""

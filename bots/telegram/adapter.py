@@ -34,6 +34,7 @@ class Telegram:
 
     name: str = PLATFORM
     ways: Sequence[Way] = WAYS
+    exclusive: bool = True  # Telegram ends the older of two questions for updates
 
     def __init__(self, app: App) -> None:
         self._app = app

@@ -110,6 +110,7 @@ class Delivery:
     # The adapters of the replies that the network failed, by job; None: was made due early once.
     _unreached: dict[int, str | None] = field(default_factory=dict)
     stopped: dict[str, str] = field(default_factory=dict)  # adapters that are refused, and why
+    elsewhere: set[str] = field(default_factory=set)  # adapters that another process may run
     _refusals: dict[str, asyncio.Event] = field(default_factory=lambda: defaultdict(asyncio.Event))
     in_flight: dict[int, tuple[PendingReply, asyncio.Task[None]]] = field(default_factory=dict)
 
@@ -130,7 +131,7 @@ class Delivery:
     async def deliver_due(self) -> int:
         """Start every delivery that is due and has room; return how many were started."""
         started = 0
-        for name in self.adapters.keys() - self.stopped.keys():
+        for name in self.adapters.keys() - self.stopped.keys() - self.elsewhere:
             room = AT_ONCE - sum(pending.adapter == name for pending, _ in self.in_flight.values())
             try:
                 # Those in flight are listed as well, so there is always one more than they are.

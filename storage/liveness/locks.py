@@ -38,14 +38,24 @@ class FileLock:
     def take(self) -> bool:
         """Take the lock, in a folder that may be new; False when another process holds it."""
         self.path.parent.mkdir(exist_ok=True)
-        handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            _lock(handle)
-        except OSError:
+        while True:
+            handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                _lock(handle)
+            except OSError:
+                os.close(handle)
+                return False
+            if self._is_current(handle):
+                self._handle = handle
+                return True
             os.close(handle)
+
+    def _is_current(self, handle: int) -> bool:
+        """Whether the file was not removed, by who held its lock before, while it was opened."""
+        try:
+            return os.path.samestat(os.fstat(handle), self.path.stat())
+        except FileNotFoundError:
             return False
-        self._handle = handle
-        return True
 
     def release(self) -> None:
         """Release the lock and remove its file."""

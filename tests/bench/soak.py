@@ -74,6 +74,7 @@ class Chat:
 
     name: str = "soak"
     ways: Sequence[Way] = (Way("edit", repeatable=True),)
+    exclusive: bool = False
     replies: dict[int, int] = field(default_factory=dict)
     room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
 

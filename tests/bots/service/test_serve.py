@@ -8,6 +8,7 @@ import signal
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -22,9 +23,12 @@ from bots.service.app import App, roles_of, rules_of
 from bots.service.serve import ADAPTERS, make_adapters, serving
 from bots.worker.delivery import AdapterStopped, TryLater, Way
 from bots.worker.pausing import Pausing
+from engine.errors import MarbleError
 from storage import Job, PendingReply, Status
+from storage.liveness.leadership import FileLeadership
 from tests.bots.conftest import House
 from tests.bots.fake_chat import Chat
+from tests.conftest import PATIENCE
 
 
 @dataclass
@@ -37,6 +41,7 @@ class Home(Chat):
     told: asyncio.Event = field(default_factory=asyncio.Event)
     left: asyncio.Event = field(default_factory=asyncio.Event)
     states: Sequence[ConnectionState] = ()
+    exclusive: bool = True
 
     async def run(self) -> None:
         self.runs += 1
@@ -298,3 +303,66 @@ async def test_failures_long_ago_are_forgotten(
     start(red)
     await red.connected.wait()
     assert waits == [0, 0, 0]
+
+
+async def test_one_that_another_process_runs_stands_by_and_takes_over(
+    scene: Scene,
+    start: Start,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("bots.service.adapters.LOOK", 0.01)
+    first, second = Home("red"), Home("red")
+    _, running = start(first)
+    await first.connected.wait()
+    standing_by, _ = start(second)
+    async with asyncio.timeout(PATIENCE):
+        while "stands by" not in caplog.text:  # noqa: ASYNC110  # a log line has no event
+            await asyncio.sleep(0.01)
+    job = await scene.ask("red")
+    await first.arrived.wait()
+    assert (first.edits, second.edits) == ({job.id: Status.RENDERED}, {})
+    assert (second.runs, standing_by.ailing()) == (0, {})
+    async with asyncio.timeout(PATIENCE):  # it is recorded after it has arrived
+        while await scene.status(job) is not Status.DELIVERED:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    running.cancel()
+    await second.connected.wait()
+    job = await scene.ask("red")
+    await second.arrived.wait()
+    assert (second.runs, second.edits) == (1, {job.id: Status.RENDERED})
+    assert caplog.text.count("another process of this database serves red") == 1
+
+
+async def test_one_whose_place_another_process_took_stands_by_again(
+    scene: Scene, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bots.service.adapters.KEEP", 0.0)
+    there = iter([True, False])
+
+    async def keep(leadership: FileLeadership) -> bool:
+        return next(there, True)
+
+    monkeypatch.setattr(FileLeadership, "keep", keep)
+    monkeypatch.setattr(FileLeadership, "take", answers := AsyncMock(side_effect=[True, True]))
+    red = Home("red")
+    start(red)
+    await red.left.wait()
+    async with asyncio.timeout(PATIENCE):
+        while red.runs < 2:  # noqa: ASYNC110  # nothing tells of a second start
+            await asyncio.sleep(0.01)
+    assert answers.await_count == 2
+
+
+async def test_a_sentence_is_logged_without_a_traceback(
+    start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    note_waits(monkeypatch)
+    red = Home("red", script=[MarbleError("another program asks for its updates")])
+    start(red)
+    await red.connected.wait()
+    [record] = [each for each in caplog.records if "failed and restarts" in each.message]
+    assert record.message == (
+        "red failed and restarts in 0 s: another program asks for its updates"
+    )
+    assert not record.exc_info

@@ -1,4 +1,4 @@
-"""Several `marble serve` on one PostgreSQL: one has the chat, the others only draw."""
+"""Several `marble serve` on one PostgreSQL: one has the chat, the others draw or stand by."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -45,15 +46,16 @@ async def chat(telegram: TelegramServer, database: str, tmp_path: Path) -> Async
         yield marble
 
 
-@pytest.fixture
-async def drawing(chat: Marble, database: str) -> AsyncIterator[Marble]:
-    """Yield a process that only draws, into the same folder."""
+@asynccontextmanager
+async def another(chat: Marble, database: str, **more: str) -> AsyncIterator[Marble]:
+    """Yield a second process on the same database, and with the same data folder."""
     folder = chat.folder / "second"
     folder.mkdir()
     settings = {
         "MARBLE_DATABASE_URL": database,
         "MARBLE_DATA_DIR": str(chat.folder / "data"),
         "MARBLE_RUNNING_PER_PERSON": "1",
+        **more,
     }
     marble = Marble(folder, settings)
     await marble.start()
@@ -61,6 +63,13 @@ async def drawing(chat: Marble, database: str) -> AsyncIterator[Marble]:
     yield marble
     if marble.pid:
         await marble.kill()
+
+
+@pytest.fixture
+async def drawing(chat: Marble, database: str) -> AsyncIterator[Marble]:
+    """Yield a process that only draws."""
+    async with another(chat, database) as marble:
+        yield marble
 
 
 async def running(storage: Storage, count: int) -> list[int]:
@@ -98,3 +107,17 @@ async def test_both_draw_and_the_one_with_the_chat_answers_once_whichever_is_kil
     most = 3 if killed == "the one with the chat" else 2
     assert all(2 <= len(each.chat.shown) <= most for each in people)
     assert telegram.token not in drawing.log
+
+
+async def test_a_second_one_with_the_token_stands_by_and_takes_over_when_the_first_is_killed(
+    telegram: TelegramServer, chat: Marble, database: str
+) -> None:
+    async with another(chat, database, **telegram.environment) as second:
+        await second.says("another process of this database serves telegram; this one stands by")
+        ada = person(telegram, 1)
+        await ada.chat.picture(await ada.says("a cat"))
+        await chat.kill()
+        await ada.chat.picture(await ada.says("a dog"))
+        assert "this process serves telegram from now on" in second.log
+        assert "asks Telegram for this bot's updates" not in chat.log + second.log
+        assert telegram.token not in second.log

@@ -1,0 +1,83 @@
+"""Which process leads: one at a time, and another when it is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+
+from storage.errors import DatabaseFault
+from storage.liveness.locks import FileLock
+from tests.storage import postgres
+from tests.storage.conftest import Home
+
+END_ALL = (
+    "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted "
+    "AND classid = 1835102819"
+)
+
+
+async def test_one_process_leads_and_another_when_it_is_gone(home: Home) -> None:
+    async with home.open() as one, home.open() as two:
+        first, second, other = (
+            one.leadership("red"),
+            two.leadership("red"),
+            two.leadership("blue"),
+        )
+        assert [await first.take(), await second.take(), await other.take()] == [True, False, True]
+        assert await first.keep()
+        await first.release()
+        assert [await second.take(), await first.take()] == [True, False]
+        await second.release()
+        await other.release()
+
+
+async def test_who_lost_the_connection_leads_again_unless_another_was_faster(
+    server_home: Home,
+) -> None:
+    async with server_home.open() as one, server_home.open() as two:
+        first, second = one.leadership("red"), two.leadership("red")
+        assert await first.take()
+        await asyncio.to_thread(postgres.execute, server_home.address, END_ALL)
+        assert await first.keep()
+        assert not await second.take()
+        await asyncio.to_thread(postgres.execute, server_home.address, END_ALL)
+        assert await second.take()
+        assert not await first.keep()
+        await second.release()
+
+
+async def test_a_folder_that_cannot_be_written_is_one_sentence(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with home.open() as storage:
+        leadership = storage.leadership("red")
+
+        def fail(*arguments: object, **more: object) -> None:
+            raise PermissionError(13, "Permission denied")
+
+        monkeypatch.setattr("os.open", fail)
+        monkeypatch.setattr("sqlalchemy.ext.asyncio.AsyncEngine.connect", fail)
+        with pytest.raises(DatabaseFault, match="Permission denied"):
+            await leadership.take()
+
+
+def test_a_file_that_was_removed_while_it_was_opened_is_no_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, one, two = (FileLock(tmp_path / "red.lock") for _ in range(3))
+    assert before.take()
+    really = os.open
+
+    def slow(path: Path, *arguments: int) -> int:
+        handle = really(path, *arguments)
+        before.release()  # after the file was opened, and before it is locked
+        return handle
+
+    monkeypatch.setattr("os.open", slow)
+    assert one.take()
+    monkeypatch.undo()
+    assert not two.take()
+    one.release()
