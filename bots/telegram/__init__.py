@@ -8,8 +8,8 @@ commands.py imagine.py moderation.py  what commands do
 actions.py keyboards.py what buttons and reactions do; the buttons
 progress.py             the placeholder that shows a job's progress
 replies.py              the outbox → the placeholder becomes the picture
-connection.py rate_limits.py errors.py supergroups.py  the bot, Telegram's limits, its errors, and
-                        groups that change their id
+connection.py rate_limits.py errors.py supergroups.py features.py  the bot, Telegram's limits, its
+                        errors, groups that change their id, and what is newer than the library
 """
 
 import os

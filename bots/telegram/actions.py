@@ -73,6 +73,12 @@ async def perform(request: Request, action: str, name: str, message: int) -> str
     return await OTHERS[action](request, target, message)
 
 
+async def stop(request: Request, name: str) -> None:
+    """Cancel a job whose draft was stopped; its reply says so."""
+    target = await request.find("cancel", name)
+    await cancel_unfinished(request.app, target, by=request.asker.person)
+
+
 async def original(request: Request, target: Target, message: int) -> None:
     """Send the files as they are: every pixel, and the recipe inside."""
     for picture in target.drawn(request.words):

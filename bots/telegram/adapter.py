@@ -17,6 +17,7 @@ from bots.telegram.address import PLATFORM
 from bots.telegram.commands import publish
 from bots.telegram.connection import make_bot
 from bots.telegram.errors import translate
+from bots.telegram.features import Features
 from bots.telegram.handler import Handler
 from bots.telegram.progress import Placeholders
 from bots.telegram.rate_limits import RateLimiter
@@ -44,7 +45,10 @@ class Telegram:
         self._running = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = asyncio.Event()
-        self._placeholders = Placeholders(self.bot, storage.jobs, app.worker, app.gate, self._spawn)
+        features = Features()
+        self._placeholders = Placeholders(
+            self.bot, storage.jobs, app.worker, app.gate, self._spawn, features
+        )
         self._replies = Replies(self.bot, storage.jobs, app.gate, self._placeholders)
         self._handler = Handler(
             app,
@@ -56,7 +60,9 @@ class Telegram:
             self._supergroups,
             Places(storage.people),
         )
-        self._updates = Updates(self.bot, storage.inbox, self._handler.start, self._handler.put_off)
+        self._updates = Updates(
+            self.bot, storage.inbox, features, self._handler.start, self._handler.put_off
+        )
 
     def deliver(self, pending: PendingReply, way: Way) -> Coroutine[Any, Any, Shown]:
         """Send a reply; raises `TryLater` while there is no connection."""

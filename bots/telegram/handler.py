@@ -20,11 +20,11 @@ from bots.presentation.lines import name_of
 from bots.presentation.text import cut, quote_names, utf16_length
 from bots.requests.studio import Asker
 from bots.service.app import App
-from bots.telegram.actions import perform, press
+from bots.telegram.actions import perform, press, stop
 from bots.telegram.address import Address, message_key, number_of, place_key, post
 from bots.telegram.commands import COMMANDS
 from bots.telegram.errors import translate
-from bots.telegram.messages import Incoming, ParsedMessage, read_update
+from bots.telegram.messages import Incoming, ParsedMessage, StoppedDraft, read_update
 from bots.telegram.progress import Placeholders
 from bots.telegram.replies import Replies
 from bots.telegram.request import Request
@@ -107,6 +107,8 @@ class Handler:
                 await self._answer_reaction(incoming, update.message_reaction)
             elif update.message and incoming.message:
                 await self._answer_message(incoming, update.message, incoming.message)
+            elif incoming.stopped:
+                await self._answer_stop(incoming, incoming.stopped)
         except TelegramError as error:  # the answer could not be sent: nothing else is lost
             log.warning("%s was not answered: %s", incoming.id, translate(error))
         except Exception:  # it would fail again
@@ -181,6 +183,12 @@ class Handler:
             await perform(request, wanted[0], name_of(*found), message)
 
         if sentence := await self._run(request, act):
+            await request.say(sentence)
+
+    async def _answer_stop(self, incoming: Incoming, stopped: StoppedDraft) -> None:
+        """Cancel the job of a draft that was stopped; only errors are answered."""
+        request = self._request(incoming, Address(chat=stopped.chat, thread=stopped.thread))
+        if sentence := await self._run(request, stop, str(stopped.job)):
             await request.say(sentence)
 
     def _request(self, incoming: Incoming, address: Address) -> Request:

@@ -9,7 +9,8 @@ from typing import Final
 
 from telegram import Document, Message, PhotoSize, ReactionType, Update, User
 
-from bots.telegram.address import PLATFORM, person_key
+from bots.telegram.address import PLATFORM, person_key, place_key
+from bots.telegram.features import STOPPED
 from bots.texts import LANGUAGES
 
 _COMMAND: Final = re.compile(r"/(\w{1,32})(?:@(\w+))?(?=\s|$)")
@@ -44,6 +45,15 @@ class ParsedMessage:
         return self.album is not None and not (self.command or self.text)
 
 
+@dataclass(frozen=True, slots=True)
+class StoppedDraft:
+    """A draft that its reader stopped: their private chat, the topic in it, and the job."""
+
+    chat: int
+    thread: int | None
+    job: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incoming:
     """An update that is meant for Marble, under the id by which it is stored."""
@@ -54,6 +64,7 @@ class Incoming:
     message: ParsedMessage | None = None  # of a message
     migration: tuple[int, int] | None = None  # a group's id and that of the supergroup it became
     emoji: tuple[str, ...] = ()  # added by a reaction
+    stopped: StoppedDraft | None = None
 
 
 def read_update(update: Update, me: User) -> Incoming | None:
@@ -61,7 +72,7 @@ def read_update(update: Update, me: User) -> Incoming | None:
 
     Reactions count from people only, not from bots, channels and anonymous administrators.
     """
-    message = migration = None
+    message = migration = stopped = None
     emoji: tuple[str, ...] = ()
     if query := update.callback_query:
         person = person_key(query.from_user) if query.data and not is_bot(query.from_user) else None
@@ -73,6 +84,8 @@ def read_update(update: Update, me: User) -> Incoming | None:
         message = None if migration else parse_message(update.message, me)
         meant = migration or message
         person = person_key(update.message.from_user, update.message.sender_chat) if meant else None
+    elif stopped := stopped_draft(update):
+        person = place_key(stopped.chat)
     else:
         return None
     if person is None:
@@ -84,6 +97,7 @@ def read_update(update: Update, me: User) -> Incoming | None:
         message=message,
         migration=migration,
         emoji=emoji,
+        stopped=stopped,
     )
 
 
@@ -123,6 +137,15 @@ def parse_message(message: Message, me: User) -> ParsedMessage | None:
         answers_question=replied is not None and ours and text_of(replied) in QUESTIONS,
         album=message.media_group_id,
     )
+
+
+def stopped_draft(update: Update) -> StoppedDraft | None:
+    """Return which draft an update says was stopped; None for any other update."""
+    match update.api_kwargs.get(STOPPED):
+        case {"chat": {"id": int(chat)}, "draft_id": int(draft), **rest} if chat > 0:
+            thread = rest.get("message_thread_id")
+            return StoppedDraft(chat, thread if isinstance(thread, int) else None, draft)
+    return None
 
 
 def text_of(message: Message) -> str:

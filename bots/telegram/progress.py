@@ -1,10 +1,16 @@
-"""Placeholders: the message that shows a job's progress, and later becomes its picture."""
+"""Placeholders: the message that shows a job's progress, and later becomes its picture.
+
+In a private chat a job that has to wait is shown as a draft first, where the server lets people
+stop one: a preview of a message, which no notification announces and nobody has to delete. Drafts
+have no pictures and disappear, so the message follows as soon as the job is drawn.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Final
@@ -18,11 +24,12 @@ from bots.presentation.lines import progress_line
 from bots.telegram import keyboards
 from bots.telegram.address import Address, message_key, read_message_key
 from bots.telegram.errors import never_sent, translate
+from bots.telegram.features import Features
 from bots.telegram.rate_limits import ALL, DROPPABLE, Dropped
 from bots.worker.delivery import back_off
 from bots.worker.worker import Worker
 from engine.errors import MarbleError
-from engine.events import News, Progress
+from engine.events import News, Progress, Waiting
 from storage import Job, StorageError
 from storage.jobs.jobs import Jobs
 from storage.states import OVER
@@ -32,6 +39,8 @@ GROUP: Final = 5.0
 TRIES: Final = 10  # to find room for one edit, before what comes next is shown instead
 RETRY: Final = 0.2  # seconds between them
 PATIENCE: Final = 10.0  # seconds that one edit may take: the next one is more recent
+PROMPTLY: Final = 1.5  # seconds in which a job that has to wait says so: news come every second
+FADES: Final = 20.0  # seconds after which a draft is sent again: Telegram shows one for 30
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +65,9 @@ class Placeholders:
     worker: Worker
     gate: Gate
     spawn: Callable[[Coroutine[Any, Any, None], str], object]
+    features: Features
     _followed: dict[int, Placeholder] = field(default_factory=dict)  # by job
+    _drafting: set[int] = field(default_factory=set)  # chats: each shows the latest draft alone
 
     def begin(self, job: Job, *, resumed: bool = False) -> None:
         """Show that a job waits, and then its progress; one asked for twice may be over.
@@ -79,14 +90,25 @@ class Placeholders:
         """Return the seconds after which those that wait now for their chats may have been sent."""
         return 1.0 + sum(each.message is None for each in self._followed.values()) * ALL[1] / ALL[0]
 
+    def drafts(self, job: Job) -> bool:
+        """Return whether a job that waits is shown as a draft."""
+        return self.features.drafts and Address(**job.reply).private
+
     async def _keep(self, job: Job, resumed: bool) -> None:
         placeholder, address = self._followed[job.id], Address(**job.reply)
         try:
             if resumed:  # its picture may be on the way by now, as a new message
                 job = await self.jobs.get(job.id)
+            fresh = not (job.message or job.status in OVER)
+            if fresh and self.drafts(job) and address.chat not in self._drafting:
+                self._drafting.add(address.chat)
+                try:
+                    await self._draft(job, placeholder, address)
+                finally:
+                    self._drafting.discard(address.chat)
             async with placeholder.lock:
                 if not (placeholder.message or placeholder.over or job.status in OVER):
-                    placeholder.message = await self._place(job, address)
+                    placeholder.message = await self.place(job)
             if placeholder.message is not None:
                 await self._follow(job, placeholder, address)
         except MarbleError as error:  # the reply will come all the same
@@ -94,13 +116,58 @@ class Placeholders:
         finally:
             del self._followed[job.id]
 
-    async def _place(self, job: Job, address: Address) -> str | None:
-        """Send a placeholder and record it; None where it is not known whether it arrived."""
+    async def _draft(self, job: Job, placeholder: Placeholder, address: Address) -> None:
+        """Show as a draft that a job waits, until it waits no more or no draft is taken."""
+        following = self.worker.follow(job.id)
+        news: News | None = None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PROMPTLY):
+                news = await anext(following, None)
+        now, again = asyncio.get_running_loop().time, 0.0
+        while isinstance(news, Waiting) and self.features.drafts:
+            line = progress_line(news, address.words)
+            async with placeholder.lock:
+                if placeholder.over:
+                    return
+                due = line != placeholder.line or now() >= again
+                if due and await self._send_draft(job, address, line):
+                    placeholder.line, again = line, now() + FADES
+            news = await anext(following, None)
+        placeholder.line = None
+
+    async def _send_draft(self, job: Job, address: Address, line: str) -> bool:
+        """Send a draft or change it, and return whether it is shown."""
+        try:
+            return await self.bot.send_message_draft(
+                address.chat,
+                job.id,
+                line,
+                message_thread_id=address.thread,
+                read_timeout=PATIENCE,
+                rate_limit_args=DROPPABLE,
+                api_kwargs={"can_stop": True},
+            )
+        except Dropped:
+            return False
+        except TelegramError as error:
+            self.features.no_drafts(error)
+            return False
+
+    async def place(self, job: Job, urgency: str | None = None) -> str | None:
+        """Send a placeholder and record it; None where it is not known whether it arrived.
+
+        urgency: as in `rate_limits`.
+        """
+        address = Address(**job.reply)
         button = keyboards.single(address.words.cancel, "cancel", job.id)
         for failures in count():
             try:
                 message = await self.bot.send_message(
-                    address.chat, address.words.submitted, reply_markup=button, **address.spot
+                    address.chat,
+                    address.words.submitted,
+                    reply_markup=button,
+                    rate_limit_args=urgency,
+                    **address.spot,
                 )
                 break
             except RetryAfter:

@@ -126,6 +126,8 @@ class Replies:
             raise TryLater(self.placeholders.delay) from None
         # The job may have been read before its placeholder was recorded.
         message = message or (await self.jobs.get(job.id)).message
+        if message is None and self.placeholders.drafts(job):
+            message = await self.placeholders.place(job, BRIEFLY)
         if message is None:
             raise WayClosed("there is no placeholder")
         return message

@@ -27,12 +27,12 @@ from telegram.warnings import PTBUserWarning
 
 from bots.telegram.address import PLATFORM
 from bots.telegram.errors import seconds_of, translate
+from bots.telegram.features import Features
 from bots.telegram.messages import Incoming, read_update
 from bots.worker.delivery import back_off
 from storage import DatabaseFault, InboxEntry
 from storage.people.inbox import Inbox
 
-ALLOWED: Final = [Update.MESSAGE, Update.CALLBACK_QUERY, Update.MESSAGE_REACTION]
 POLL: Final = 30  # seconds that Telegram may hold an empty answer
 RETRY: Final = 1.0  # seconds between tries to store what has arrived
 HEADER: Final = "X-Telegram-Bot-Api-Secret-Token"
@@ -48,6 +48,7 @@ class Updates:
 
     bot: ExtBot[str] = field(repr=False)  # it shows its token
     inbox: Inbox
+    features: Features
     start: Callable[[Incoming], None]
     put_off: Callable[[Update, DatabaseFault], None]  # tells why one is not stored yet
 
@@ -55,22 +56,25 @@ class Updates:
         """Ask for updates and `take` them until cancelled; raises `TelegramError`."""
         await self.bot.delete_webhook()  # else Telegram refuses to be polled
         offset: int | None = None
-        failures = 0
+        failures = wait = 0
         while True:
             try:
-                updates, offset = await self._ask(offset)
+                updates, offset = await self._ask(offset, wait)
             except TelegramError as error:
+                if isinstance(error, BadRequest) and self.features.refuses_new(error):
+                    continue
                 await self._rest(error, failures)
                 failures += 1
                 continue
-            failures = 0
+            failures, wait = 0, POLL
             await self.take(updates)
+            await self.features.learn(self.bot)
 
-    async def _ask(self, offset: int | None) -> tuple[Sequence[Update], int | None]:
+    async def _ask(self, offset: int | None, wait: int) -> tuple[Sequence[Update], int | None]:
         """Return new updates, and the offset that confirms them to Telegram."""
         try:
             updates = await self.bot.get_updates(
-                offset=offset, timeout=POLL, allowed_updates=ALLOWED
+                offset=offset, timeout=wait, allowed_updates=self.features.updates
             )
         except TelegramError:
             raise
@@ -80,7 +84,7 @@ class Updates:
         return updates, updates[-1].update_id + 1 if updates else offset
 
     async def _ask_one_by_one(self, offset: int | None) -> tuple[Sequence[Update], int | None]:
-        wanted = {"offset": offset, "allowed_updates": ALLOWED}
+        wanted = {"offset": offset, "allowed_updates": self.features.updates}
         with catch_warnings():
             simplefilter("ignore", PTBUserWarning)  # that there is a method for it
             raw = await self.bot.do_api_request("getUpdates", api_kwargs=wanted)
@@ -143,12 +147,25 @@ class Updates:
         try:
             host, _, port = listen.rpartition(":")
             await web.TCPSite(runner, host.strip("[]"), int(port)).start()
-            await self.bot.set_webhook(
-                url, secret_token=secret, allowed_updates=ALLOWED, max_connections=CONNECTIONS
-            )
+            await self._set_webhook(url, secret)
+            await self.features.learn(self.bot)
             await asyncio.Event().wait()
         finally:
             await runner.cleanup()
+
+    async def _set_webhook(self, url: str, secret: str) -> None:
+        while True:
+            try:
+                await self.bot.set_webhook(
+                    url,
+                    secret_token=secret,
+                    allowed_updates=self.features.updates,
+                    max_connections=CONNECTIONS,
+                )
+                return
+            except BadRequest as error:
+                if not self.features.refuses_new(error):
+                    raise
 
     async def _rest(self, error: TelegramError, failures: int) -> None:
         """Wait where waiting helps, and raise where it does not."""

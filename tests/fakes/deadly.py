@@ -16,7 +16,7 @@ from typing import Any
 from engine.executors.config import EngineConfig
 from storage.jobs.jobs import Jobs
 from storage.people.inbox import Inbox
-from tests.fakes.instant import InstantExecutor, make
+from tests.fakes.instant import InstantExecutor, make, make_narrow
 
 Method = Callable[..., Coroutine[Any, Any, Any]]
 
@@ -72,6 +72,14 @@ def committed(config: EngineConfig) -> InstantExecutor:
 def placed(config: EngineConfig) -> InstantExecutor:
     """Die when a placeholder stands, before that is recorded."""
     return _before(Jobs, "acknowledged", config)
+
+
+def drafted(config: EngineConfig) -> InstantExecutor:
+    """Die when a draft is shown that says that a job waits."""
+    from telegram.ext import ExtBot
+
+    _after(ExtBot, "send_message_draft", config)
+    return make_narrow(config)
 
 
 def rendered(config: EngineConfig) -> InstantExecutor:

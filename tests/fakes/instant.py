@@ -35,7 +35,7 @@ class InstantExecutor(Executor):
     slots = 64
 
     def __init__(self, gate: Path) -> None:
-        self._gate = gate
+        self.gate = gate
         self._cancelled: set[tuple[int, int]] = set()
 
     async def __aexit__(self, *error: object) -> None:
@@ -62,7 +62,7 @@ class InstantExecutor(Executor):
         words = recipe.prompt.split()
         preview = _jpeg() if "preview" in words else None
         yield Progress(stage=Stage.DENOISE, step=1, total=recipe.steps, preview=preview)
-        while {"wait", "preview"} & {*words} and not self._gate.exists():
+        while {"wait", "preview"} & {*words} and not self.gate.exists():
             if key in self._cancelled:
                 raise Cancelled
             await asyncio.sleep(LOOK)
@@ -81,6 +81,16 @@ class InstantExecutor(Executor):
 def make(config: EngineConfig) -> InstantExecutor:
     assert config.notes is not None
     return InstantExecutor(config.notes.parent / "gate")
+
+
+class NarrowExecutor(InstantExecutor):
+    """Draw one at a time, so that others wait in line."""
+
+    slots = 1
+
+
+def make_narrow(config: EngineConfig) -> NarrowExecutor:
+    return NarrowExecutor(make(config).gate)
 
 
 def _jpeg() -> bytes:

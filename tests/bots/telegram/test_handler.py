@@ -9,6 +9,7 @@ from telegram import Update, User
 
 from bots.chat.errors import excuse
 from bots.chat.places import Places
+from bots.telegram.features import Features
 from bots.telegram.handler import Handler
 from bots.telegram.messages import Incoming, read_update
 from bots.telegram.supergroups import Supergroups
@@ -115,7 +116,7 @@ async def test_who_waits_for_room_on_the_disk_hears_so_once_and_is_heard_then(
     tasks: list[Any] = []
     handler, kept = handler_of(locked, tasks), list[Incoming]()
     inbox: Any = Inbox(fault("marble.db"), fault("marble.db"))
-    updates = Updates(locked, inbox, kept.append, handler.put_off)
+    updates = Updates(locked, inbox, Features(), kept.append, handler.put_off)
     await updates.take([Update.de_json(each, locked.bot) for each in (SAID, PRESSED)])
     assert [each.update.update_id for each in kept] == [1, 2]
     for task in tasks:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from bots.telegram.features import Features
 from bots.telegram.progress import Placeholder, Placeholders
 from bots.telegram.replies import EDIT, Replies
 from bots.worker.delivery import Shown, TryLater
@@ -28,7 +29,7 @@ async def deliver(**standing: Placeholder) -> Shown:
     nobody: Any = None
     bot: Any = Bot()
     found = {int(name.removeprefix("job")): each for name, each in standing.items()}
-    placeholders = Placeholders(nobody, nobody, nobody, nobody, nobody, found)
+    placeholders = Placeholders(nobody, nobody, nobody, nobody, nobody, Features(), found)
     pending: Any = SimpleNamespace(job=JOB, outcome=Status.CANCELLED)
     return await Replies(bot, nobody, nobody, placeholders).deliver(pending, EDIT)
 

@@ -6,6 +6,8 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from tests.fakes.telegram import spec
+
 if TYPE_CHECKING:
     from tests.fakes.telegram.server import TelegramServer
 
@@ -39,6 +41,7 @@ async def getUpdates(server: TelegramServer, values: Json, files: Files) -> list
         raise Refusal(409, "Conflict: can't use getUpdates method while webhook is active")
     server.polls += 1
     poll = server.polls
+    _allow(server, values)
     server.offset = max(server.offset, values.get("offset", 0))
     while server.updates and server.updates[0]["update_id"] < server.offset:
         server.updates.popleft()
@@ -70,7 +73,13 @@ async def deleteWebhook(server: TelegramServer, values: Json, files: Files) -> b
 async def setWebhook(server: TelegramServer, values: Json, files: Files) -> bool:
     # What a web server in front of Marble does is left out: it is reached where it listens.
     server.webhook = {**values, "reached": server.reached or values["url"]}
+    _allow(server, values)
     return True
+
+
+def _allow(server: TelegramServer, values: Json) -> None:
+    """Note which updates are wanted; names that are not known are ignored."""
+    server.allowed = spec.updates(server.newer) & set(values["allowed_updates"])
 
 
 async def getWebhookInfo(server: TelegramServer, values: Json, files: Files) -> Json:
@@ -78,11 +87,20 @@ async def getWebhookInfo(server: TelegramServer, values: Json, files: Files) -> 
         "url": (server.webhook or {}).get("url", ""),
         "has_custom_certificate": False,
         "pending_update_count": len(server.updates),
+        "allowed_updates": sorted(server.allowed),
     }
 
 
 async def sendMessage(server: TelegramServer, values: Json, files: Files) -> Json:
     return _send(server, values, text=values["text"])
+
+
+async def sendMessageDraft(server: TelegramServer, values: Json, files: Files) -> bool:
+    chat = values["chat_id"]
+    if chat < 0:
+        raise Refusal(400, "Bad Request: the method can be used only in private chats")
+    server.drafts[chat, values["draft_id"]] = values.get("text", "")
+    return True
 
 
 async def sendPhoto(server: TelegramServer, values: Json, files: Files) -> Json:
@@ -217,6 +235,8 @@ def _send(server: TelegramServer, values: Json, **content: Any) -> Json:
     markup = values.get("reply_markup", {})
     if "inline_keyboard" in markup:  # others are not part of the message
         content["reply_markup"] = markup
+    for key in [key for key in server.drafts if key[0] == chat]:
+        del server.drafts[key]  # a message takes their place
     sent = server.new_message(chat, **{"from": server.me}, **content)
     if markup.get("force_reply"):
         server.questions.add((chat, sent["message_id"]))

@@ -190,6 +190,14 @@ class Person:
         }
         await self.server.add_update("message_reaction", body)
 
+    async def stops_draft(self, draft: int) -> None:
+        """Press the button below a draft, which disappears."""
+        del self.server.drafts[self.id, draft]
+        chat = self.server.chats[self.id]
+        await self.server.add_update(
+            "stopped_message_generation", {"chat": chat, "draft_id": draft}
+        )
+
     def blocks_the_bot(self) -> None:
         """Want to hear nothing more of it."""
         self.server.blocked.add(self.id)

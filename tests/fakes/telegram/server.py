@@ -71,6 +71,9 @@ class TelegramServer:
     shown: Counter[tuple[int, int]] = field(default_factory=Counter)  # pictures by message
     limits: bool = True
     reads_all: bool = False  # privacy mode is off
+    newer: bool = False  # it knows `spec.NEWER`
+    allowed: frozenset[str] = frozenset()  # the updates that the bot asked for and that are known
+    drafts: dict[tuple[int, int], str] = field(default_factory=dict)  # chat, draft → its text
     polls: int = 0  # a newer one ends an older one
     poll_cut: bool = False  # the latest was hung up on
     reached: str | None = None  # where the webhook is called, whatever its public address
@@ -210,7 +213,7 @@ class TelegramServer:
         method = request.match_info["method"]
         form, files = await _read(request)
         try:
-            values = spec.check(method, form, files)
+            values = spec.check(method, form, files, newer=self.newer)
         except spec.Refused as refusal:
             self.rejected.append(f"{method}: {refusal}")
             return self._error(method, dict(form), 400, f"Bad Request: {refusal}")

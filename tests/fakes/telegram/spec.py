@@ -1,6 +1,8 @@
 """Hold every call to the Bot API's own description, and to the limits that it only tells in words.
 
 The description is not part of the project: where it is absent, calls are held to the limits only.
+It is that of Bot API 10.0. What later ones added and Marble uses is `NEWER`, our own extension by
+Telegram's pages of 10.2 and 10.3; only a server that is `newer` knows it.
 """
 
 from __future__ import annotations
@@ -33,6 +35,18 @@ EMOJI: Final = frozenset(emoji.value for emoji in ReactionEmoji)
 COMMAND: Final = re.compile(r"[a-z0-9_]{1,32}")
 
 
+def _optional(name: str, *types: str) -> dict[str, Any]:
+    return {"name": name, "types": list(types), "required": False, "description": ""}
+
+
+NEWER: Final[Mapping[str, list[dict[str, Any]]]] = {  # fields, by method or type
+    "sendMessageDraft": [_optional("can_stop", "Boolean"), _optional("keep_on_stop", "Boolean")],
+}
+NEWER_UPDATES: Final = ("stopped_message_generation",)
+# The rest of `Update` that tests have to do with, where the description is absent.
+UPDATES: Final = ("message", "callback_query", "message_reaction")
+
+
 class Refused(Exception):
     """Carry what Telegram would say about a call that breaks its rules."""
 
@@ -43,7 +57,14 @@ def description() -> Json | None:
     return json.loads(TELEGRAM_SPEC.read_text("utf-8")) if TELEGRAM_SPEC.is_file() else None
 
 
-def check(method: str, form: Mapping[str, str], files: Files) -> Json:
+def updates(newer: bool) -> frozenset[str]:
+    """Return the names of updates that a server knows."""
+    api = description()
+    known = UPDATES if api is None else [each["name"] for each in api["types"]["Update"]["fields"]]
+    return frozenset((*known, *(NEWER_UPDATES if newer else ())))
+
+
+def check(method: str, form: Mapping[str, str], files: Files, *, newer: bool = False) -> Json:
     """Return a call's parameters as values, or raise `Refused`."""
     api = description()
     if api is None:
@@ -51,7 +72,10 @@ def check(method: str, form: Mapping[str, str], files: Files) -> Json:
     else:
         if method not in api["methods"]:
             raise Refused(f"there is no method {method}")
-        fields = api["methods"][method].get("fields", [])
+        fields = [
+            *api["methods"][method].get("fields", []),
+            *(NEWER.get(method, []) if newer else []),
+        ]
         values = {name: _read(text, _field(fields, name, method)) for name, text in form.items()}
         _check_fields(values | dict(files), fields, method, files)
     _check_limits(method, values, files)
@@ -154,7 +178,9 @@ def _check_kind(value: Any, kind: str, where: str, files: Files) -> None:
 def _check_limits(method: str, values: Json, files: Files) -> None:
     if method == "answerCallbackQuery" and _length(values.get("text", "")) > ALERT:
         raise Refused("MESSAGE_TOO_LONG")
-    if method in ("sendMessage", "editMessageText"):
+    if method == "sendMessageDraft" and not values["draft_id"]:
+        raise Refused("RANDOM_ID_INVALID")
+    if method in ("sendMessage", "editMessageText", "sendMessageDraft"):
         text = _shown(values["text"], values.get("parse_mode"))
         if not text.strip():
             raise Refused("message text is empty")

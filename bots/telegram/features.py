@@ -1,0 +1,63 @@
+"""What the Bot API server can do that is newer than python-telegram-bot 22.8 (Bot API 10.0).
+
+A server ignores names that it does not know, of updates as of parameters, and says afterwards which
+updates it took. One that took those of 10.3 knows the parameters of 10.3 as well.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from telegram import Update
+from telegram.error import BadRequest, EndPointNotFound, InvalidToken, TelegramError
+from telegram.ext import ExtBot
+
+from bots.telegram.errors import GONE, says, translate
+
+STOPPED: Final = "stopped_message_generation"  # an update of 10.3
+OLD: Final = (Update.MESSAGE, Update.CALLBACK_QUERY, Update.MESSAGE_REACTION)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Features:
+    """What the server can do: nothing new until it has said so.
+
+    drafts: a preview in a private chat that its reader can stop.
+    """
+
+    updates: Sequence[str] = (*OLD, STOPPED)  # that it is asked for
+    drafts: bool = False
+    _learnt: bool = False
+
+    def refuses_new(self, error: BadRequest) -> bool:
+        """Ask for no new updates any more, as the server refused some; False: it has none left."""
+        refused = self.updates != OLD
+        if refused:
+            log.warning("the Bot API server takes no names of new updates: %s", translate(error))
+            self.updates = OLD
+        return refused
+
+    async def learn(self, bot: ExtBot[str]) -> None:
+        """Find out once, after updates were asked for, which of them the server took."""
+        if self._learnt:
+            return
+        try:
+            taken = (await bot.get_webhook_info()).allowed_updates or ()
+        except TelegramError as error:  # asked again after the next updates
+            log.info("what the Bot API server can do is not known yet: %s", translate(error))
+            return
+        self._learnt = True
+        self.drafts = STOPPED in taken
+
+    def no_drafts(self, error: TelegramError) -> None:
+        """Send no more drafts where the server itself refused one."""
+        unknown = isinstance(error, (InvalidToken, EndPointNotFound))  # 404: there is no such call
+        if unknown or (isinstance(error, BadRequest) and not says(error, GONE)):
+            if self.drafts:
+                log.warning("the Bot API server takes no drafts: %s", error.message)
+            self.drafts = False
