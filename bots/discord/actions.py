@@ -6,7 +6,6 @@ Each function takes the handler, the request, and the name of a job (`12`) or of
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Final
@@ -17,7 +16,7 @@ from bots.chat.access import ADMITTED, Audience, Target
 from bots.chat.mydata import forget_data
 from bots.discord.address import LIMIT, message_key
 from bots.discord.errors import with_retries
-from bots.discord.forms import change_form, edit_form
+from bots.discord.forms import change_form, edit_form, offered_in
 from bots.discord.handler import Handler
 from bots.discord.interaction import InteractionRequest
 from bots.discord.messages import dm_errors, dm_place, send_dm
@@ -147,7 +146,10 @@ async def edit(handler: Handler, request: Request, name: str) -> None:
     target = await handler.find(request, "edit", name)
     the_picture(target.job, target.picture)
     assert isinstance(request, InteractionRequest)
-    form = edit_form(target.name, request.words)
+    studio, recipe = handler.studio, target.job.recipe
+    edits = await studio.can_edit({}, request.asker, request.person, recipe)
+    offered = await offered_in(handler, request)
+    form = edit_form(target.name, offered, request.words, edits=edits)
     await request.interaction.response.send_modal(form)
 
 
@@ -155,10 +157,8 @@ async def change(handler: Handler, request: Request, name: str) -> None:
     """Open a form with the recipe."""
     target = await handler.find(request, "change", name)
     assert isinstance(request, InteractionRequest)
-    recipe, lacks = target.job.recipe, frozenset[str]()
-    with suppress(UserError):  # a model that is gone lacks nothing: another one may be typed
-        lacks = handler.studio.catalogue.get(recipe.checkpoint).lacks
-    form = change_form(target.name, recipe, lacks, request.words)
+    recipe, offered = target.job.recipe, await offered_in(handler, request)
+    form = change_form(target.name, recipe, handler.lacks(recipe), offered, request.words)
     await request.interaction.response.send_modal(form)
 
 

@@ -9,12 +9,12 @@ from typing import Any, Final
 import discord
 from discord import app_commands
 
-from bots.discord import forms
 from bots.discord.actions import ACTIONS
 from bots.discord.address import PLATFORM, message_key, person_key
 from bots.discord.buttons import KEYCAPS, ActionItem, id_of
 from bots.discord.commands import add_commands
 from bots.discord.commands.menus import draw_result
+from bots.discord.commands.submitted import submit
 from bots.discord.connection import Connection, point_at
 from bots.discord.errors import translate, with_retries
 from bots.discord.handler import Handler
@@ -153,7 +153,7 @@ class MarbleClient(ShardedConnection):
     async def on_interaction(self, interaction: discord.Interaction[Any]) -> None:
         """Read forms, which discord.py would forget with the process that opened them."""
         if interaction.type is discord.InteractionType.modal_submit:
-            await forms.submit(self.handler, interaction)
+            await submit(self.handler, interaction)
 
     async def press(self, interaction: discord.Interaction[Any], id: str, name: str) -> None:
         """Run the action of a button's or menu's id on a picture."""

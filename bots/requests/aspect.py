@@ -13,6 +13,7 @@ from engine.recipe.limits import RANGES, Range
 from engine.sentences import Sentence
 
 A_SIZE: Final = Sentence("a_size")
+ASPECTS: Final = ((1, 1), (3, 2), (2, 3), (4, 3), (3, 4), (16, 9), (9, 16))  # that are offered
 # In pixels, as people type them: they are rounded to the model's multiple once that is known.
 TYPED: Final = Range(RANGES["width"].low, RANGES["width"].high, 1)
 

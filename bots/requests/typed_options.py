@@ -159,6 +159,11 @@ def only_options(text: str, names: Iterable[str], others: Sequence[str] = ()) ->
     return typed
 
 
+def write_options(options: Iterable[tuple[str, str]]) -> str:
+    """Return options as a text that `split_message` reads, unless a value looks like a flag."""
+    return " ".join(f"--{name} {_quoted(text)}" for name, text in options)
+
+
 def read_style_words(text: str, negative: str = "", *, lines: bool = False) -> tuple[str, str]:
     """Read a style's words: what it adds, and after `--no` what the picture should not show.
 
@@ -170,6 +175,16 @@ def read_style_words(text: str, negative: str = "", *, lines: bool = False) -> t
     if others := [name for name, _ in typed if name != "negative"]:
         raise UnknownOption(f"--{others[0]}", ["--no"])
     return words, dict(typed).get("negative", "")
+
+
+def _quoted(text: str) -> str:
+    """Return a value in quotes where it would not be read as one."""
+    if text and text[0] not in _QUOTES and text[-1] not in COMMAS and not re.search(r"\s", text):
+        return text
+    for opening, closing in _QUOTES.items():
+        if closing not in text:
+            return f"{opening}{text}{closing}"
+    return text
 
 
 def _flags(text: str, known: Mapping[str, Flag]) -> Iterator[re.Match[str]]:

@@ -28,7 +28,8 @@ class CommandText:
 _DESCRIPTIONS: Final[Mapping[str, str]] = {
     "imagine": "Draw what you describe",
     ":prompt": "what the picture shows",
-    "imagine:workflow": "draw by a workflow of Marble's owner; `-` as prompt keeps its own",
+    "imagine:prompt": "what the picture shows; without it, a form opens",
+    "imagine:workflow": "draw by a workflow of Marble's owner; without a prompt, by its own",
     "history": "Your latest pictures",
     "history:search": "only prompts with these words",
     "history:favourites": "only what you marked with ⭐",

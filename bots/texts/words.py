@@ -122,14 +122,27 @@ class Words:
     everything = "Everything"
     cancel = "Cancel"
 
+    # Forms
+    imagine_title = "Draw a picture"
+    form_hint = "options may follow, for example --steps 30 --no fog"
+    form_model = "Model"
+    form_style = "Style"
+    form_shape = "Shape"
+    form_image = "Start image"
+    form_picture = "A further picture that the words are about"
+    form_usual = "as usual"
+    form_more = "{count} more exist: write --{option} NAME among the words"
+    form_strengths: ClassVar[Mapping[str, str]] = {
+        "0.3": "0.3: a little",
+        "0.5": "0.5: its layout stays",
+        "0.7": "0.7: its rough shapes stay",
+        "0.9": "0.9: nearly all of it",
+    }
+
     # Changing a recipe
     change_title = "Change the recipe"
-    change_prompt = "Prompt"
-    change_negative = "What to leave out"
-    change_seed = "Seed"
-    change_seed_hint = "keep it for the same composition, or write: new"
-    other_options = "Other options"
-    other_options_hint = "for example --steps 30 --size 512x768"
+    change_prompt = "Prompt and options"
+    change_hint = "the same seed keeps the composition, --seed new draws another"
 
     # Editing a picture by words
     edit_title = "Edit the picture"

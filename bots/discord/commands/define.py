@@ -13,14 +13,13 @@ from bots.discord.interaction import InteractionRequest
 from bots.discord.registration import description_text, name_text
 from bots.discord.short_choices import LONGEST, NAMES, choice, joined, whole
 from bots.presentation.text import ELLIPSIS
-from bots.requests.aspect import size_like
+from bots.requests.aspect import ASPECTS, size_like
 from bots.requests.options import Option
 from bots.texts import EN
 from engine.errors import UserError
 from engine.models.catalogue import STARTER, Checkpoint
 
 CHOICES: Final = 25  # that Discord shows at most
-ASPECTS: Final = ((1, 1), (3, 2), (2, 3), (4, 3), (3, 4), (16, 9), (9, 16))
 
 Command = app_commands.Command[Any, ..., None]
 Choices = list[app_commands.Choice[str]]

@@ -6,7 +6,7 @@ sent on by people; their own texts say what they were made from.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from discord import app_commands
 from bots.discord.actions import ACTIONS
 from bots.discord.address import message_key
 from bots.discord.errors import NETWORK
-from bots.discord.forms import seal_of, start_form
+from bots.discord.forms import offered_in, seal_of, start_form
 from bots.discord.handler import Handler
 from bots.discord.interaction import InteractionRequest
 from bots.discord.registration import name_text
@@ -50,7 +50,7 @@ def add(tree: app_commands.CommandTree[Any], handler: Handler) -> None:
     """Add the menus; Discord takes five."""
     for label, action in MENUS.items():
         tree.add_command(_menu(label, partial(act, action=action), handler))
-    tree.add_command(_menu(START, open_start_form, handler))
+    tree.add_command(_menu(START, start_from, handler))
 
 
 def _menu(label: str, answer: Answer, handler: Handler) -> app_commands.ContextMenu:
@@ -76,20 +76,33 @@ async def act(
     await FROM_FILES[action](handler, request, file)
 
 
-async def open_start_form(
+async def start_from(
     handler: Handler, request: InteractionRequest, message: discord.Message
 ) -> None:
     """Open a form that starts from the picture of a message."""
     file = _picture_in(message)
     if file is None:
         raise UserError(request.words.no_picture)
+    await open_start_form(handler, request, file)
+
+
+async def open_start_form(
+    handler: Handler,
+    request: InteractionRequest,
+    file: discord.Attachment,
+    typed: Sequence[tuple[str, str]] = (),
+) -> None:
+    """Open a form that starts from a picture; typed: options that it holds."""
+    handler.check_open(request)
+    request.check_permissions()
     try:
         async with asyncio.timeout(IMAGE_TIMEOUT):
             await handler.admit(request)
             image = await handler.studio.keep_image(await read_attachment(file))
     except TimeoutError:
         raise UserError(request.words.slow_picture) from None
-    form = start_form(image, seal_of(handler, request.person, image), request.words)
+    seal, offered = seal_of(handler, request.person, image), await offered_in(handler, request)
+    form = start_form(image, seal, typed, offered, request.words)
     await request.interaction.response.send_modal(form)
 
 

@@ -8,7 +8,8 @@ from bots.texts.commands import CommandText
 COMMANDS: Final[Mapping[str, CommandText]] = {
     "imagine": CommandText("绘图", "画出你描述的内容"),
     ":prompt": CommandText("提示词", "画面内容"),
-    "imagine:workflow": CommandText("工作流", "按所有者的工作流画；提示词填 - 则保留它自己的"),
+    "imagine:prompt": CommandText("提示词", "画面内容；不填则打开表单"),
+    "imagine:workflow": CommandText("工作流", "按所有者的工作流画；不填提示词则用它自己的"),
     "history": CommandText("历史", "你最近的图片"),
     "history:search": CommandText("搜索", "只看提示词含有这些字的"),
     "history:favourites": CommandText("收藏", "只看收藏的图片"),

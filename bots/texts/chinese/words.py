@@ -117,14 +117,27 @@ class Chinese(Words):
     everything = "全部"
     cancel = "取消"
 
+    # Forms
+    imagine_title = "画一张图"
+    form_hint = "后面可写选项，例如 --steps 30 --no 雾"
+    form_model = "模型"
+    form_style = "风格"
+    form_shape = "形状"
+    form_image = "起始图"
+    form_picture = "文字涉及的另一张图"
+    form_usual = "照常"
+    form_more = "还有 {count} 个：在文字中写 --{option} 名字"
+    form_strengths: ClassVar[Mapping[str, str]] = {
+        "0.3": "0.3：一点",
+        "0.5": "0.5：布局不变",
+        "0.7": "0.7：大致形状不变",
+        "0.9": "0.9：几乎全部",
+    }
+
     # Changing a recipe
     change_title = "修改配方"
-    change_prompt = "画面内容"
-    change_negative = "不要出现的内容"
-    change_seed = "种子"
-    change_seed_hint = "保留则构图不变，或填写 new"
-    other_options = "其他选项"
-    other_options_hint = "例如 --steps 30 --size 512x768"
+    change_prompt = "画面内容和选项"
+    change_hint = "种子相同则构图不变，--seed new 换一个"
 
     # Editing a picture by words
     edit_title = "编辑图片"

@@ -206,7 +206,7 @@ async def test_a_form_is_held_to_the_same_rules_when_it_comes_back(
     form = await bob.clicks("Change recipe", own)
     assert form.interaction
     assert form.interaction.answer
-    form.interaction.answer["custom_id"] = f"marble-form:edit:{name_of(secret)}"
+    form.interaction.answer["custom_id"] = f"marble-form:change:{name_of(secret)}"
     refused = await bob.submits(form, prompt="a dog")
     assert await refused.said("may see here")
     assert refused.ephemeral

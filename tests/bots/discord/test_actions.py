@@ -151,18 +151,18 @@ async def test_a_form_edits_the_recipe(discord: FakeDiscord, marble: Marble, ann
     first = await ann.imagine("a marble scholar", seed="7")
     png = await first.picture()
     form = await ann.clicks("Change recipe", first)
-    edited = await ann.submits(form, prompt="a gold cat", changes="--steps 9 --size 64x96")
+    edited = await ann.submits(form, prompt="a gold cat --steps 9 --size 64x96")
     recipe = read_recipe(await edited.picture()).recipe
     assert (recipe.prompt, recipe.steps, recipe.height, recipe.seed) == ("a gold cat", 9, 96, 7)
     form = await ann.clicks("Change recipe", first)
-    fresh = await ann.submits(form, seed="new")
+    fresh = await ann.submits(form, prompt="a marble scholar --seed new")
     assert pixels_of(await fresh.picture()) != pixels_of(png)
     form = await ann.clicks("Change recipe", first)
     typed = await ann.submits(form, prompt="a gold cat --seed 8 —steps 4")
     recipe = read_recipe(await typed.picture()).recipe
     assert (recipe.prompt, recipe.steps, recipe.seed) == ("a gold cat", 4, 8)
     form = await ann.clicks("Change recipe", first)
-    refused = await ann.submits(form, changes="--stesp 9")
+    refused = await ann.submits(form, prompt="a gold cat --stesp 9")
     assert "did you mean" in await refused.said("stesp")
     assert refused.ephemeral
 
@@ -202,7 +202,7 @@ async def test_buttons_and_forms_work_after_a_crash(
     await waiting.picture()
     # … and what was shown before still answers, the open form included.
     assert await (await ann.clicks("Same seed", first)).picture() == png
-    assert await (await ann.submits(form, seed="7")).picture() == png
+    assert await (await ann.submits(form)).picture() == png
     await ann.reacts("🌱", first)
     assert await (await ann.gets_reply_to(first)).picture() == png
     await marble.stop()

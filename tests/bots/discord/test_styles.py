@@ -57,7 +57,7 @@ async def test_a_style_stays_in_its_server_and_a_saved_one_holds_nobody_up_elsew
     assert read_recipe(await plain.picture()).recipe.prompt == "a cat"
     assert await (await alone.imagine("a cat", style="noir")).said("no style")
     form = await ann.clicks("Change recipe", first)
-    edited = await ann.submits(form, prompt="a dog", changes="--style noir")
+    edited = await ann.submits(form, prompt="a dog", style="noir")
     assert read_recipe(await edited.picture()).recipe.prompt == "a dog, film noir"
     assert await (await alone.types("style add", name="x", prompt="x")).said("Only moderators")
 

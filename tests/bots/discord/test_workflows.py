@@ -47,7 +47,7 @@ async def test_workflows_are_offered_and_drawn_with_what_is_set(
     recipe = await recipe_of(await ann.imagine("a cat", workflow="portrait", steps=3, seed="7"))
     assert (recipe.prompt, recipe.steps, recipe.seed) == ("a cat", 3, 7)
     assert (recipe.negative_prompt, recipe.guidance_scale) == ("text, watermark", 8)
-    reply = await ann.imagine("- --workflow portrait")
+    reply = await ann.types("imagine", workflow="portrait")
     assert (await recipe_of(reply)).prompt == "beautiful scenery nature glass bottle landscape"
     again = await recipe_of(await ann.clicks("New seed", reply))
     assert (again.steps, again.negative_prompt) == (4, "text, watermark")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 COMMAND, COMPONENT, AUTOCOMPLETE, MODAL_SUBMIT = 2, 3, 4, 5
 STRING, INTEGER, BOOLEAN, USER, CHANNEL, NUMBER, ATTACHMENT = 3, 4, 5, 6, 7, 10, 11
 GROUP: Final = 1
-BUTTON, SELECT = 2, 3
+BUTTON, SELECT, TEXT, UPLOAD = 2, 3, 4, 19
 
 
 @dataclass(eq=False)
@@ -178,24 +178,49 @@ class Person:
         message.components = [{"type": 1, "components": [item]}]
         return await self.clicks(label, message)
 
-    async def submits(self, modal: Reply, **fields: str) -> Reply:
+    async def submits(self, modal: Reply, **fields: str | Attachment) -> Reply:
         """Fill in a form's fields by their custom id, leave the others, and send it."""
+        interaction = self.submitted(modal, **fields)
+        return await self._does(interaction)
+
+    def submitted(self, modal: Reply, **fields: str | Attachment) -> Interaction:
+        """Return a form that is filled in, but not sent yet."""
         assert modal.interaction
         answer = modal.interaction.answer
         assert answer, "there is no form"
         assert answer["type"] == 9
+        resolved: dict[str, Any] = {}
         rows = []
         for row in answer["components"]:
             item = row.get("component") or row["components"][0]
-            value = fields.pop(item["custom_id"], item.get("value", ""))
-            filled = {"type": item["type"], "custom_id": item["custom_id"], "value": value, "id": 1}
+            entered = self._entered(item, fields.pop(item["custom_id"], None), resolved)
+            filled = {"type": item["type"], "custom_id": item["custom_id"], "id": 1, **entered}
             if "component" in row:
                 rows.append({"type": row["type"], "id": 1, "component": filled})
             else:
                 rows.append({"type": row["type"], "id": 1, "components": [filled]})
         assert not fields, f"no such fields: {list(fields)}"
-        data = {"custom_id": answer["custom_id"], "components": rows}
-        return await self._does(self._interaction(MODAL_SUBMIT, data, modal.interaction.message))
+        data = {"custom_id": answer["custom_id"], "components": rows, "resolved": resolved}
+        return self._interaction(MODAL_SUBMIT, data, modal.interaction.message)
+
+    def _entered(
+        self, item: dict[str, Any], value: str | Attachment | None, resolved: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Return what one field of a form holds; None leaves it as it opened."""
+        if item["type"] == UPLOAD:
+            if value is None:
+                return {"values": []}
+            return {"values": [self._upload(value, resolved)]}
+        if item["type"] == TEXT:
+            text = item.get("value", "") if value is None else value
+            assert len(str(text)) <= item["max_length"], "Discord refuses what is too long"
+            return {"value": text}
+        known = [option["value"] for option in item["options"]]
+        chosen = [option["value"] for option in item["options"] if option.get("default")]
+        if value is not None:
+            assert value in known, f"no choice {value!r} among {known}"
+            chosen = [str(value)]
+        return {"values": chosen} if item["type"] == SELECT else {"value": (*chosen, None)[0]}
 
     async def reacts(
         self, emoji: str, on: Reply | Message | None = None, *, times: int = 1
@@ -276,17 +301,7 @@ class Person:
         """Return a typed value, refused here where Discord itself would refuse it."""
         kind = known["type"]
         if kind == ATTACHMENT:
-            entry = {
-                "id": str(value.id),
-                "filename": value.filename,
-                "size": len(value.data),
-                "url": f"{self.discord.url}/attachments/1/{value.id}/{value.filename}",
-                "proxy_url": f"{self.discord.url}/attachments/1/{value.id}/{value.filename}",
-                "content_type": "image/png",
-                "ephemeral": True,
-            }
-            resolved.setdefault("attachments", {})[str(value.id)] = entry
-            value = str(value.id)
+            value = self._upload(value, resolved)
         elif kind == USER:
             resolved.setdefault("users", {})[str(value.id)] = value.user.json
             value = str(value.id)
@@ -303,6 +318,21 @@ class Person:
         if choices := known.get("choices"):
             assert value in [choice["value"] for choice in choices], f"no choice {value!r}"
         return {"name": known["name"], "type": kind, "value": value}
+
+    def _upload(self, file: Any, resolved: dict[str, Any]) -> str:
+        """Note a file that goes with an interaction, and return its id."""
+        url = f"{self.discord.url}/attachments/1/{file.id}/{file.filename}"
+        entry = {
+            "id": str(file.id),
+            "filename": file.filename,
+            "size": len(file.data),
+            "url": url,
+            "proxy_url": url,
+            "content_type": "image/png",
+            "ephemeral": True,
+        }
+        resolved.setdefault("attachments", {})[str(file.id)] = entry
+        return str(file.id)
 
     def _interaction(
         self, kind: int, data: dict[str, Any], message: Message | None = None

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 MESSAGE, DEFER, DEFER_UPDATE, UPDATE, CHOICES, MODAL = 4, 5, 6, 7, 8, 9
 CONTENT_LIMIT: Final = 2000
+FIELDS: Final = 5  # of a form
+SUBMITTED: Final = 5  # the interaction of a form that comes back
 Body = dict[str, Any]
 BODY: Final[Any] = web.RequestKey("body", object)
 FILES: Final[Any] = web.RequestKey("files", object)
@@ -47,6 +49,17 @@ def answer(body: Any, status: int = 200) -> web.Response:
     return web.Response(
         body=json.dumps(body).encode(), status=status, content_type="application/json"
     )
+
+
+def _check_form(interaction: Interaction, form: Body) -> None:
+    """Refuse a form as Discord does where its published description says nothing."""
+    fields = [row["component"] for row in form["components"]]
+    named = [field["custom_id"] for field in fields]
+    options = [[each["value"] for each in field.get("options", ())] for field in fields]
+    chosen = [sum(bool(each.get("default")) for each in f.get("options", ())) for f in fields]
+    unique = all(len(each) == len({*each}) for each in (named, *options))
+    if interaction.kind == SUBMITTED or len(fields) > FIELDS or not unique or max(chosen) > 1:
+        raise Refused(400, 50035, "Invalid Form Body")
 
 
 class Rest:
@@ -226,6 +239,8 @@ class Rest:
             if kind == UPDATE and interaction.message:
                 self._fill(interaction.message, data, files)
         else:
+            if kind == MODAL:
+                _check_form(interaction, data)
             interaction.answer = {"type": kind, **data}
 
     async def follow_up(self, request: web.Request) -> web.Response:
