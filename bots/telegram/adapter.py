@@ -45,7 +45,7 @@ class Telegram:
         self._running = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = asyncio.Event()
-        features = Features()
+        self._features = features = Features()
         self._placeholders = Placeholders(
             self.bot, storage.jobs, app.worker, app.gate, self._spawn, features
         )
@@ -59,6 +59,7 @@ class Telegram:
             read_reactions(app.settings.telegram_reactions),
             self._supergroups,
             Places(storage.people),
+            features,
         )
         self._updates = Updates(
             self.bot, storage.inbox, features, self._handler.start, self._handler.put_off
@@ -91,7 +92,7 @@ class Telegram:
         try:
             await self.bot.initialize()
             self._running = True
-            self._spawn(publish(self.bot), "telegram-commands")
+            self._spawn(publish(self.bot, self._features), "telegram-commands")
             await self._recover()
             await self._take_updates()
             await asyncio.Event().wait()

@@ -66,7 +66,7 @@ class Address:
         return cls(
             chat=message.chat.id,
             thread=message.message_thread_id if message.is_topic_message else None,
-            to=message.message_id,
+            to=message.message_id or None,  # 0: only its sender and Marble see it
             language=reader.language_code if reader else None,
         )
 

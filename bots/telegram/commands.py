@@ -29,6 +29,7 @@ from bots.requests.typed_options import only_options
 from bots.telegram import keyboards, moderation
 from bots.telegram.address import message_key, number_of, place_key
 from bots.telegram.errors import translate
+from bots.telegram.features import Features
 from bots.telegram.imagine import edit, imagine
 from bots.telegram.messages import ParsedMessage
 from bots.telegram.replies import DOCUMENT
@@ -47,11 +48,15 @@ Do = Callable[[Request, ParsedMessage], Awaitable[str | None]]  # returns the an
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """A command, the key of `Words.commands` that describes it, and who may use it."""
+    """A command, the key of `Words.commands` that describes it, and who may use it.
+
+    personal: in groups it and its answer are seen by who uses it alone, where the server can do so.
+    """
 
     do: Do
     text: str
     moderators: bool = False
+    personal: bool = False
 
 
 async def _help(request: Request, parsed: ParsedMessage) -> None:
@@ -165,7 +170,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "queue": Command(do=_listing("queue"), text="queue"),
     "cancel": Command(do=_cancel, text="cancel"),
     "style": Command(do=moderation.style, text="style"),
-    "settings": Command(do=_settings, text="settings"),
+    "settings": Command(do=_settings, text="settings", personal=True),
     # What is said of an unreadable model has `names` in it.
     "models": Command(do=_listing("models", quote_names), text="models"),
     "stats": Command(do=_listing("stats"), text="stats"),
@@ -188,13 +193,23 @@ SCOPES: Final[tuple[tuple[BotCommandScope, bool], ...]] = (
 )
 
 
-async def publish(bot: ExtBot[str]) -> None:
-    """Send the lists; where that fails, commands can be typed all the same."""
+async def publish(bot: ExtBot[str], features: Features) -> None:
+    """Send the lists, once it is known what the server can do.
+
+    Where that fails, commands can be typed all the same.
+    """
+    await features.known.wait()
+    personal = {"is_ephemeral": True} if features.ephemeral else {}
     try:
         for language, words in LANGUAGES.items():
             for scope, moderators in SCOPES:
+                group = not isinstance(scope, BotCommandScopeAllPrivateChats)
                 listed = [
-                    BotCommand(name, words.commands[command.text].description)
+                    BotCommand(
+                        name,
+                        words.commands[command.text].description,
+                        api_kwargs=personal if group and command.personal else None,
+                    )
                     for name, command in COMMANDS.items()
                     if name != "start"  # which apps offer by themselves
                     and (moderators or not command.moderators)

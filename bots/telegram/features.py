@@ -6,9 +6,10 @@ updates it took. One that took those of 10.3 knows the parameters of 10.3 as wel
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from telegram import Update
@@ -18,6 +19,7 @@ from telegram.ext import ExtBot
 from bots.telegram.errors import GONE, says, translate
 
 STOPPED: Final = "stopped_message_generation"  # an update of 10.3
+EPHEMERAL: Final = "ephemeral_message_id"  # of a message that one person sees, whose other id is 0
 OLD: Final = (Update.MESSAGE, Update.CALLBACK_QUERY, Update.MESSAGE_REACTION)
 
 log = logging.getLogger(__name__)
@@ -27,12 +29,14 @@ log = logging.getLogger(__name__)
 class Features:
     """What the server can do: nothing new until it has said so.
 
-    drafts: a preview in a private chat that its reader can stop.
+    drafts: a preview in a private chat that its reader can stop. ephemeral: a message in a group
+    that one person sees, and commands that only Marble sees. known: whether the server has said so.
     """
 
     updates: Sequence[str] = (*OLD, STOPPED)  # that it is asked for
     drafts: bool = False
-    _learnt: bool = False
+    ephemeral: bool = False
+    known: asyncio.Event = field(default_factory=asyncio.Event)
 
     def refuses_new(self, error: BadRequest) -> bool:
         """Ask for no new updates any more, as the server refused some; False: it has none left."""
@@ -44,15 +48,15 @@ class Features:
 
     async def learn(self, bot: ExtBot[str]) -> None:
         """Find out once, after updates were asked for, which of them the server took."""
-        if self._learnt:
+        if self.known.is_set():
             return
         try:
             taken = (await bot.get_webhook_info()).allowed_updates or ()
         except TelegramError as error:  # asked again after the next updates
             log.info("what the Bot API server can do is not known yet: %s", translate(error))
             return
-        self._learnt = True
-        self.drafts = STOPPED in taken
+        self.drafts = self.ephemeral = STOPPED in taken
+        self.known.set()
 
     def no_drafts(self, error: TelegramError) -> None:
         """Send no more drafts where the server itself refused one."""

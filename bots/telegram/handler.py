@@ -7,7 +7,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from weakref import WeakValueDictionary
 
 from telegram import CallbackQuery, Message, MessageReactionUpdated, Update
@@ -24,6 +24,7 @@ from bots.telegram.actions import perform, press, stop
 from bots.telegram.address import Address, message_key, number_of, place_key, post
 from bots.telegram.commands import COMMANDS
 from bots.telegram.errors import translate
+from bots.telegram.features import EPHEMERAL, Features
 from bots.telegram.messages import Incoming, ParsedMessage, StoppedDraft, read_update
 from bots.telegram.progress import Placeholders
 from bots.telegram.replies import Replies
@@ -43,6 +44,13 @@ PROMPTLY: Final = 1.0  # seconds after which a button is answered, finished or n
 log = logging.getLogger(__name__)
 
 
+class Outcome(NamedTuple):
+    """The answer to a request, if any; `refused`: it says why nothing was done."""
+
+    text: str | None
+    refused: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Handler:
     """Handles updates, each in a task of its own; `spawn` owns the tasks."""
@@ -55,6 +63,7 @@ class Handler:
     reactions: Mapping[str, str]  # actions, by emoji
     supergroups: Supergroups
     places: Places
+    features: Features
     _albums: deque[str] = field(default_factory=lambda: deque(maxlen=ALBUMS))
     _migrations: set[asyncio.Task[None]] = field(default_factory=set)
     _locks: WeakValueDictionary[int, asyncio.Lock] = field(default_factory=WeakValueDictionary)
@@ -126,13 +135,15 @@ class Handler:
     ) -> None:
         """Handle a message; those of one chat in the order in which they came."""
         request = self._request(incoming, Address.of(message))
+        if (command := COMMANDS.get(parsed.command or "")) and command.personal:
+            request = replace(request, command=message.api_kwargs.get(EPHEMERAL))
         async with self._locks.setdefault(message.chat.id, asyncio.Lock()):
             if not parsed.wordless:
-                sentence = await self._run(request, run_command, parsed)
+                outcome = await self._run(request, run_command, parsed)
             else:
-                sentence = request.words.album if self._needs_answer(parsed.album) else None
-        if sentence:
-            await request.say(sentence)
+                needed = self._needs_answer(parsed.album)
+                outcome = Outcome(request.words.album if needed else None)
+        await _answer(request, outcome)
 
     def _needs_answer(self, album: str | None) -> bool:
         """Return whether an album has neither words nor an answer yet; it counts as answered then.
@@ -158,12 +169,12 @@ class Handler:
         try:
             await asyncio.wait([doing], timeout=PROMPTLY)
             prompt = doing.done()
-            await self._answer(query, doing.result() if prompt else None)
-            sentence = await doing
+            await self._answer(query, doing.result().text if prompt else None)
+            outcome = await doing
         finally:
             doing.cancel()
-        if sentence and not prompt:
-            await request.say(sentence)
+        if not prompt:
+            await _answer(request, outcome, query.id)
 
     async def _answer_reaction(self, incoming: Incoming, reaction: MessageReactionUpdated) -> None:
         """Run the action of a new reaction to one of our pictures; only errors are answered."""
@@ -182,14 +193,12 @@ class Handler:
         async def act(request: Request) -> None:
             await perform(request, wanted[0], name_of(*found), message)
 
-        if sentence := await self._run(request, act):
-            await request.say(sentence)
+        await _answer(request, await self._run(request, act))
 
     async def _answer_stop(self, incoming: Incoming, stopped: StoppedDraft) -> None:
         """Cancel the job of a draft that was stopped; only errors are answered."""
         request = self._request(incoming, Address(chat=stopped.chat, thread=stopped.thread))
-        if sentence := await self._run(request, stop, str(stopped.job)):
-            await request.say(sentence)
+        await _answer(request, await self._run(request, stop, str(stopped.job)))
 
     def _request(self, incoming: Incoming, address: Address) -> Request:
         now = self.supergroups.now(address.chat)
@@ -207,30 +216,31 @@ class Handler:
             replies=self.replies,
             asker=asker,
             address=address,
+            features=self.features,
         )
 
     async def _run(
         self, request: Request, do: Callable[..., Awaitable[str | None]], *args: Any
-    ) -> str | None:
+    ) -> Outcome:
         """Run an action; return its answer, or the reason why it failed."""
         words, address = request.words, request.address
         try:
             if address.thread is not None:
                 await self.places.add(address.place, place_key(address.chat))
-            return await do(request, *args)
+            return Outcome(await do(request, *args))
         except DatabaseFault as fault:
             log.warning("a request was refused: %s", fault)
-            return excuse(fault, words)
+            return Outcome(excuse(fault, words), refused=True)
         except UserError as error:
-            return quote_names(tell(error, words))
+            return Outcome(quote_names(tell(error, words)), refused=True)
         except TelegramError as error:
             if not isinstance(found := translate(error), WayClosed):
                 raise  # it may have arrived, or nobody is there
             log.warning("a request was refused by Telegram: %s", found)
-            return words.unexpected
+            return Outcome(words.unexpected, refused=True)
         except Exception:
             log.exception("a request failed")
-            return words.unexpected
+            return Outcome(words.unexpected, refused=True)
 
     async def _answer(self, query: CallbackQuery, text: str | None) -> None:
         """Answer a button; Telegram may refuse that as too late, which is ignored."""
@@ -239,6 +249,14 @@ class Handler:
             await self.bot.answer_callback_query(query.id, text=text)
         except TelegramError as error:
             log.info("a button was not answered: %s", translate(error))
+
+
+async def _answer(request: Request, outcome: Outcome, query: str | None = None) -> None:
+    """Send an answer, if there is one; query: the press of a button that it answers."""
+    if outcome.text and outcome.refused:
+        await request.refuse(outcome.text, query)
+    elif outcome.text:
+        await request.say(outcome.text)
 
 
 async def run_command(request: Request, parsed: ParsedMessage) -> str | None:

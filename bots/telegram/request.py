@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from telegram import ChatMemberRestricted, Message
 from telegram.constants import ChatMemberStatus, ParseMode
-from telegram.error import TelegramError
+from telegram.error import BadRequest, TelegramError
 from telegram.ext import ExtBot
 
 from bots.admission.roles import Role
@@ -30,6 +30,7 @@ from bots.telegram.address import (
     post,
 )
 from bots.telegram.errors import translate
+from bots.telegram.features import EPHEMERAL, Features
 from bots.telegram.progress import Placeholders
 from bots.telegram.replies import TEXT, Replies
 from bots.texts import Words, say
@@ -53,6 +54,8 @@ class Request:
     replies: Replies
     asker: Asker
     address: Address
+    features: Features
+    command: int | None = None  # the number of a command that only Marble saw, if it is one
 
     @property
     def words(self) -> Words:
@@ -67,6 +70,7 @@ class Request:
             place=self.asker.place,
             is_person=is_person(self.asker.person),
             in_private=self.address.private,
+            answered_alone=self.command is not None,
         )
 
     @property
@@ -78,16 +82,56 @@ class Request:
         return EVERYWHERE if self.address.private else self.asker.place.partition("/")[0]
 
     async def say(self, text: str, buttons: Any = None, *, marked: str = "") -> Message:
-        """Answer with a text as it is; `marked` text below it has **bold** and `code` in it."""
+        """Answer with a text as it is; `marked` text below it has **bold** and `code` in it.
+
+        A command that only Marble saw is answered for its sender alone.
+        """
         below = cut(f"\n\n{marked}" if text and marked else marked, TEXT, utf16_length)
         text = cut(text, TEXT - utf16_length(below), utf16_length)
-        return await post(
-            self.bot.send_message,
-            self.address,
-            html.escape(text, quote=False) + to_html(below) if marked else text,
-            parse_mode=ParseMode.HTML if marked else None,
-            reply_markup=buttons,
+        content = {
+            "text": html.escape(text, quote=False) + to_html(below) if marked else text,
+            "parse_mode": ParseMode.HTML if marked else None,
+            "reply_markup": buttons,
+        }
+        if self.command is not None:
+            return await self._say_alone(**content)
+        return await post(self.bot.send_message, self.address, **content)
+
+    async def refuse(self, text: str, query: str | None = None) -> None:
+        """Say why something is not done: in a group to who asked alone, where that can be done.
+
+        query: the press of a button that asked for it.
+        """
+        text = cut(text, TEXT, utf16_length)
+        person = self.viewer.is_person and not self.address.private
+        if person and self.features.ephemeral and self.command is None:
+            try:
+                await self._say_alone(query, text=text)
+                return
+            except BadRequest as error:  # Marble is no administrator of the group
+                log.debug("all of a group see a refusal: %s", translate(error))
+        await self.say(text)
+
+    async def _say_alone(self, query: str | None = None, **content: Any) -> Message:
+        """Send a message that the asker alone sees; raises `BadRequest` where that cannot be done.
+
+        Marble must be an administrator, or answer a press or a command that only it saw.
+        """
+        alone: dict[str, Any] = {"receiver_user_id": number_of(self.asker.person)}
+        if query is not None:
+            alone["callback_query_id"] = query
+        new = {"ephemeral_message_parameters": alone}
+        if self.command is not None:
+            new["reply_parameters"] = {EPHEMERAL: self.command}
+        sent = await self.bot.send_message(
+            self.address.chat, **self.address.spot, **content, api_kwargs=new
         )
+        if EPHEMERAL not in sent.api_kwargs:  # all can read it
+            self.features.ephemeral = False
+            log.error("the Bot API server sent to a whole group what was for one person")
+            await self.bot.delete_message(sent.chat.id, sent.message_id)
+            raise BadRequest("not sent to one person alone")
+        return sent
 
     async def say_list(self, lines: Iterable[str], *, marked: str = "") -> None:
         """Answer with a list, cut between its lines; `marked` as in `say`."""

@@ -58,7 +58,8 @@ def handler_of(locked: Any, tasks: list[Any]) -> Handler:
     app: Any = SimpleNamespace(storage=SimpleNamespace(people=locked, inbox=locked))
     groups, places = Supergroups(locked), Places(locked)
     return Handler(
-        app, locked, locked, locked, lambda task, name: tasks.append(task), {}, groups, places
+        *(app, locked, locked, locked, lambda task, name: tasks.append(task)),
+        *({}, groups, places, Features()),
     )
 
 

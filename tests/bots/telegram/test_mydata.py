@@ -17,6 +17,7 @@ from bots.operations.settings import load_settings
 from bots.requests.studio import Asker
 from bots.telegram import commands
 from bots.telegram.address import Address
+from bots.telegram.features import Features
 from bots.telegram.request import Request
 from engine.errors import UserError
 from storage import Storage
@@ -52,6 +53,7 @@ async def export(storage: Storage, chat: Chat, folder: Path) -> None:
         replies=cast(Any, None),
         asker=Asker(person="telegram:7", place="telegram:7"),
         address=Address(chat=7),
+        features=Features(),
     )
     await commands.export(request)
 

@@ -92,6 +92,8 @@ async def getWebhookInfo(server: TelegramServer, values: Json, files: Files) -> 
 
 
 async def sendMessage(server: TelegramServer, values: Json, files: Files) -> Json:
+    if "ephemeral_message_parameters" in values:
+        return _send_alone(server, values)
     return _send(server, values, text=values["text"])
 
 
@@ -241,6 +243,31 @@ def _send(server: TelegramServer, values: Json, **content: Any) -> Json:
     if markup.get("force_reply"):
         server.questions.add((chat, sent["message_id"]))
     return sent
+
+
+def _send_alone(server: TelegramServer, values: Json) -> Json:
+    """Send what one person sees: by an administrator, or in answer to them."""
+    chat, alone = values["chat_id"], values["ephemeral_message_parameters"]
+    command = values.get("reply_parameters", {}).get(spec.EPHEMERAL)
+    pressed = alone.get("callback_query_id") in server.answers
+    if chat > 0 or not (
+        server.me["id"] in server.administrators[chat]
+        or pressed
+        or (chat, command) in server.commanded
+    ):
+        raise Refusal(400, "Bad Request: BOT_NOT_ADMIN")
+    seen = server.ephemeral[chat, alone["receiver_user_id"]]
+    seen.append(
+        {
+            "message_id": 0,
+            spec.EPHEMERAL: len(seen) + 1,
+            "date": 1,
+            "chat": server.chats[chat],
+            "from": server.me,
+            "text": values["text"],
+        }
+    )
+    return seen[-1]
 
 
 def _found(server: TelegramServer, values: Json) -> Json:

@@ -134,6 +134,26 @@ class Person:
         """Write a message, in private or to a group."""
         return await self._send(to or self.chat, answering, text=text, **more)
 
+    async def commands_alone(self, text: str, to: Chat) -> None:
+        """Choose a command in a group that only the bot sees."""
+        number = 1_000 + len(self.server.commanded)
+        self.server.commanded.add((to.id, number))
+        message = {
+            "message_id": 0,
+            "ephemeral_message_id": number,
+            "receiver_user": self.server.me,
+            "date": int(time.time()),
+            "chat": self.server.chats[to.id],
+            "from": self.user,
+            "text": text,
+        }
+        await self.server.add_update("message", message)
+
+    async def hears_alone(self, part: str, where: Chat) -> None:
+        """Wait until the bot has told this person alone something in a group."""
+        heard = self.server.ephemeral[where.id, self.id]
+        await self.server.until(lambda: any(part in text_of(each) for each in heard))
+
     async def sends_photo(
         self,
         data: bytes,

@@ -73,6 +73,9 @@ class TelegramServer:
     reads_all: bool = False  # privacy mode is off
     newer: bool = False  # it knows `spec.NEWER`
     allowed: frozenset[str] = frozenset()  # the updates that the bot asked for and that are known
+    # Messages that one person sees, by chat and person; and commands that only the bot saw.
+    ephemeral: dict[tuple[int, int], list[Json]] = field(default_factory=lambda: defaultdict(list))
+    commanded: set[tuple[int, int]] = field(default_factory=set)  # chat, number
     drafts: dict[tuple[int, int], str] = field(default_factory=dict)  # chat, draft → its text
     polls: int = 0  # a newer one ends an older one
     poll_cut: bool = False  # the latest was hung up on

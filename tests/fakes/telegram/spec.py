@@ -7,6 +7,7 @@ Telegram's pages of 10.2 and 10.3; only a server that is `newer` knows it.
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import re
@@ -33,6 +34,7 @@ RATIO: Final = 20
 UPLOAD: Final = 50 * 2**20
 EMOJI: Final = frozenset(emoji.value for emoji in ReactionEmoji)
 COMMAND: Final = re.compile(r"[a-z0-9_]{1,32}")
+EPHEMERAL: Final = "ephemeral_message_id"
 
 
 def _optional(name: str, *types: str) -> dict[str, Any]:
@@ -41,6 +43,14 @@ def _optional(name: str, *types: str) -> dict[str, Any]:
 
 NEWER: Final[Mapping[str, list[dict[str, Any]]]] = {  # fields, by method or type
     "sendMessageDraft": [_optional("can_stop", "Boolean"), _optional("keep_on_stop", "Boolean")],
+    "sendMessage": [_optional("ephemeral_message_parameters", "EphemeralMessageParameters")],
+    "EphemeralMessageParameters": [
+        {**_optional("receiver_user_id", "Integer"), "required": True},
+        _optional("callback_query_id", "String"),
+        _optional("replace_callback_query_message", "Boolean"),
+    ],
+    "ReplyParameters": [_optional("message_id", "Integer"), _optional(EPHEMERAL, "Integer")],
+    "BotCommand": [_optional("is_ephemeral", "Boolean")],
 }
 NEWER_UPDATES: Final = ("stopped_message_generation",)
 # The rest of `Update` that tests have to do with, where the description is absent.
@@ -57,6 +67,20 @@ def description() -> Json | None:
     return json.loads(TELEGRAM_SPEC.read_text("utf-8")) if TELEGRAM_SPEC.is_file() else None
 
 
+@cache
+def _described(newer: bool) -> Json | None:
+    """Return the description that a server goes by."""
+    api = copy.deepcopy(description())
+    for name, fields in NEWER.items() if api and newer else ():
+        assert api is not None
+        kind = "methods" if name in api["methods"] else "types"
+        found = api[kind].setdefault(name, {})
+        new = {field["name"] for field in fields}
+        kept = [field for field in found.get("fields", []) if field["name"] not in new]
+        found["fields"] = kept + fields
+    return api
+
+
 def updates(newer: bool) -> frozenset[str]:
     """Return the names of updates that a server knows."""
     api = description()
@@ -66,7 +90,7 @@ def updates(newer: bool) -> frozenset[str]:
 
 def check(method: str, form: Mapping[str, str], files: Files, *, newer: bool = False) -> Json:
     """Return a call's parameters as values, or raise `Refused`."""
-    api = description()
+    api = _described(newer)
     if api is None:
         values: Json = {name: _loose(text) for name, text in form.items()}
     else:
@@ -77,7 +101,7 @@ def check(method: str, form: Mapping[str, str], files: Files, *, newer: bool = F
             *(NEWER.get(method, []) if newer else []),
         ]
         values = {name: _read(text, _field(fields, name, method)) for name, text in form.items()}
-        _check_fields(values | dict(files), fields, method, files)
+        _check_fields(values | dict(files), fields, method, files, api)
     _check_limits(method, values, files)
     return values
 
@@ -116,29 +140,29 @@ def _read(text: str, field: Json) -> Any:
     raise Refused(f"{field['name']} must be {' or '.join(field['types'])}, not {text[:40]!r}")
 
 
-def _check_fields(values: Json, fields: list[Json], where: str, files: Files) -> None:
+def _check_fields(values: Json, fields: list[Json], where: str, files: Files, api: Json) -> None:
     """Hold an object to its fields: none unknown, none missing, each of its type."""
     for field in fields:
         name = field["name"]
         if name in values:
-            _check_value(values[name], field["types"], f"{where}.{name}", files)
+            _check_value(values[name], field["types"], f"{where}.{name}", files, api)
         elif field["required"] and name not in files:
             raise Refused(f"{where} needs {name}")
     for name in values.keys() - {field["name"] for field in fields} - files.keys():
         raise Refused(f"{where} has no field {name}")
 
 
-def _check_value(value: Any, kinds: list[str], where: str, files: Files) -> None:
+def _check_value(value: Any, kinds: list[str], where: str, files: Files, api: Json) -> None:
     complaints = []
     for kind in kinds:
         try:
-            return _check_kind(value, kind, where, files)
+            return _check_kind(value, kind, where, files, api)
         except Refused as refusal:
             complaints.append(str(refusal))
     raise Refused("; ".join(complaints))
 
 
-def _check_kind(value: Any, kind: str, where: str, files: Files) -> None:
+def _check_kind(value: Any, kind: str, where: str, files: Files, api: Json) -> None:
     simple: Mapping[str, tuple[type, ...]] = {
         "Integer": (int,),
         "String": (str,),
@@ -157,13 +181,11 @@ def _check_kind(value: Any, kind: str, where: str, files: Files) -> None:
         if not isinstance(value, list):
             raise Refused(f"{where} must be {kind}")
         for number, each in enumerate(value):
-            _check_kind(each, kind.removeprefix("Array of "), f"{where}[{number}]", files)
+            _check_kind(each, kind.removeprefix("Array of "), f"{where}[{number}]", files, api)
         return
-    api = description()
-    assert api is not None
     described = api["types"][kind]
     if "subtypes" in described:
-        _check_value(value, described["subtypes"], where, files)
+        _check_value(value, described["subtypes"], where, files, api)
         return
     if not isinstance(value, dict):
         raise Refused(f"{where} must be {kind}")
@@ -172,7 +194,7 @@ def _check_kind(value: Any, kind: str, where: str, files: Files) -> None:
         must = re.search(r'must be (\w+)$|always ["“](\w+)["”]', field["description"])
         if field["name"] == "type" and must and value.get("type") != (must[1] or must[2]):
             raise Refused(f"{where}.type must be {must[1] or must[2]}")
-    _check_fields(value, fields, f"{where}", files)
+    _check_fields(value, fields, f"{where}", files, api)
 
 
 def _check_limits(method: str, values: Json, files: Files) -> None:
