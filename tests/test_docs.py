@@ -8,10 +8,12 @@ import shlex
 from collections.abc import Iterator
 from functools import cache
 from importlib.util import find_spec
+from itertools import chain
 from typing import Final
 
 import pytest
 
+from bots.chat.actions import ACTIONS, BELOW_PICTURE, FOR_ALL, KEYCAPS
 from bots.discord.adapter import REACTIONS
 from bots.discord.commands.menus import MENUS, START
 from bots.operations.settings import FOR_TESTS, VARIABLES
@@ -35,9 +37,10 @@ FOLDERS: Final = ("bots", "deploy", "docs", "engine", "migrations", "storage", "
 # What begins with a slash beside the commands of chats: endpoints, and commands of @BotFather.
 OTHERS: Final = {"livez", "readyz", "metrics", "newbot", "setprivacy"}
 # Of Discord's buttons, in English.
-LABELS: Final = (
-    *(EN.same_seed, EN.new_seed, EN.upscale, EN.vary_subtle, EN.vary_strong, EN.zoom_out),
-    *(EN.edit, EN.recipe, EN.favourite, EN.cancel, EN.delete),
+LABELS: Final = tuple(
+    label
+    for name in (*chain(*BELOW_PICTURE, *FOR_ALL), "cancel")
+    if (label := ACTIONS[name].label_in(EN))
 )
 
 FENCE: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
@@ -175,7 +178,7 @@ def test_the_chat_commands_that_it_names_exist(page: str) -> None:
 
 def test_the_page_for_discord_names_its_buttons_reactions_and_menus() -> None:
     page = PAGES["docs/discord.md"]
-    for label in (*LABELS, *MENUS, START, *(emoji for emoji in REACTIONS)):
+    for label in (*LABELS, *MENUS, START, *(REACTIONS.keys() - {*KEYCAPS})):
         assert label in page, label
 
 

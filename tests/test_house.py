@@ -16,9 +16,9 @@ PACKAGES = ("bots", "engine", "storage", "migrations")
 ARROWS = {
     "bots.telegram": "chat service presentation texts requests worker operations admission",
     "bots.discord": "chat service presentation texts requests worker operations admission",
-    "bots.chat": "service presentation texts requests worker operations admission",
     "bots.__main__": "terminal",
-    "bots.terminal": "service presentation texts requests worker operations admission",
+    "bots.terminal": "chat service presentation texts requests worker operations admission",
+    "bots.chat": "service presentation texts requests worker operations admission",
     "bots.service": "requests worker operations admission",
     "bots.presentation": "texts",
     "bots.texts": "requests",

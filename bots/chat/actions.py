@@ -1,13 +1,14 @@
-"""Actions on pictures, on every platform: one table for buttons, reactions and menus.
+"""The one table of what can be done with a picture: who may, and how each platform offers it.
 
-Adapters map their own ids to these names. What is drawn comes back as a job, all else as the
-picture that may be shown or ended.
+Buttons, reactions, menus and the commands of `marble chat` are made from it; docs/actions.md shows
+it. What an action does where nothing is drawn stands with each platform.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
@@ -16,35 +17,235 @@ from bots.requests.derive import DIRECTIONS
 from bots.requests.options import parse_values
 from bots.requests.studio import Asker, Studio
 from bots.service.app import App
-from storage import Job, TooLate
+from bots.texts import Words
+from storage import DatabaseFault, Job, TooLate
+from storage.people.moderation import Moderation
 from storage.states import OVER
 
 Draw = Callable[[Studio, str, Asker], Awaitable[Job]]  # given the picture's name
 
-
+VARIATION: Final = "\ufe0f"  # behind an emoji, as some apps write it and others do not
+KEYCAPS: Final = tuple(f"{n}\N{COMBINING ENCLOSING KEYCAP}" for n in range(1, 10))
 NEW_SEED: Final = parse_values([("seed", "new")])
-DRAWN: Final[Mapping[str, Draw]] = {
-    "rerun": lambda studio, name, asker: studio.rerun(name, {}, asker),  # with the same seed
-    "reroll": lambda studio, name, asker: studio.rerun(name, NEW_SEED, asker),
-    "vary_subtle": partial(Studio.vary, strong=False),
-    "vary_strong": partial(Studio.vary, strong=True),
-    "upscale": Studio.upscale,
-    "zoom": Studio.zoom,
-    **{f"pan_{direction}": partial(Studio.pan, direction=direction) for direction in DIRECTIONS},
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """Something that can be done with a picture. What is empty is not offered in that way.
+
+    `discord` and `telegram` are words in the ids of buttons: messages sent long ago carry them, so
+    they never change.
+    """
+
+    purpose: Purpose  # what it needs the picture for; this decides who may
+    label: str = ""  # the name of a message of `Words`
+    emoji: str = ""
+    one: bool = False  # it needs one picture; others take all of a job's, too
+    number: str = ""  # goes before a picture's number on buttons below a grid
+    draw: Draw | None = None  # what it asks of the studio
+    asks: bool = False  # for words or a choice, which a reaction does not tell
+    repeatable: bool = False  # a reaction that is put anew does it anew; else it does it once
+    discord: str = ""
+    reactions: tuple[str, ...] = ()  # on Discord, without variation selectors
+    menu: str = ""  # on a message, on Discord
+    telegram: str = ""  # also in MARBLE_TELEGRAM_REACTIONS
+    reaction: str = ""  # on Telegram, where that says nothing else
+    command: str = ""  # of both chats
+    terminal: str = ""  # how it is typed in `marble chat`
+    why_not: Mapping[str, str] = field(default_factory=dict)  # by platforms that lack it
+
+    def label_in(self, words: Words) -> str | None:
+        """Return its label in a language, or None where its emoji is enough."""
+        return getattr(words, self.label) if self.label else None
+
+
+ACTIONS: Final[Mapping[str, Action]] = {
+    "rerun": Action(
+        purpose=Purpose.DRAW,
+        label="same_seed",
+        emoji="🌱",
+        draw=lambda studio, name, asker: studio.rerun(name, {}, asker),
+        discord="again",
+        reactions=("🌱",),
+        menu="Rerun",
+        telegram="same",
+        reaction="👍",
+        terminal=":seed",
+    ),
+    "reroll": Action(
+        purpose=Purpose.DRAW,
+        label="new_seed",
+        emoji="🎲",
+        draw=lambda studio, name, asker: studio.rerun(name, NEW_SEED, asker),
+        discord="dice",
+        reactions=("🎲", "🔁"),
+        telegram="new",
+        reaction="🔥",
+        terminal=":dice",
+    ),
+    "change": Action(  # a form with the recipe
+        purpose=Purpose.DRAW,
+        label="change",
+        emoji="✏️",
+        asks=True,
+        discord="edit",
+        terminal=":seed",
+        why_not={"telegram": "reply to the picture with other words or options"},
+    ),
+    "vary_subtle": Action(
+        purpose=Purpose.DRAW,
+        label="vary_subtle",
+        emoji="🪄",
+        one=True,
+        number="V",
+        draw=partial(Studio.vary, strong=False),
+        discord="subtle",
+        reactions=("🪄",),
+        menu="Vary",
+        telegram="vary",
+        reaction="🤯",
+        terminal=":vary",
+    ),
+    "vary_strong": Action(
+        purpose=Purpose.DRAW,
+        label="vary_strong",
+        emoji="✨",
+        one=True,
+        draw=partial(Studio.vary, strong=True),
+        discord="strong",
+        telegram="vary-strong",
+        terminal=":vary 12.3 strong",
+    ),
+    "upscale": Action(
+        purpose=Purpose.DRAW,
+        label="upscale",
+        emoji="🔍",
+        one=True,
+        number="U",
+        draw=Studio.upscale,
+        discord="upscale",
+        menu="Upscale",
+        telegram="upscale",
+        terminal=":upscale",
+    ),
+    "zoom": Action(
+        purpose=Purpose.DRAW,
+        label="zoom_out",
+        emoji="🔭",
+        one=True,
+        draw=Studio.zoom,
+        discord="zoom",
+        telegram="zoom",
+        terminal=":zoom",
+    ),
+    "edit": Action(  # by words
+        purpose=Purpose.DRAW,
+        label="edit",
+        emoji="🖌️",
+        one=True,
+        asks=True,
+        discord="words",
+        command="edit",
+        terminal=":edit",
+    ),
+    **{
+        f"pan_{direction}": Action(
+            purpose=Purpose.DRAW,
+            emoji=emoji,
+            one=True,
+            draw=partial(Studio.pan, direction=direction),
+            discord=direction,
+            telegram=direction,
+            terminal=f":pan 12.3 {direction}",
+        )
+        for direction, emoji in zip(DIRECTIONS, ("⬅️", "➡️", "⬆️", "⬇️"), strict=True)
+    },
+    "show": Action(  # with its buttons
+        purpose=Purpose.POST,
+        label="pick",
+        one=True,
+        asks=True,
+        discord="pick",
+        reactions=KEYCAPS,
+        telegram="pick",
+        command="show",
+        terminal="/show",
+    ),
+    "open": Action(  # one of a page, to the person alone
+        purpose=Purpose.TELL,
+        label="open_one",
+        asks=True,
+        discord="show",
+        why_not={
+            "telegram": "pages are text; `/show` sends a picture",
+            "terminal": "`/show` does it",
+        },
+    ),
+    "recipe": Action(
+        purpose=Purpose.TELL,
+        label="recipe",
+        emoji="📜",
+        discord="recipe",
+        reactions=("📜",),
+        menu="Recipe",
+        telegram="recipe",
+        reaction="✍",
+        terminal="/show",
+    ),
+    "original": Action(  # the files in full size
+        purpose=Purpose.SEND,
+        label="original",
+        emoji="✉️",
+        discord="mail",
+        reactions=("✉",),
+        telegram="original",
+        why_not={"terminal": "`/show` says where the files are"},
+    ),
+    "favourite": Action(  # a button pressed again and a reaction taken back remove it
+        purpose=Purpose.TELL,
+        label="favourite",
+        emoji="⭐",
+        repeatable=True,
+        discord="star",
+        reactions=("⭐",),
+        telegram="favourite",
+        reaction="❤",
+        terminal=":star",
+    ),
+    "cancel": Action(
+        purpose=Purpose.END,
+        label="cancel",
+        emoji="⏹️",
+        repeatable=True,
+        discord="cancel",
+        telegram="cancel",
+        command="cancel",
+        why_not={"terminal": "Ctrl-C stops a picture"},
+    ),
+    "delete": Action(  # the message that shows it; first of all, its job is cancelled
+        purpose=Purpose.END,
+        label="delete",
+        emoji="❌",
+        repeatable=True,
+        discord="drop",
+        reactions=("❌",),
+        telegram="delete",
+        reaction="💔",
+        why_not={"terminal": "there are no messages"},
+    ),
 }
-# What each action needs the picture for.
-ACTIONS: Final[Mapping[str, Purpose]] = {
-    **dict.fromkeys(DRAWN, Purpose.DRAW),
-    "edit": Purpose.DRAW,  # by words
-    "change": Purpose.DRAW,  # a form with the recipe
-    "show": Purpose.POST,  # again, with its buttons
-    "pick": Purpose.TELL,  # … to the asker, or the buttons alone
-    "original": Purpose.SEND,  # the files in full size
-    "recipe": Purpose.TELL,
-    "favourite": Purpose.TELL,
-    "cancel": Purpose.END,
-    "delete": Purpose.END,  # the message that shows it; first of all, its job is cancelled
-}
+_ENDS: Final = ("recipe", "original", "favourite", "delete")
+# The buttons below one picture, in rows; a platform may divide them.
+BELOW_PICTURE: Final = (
+    ("rerun", "reroll", "change", "vary_subtle", "vary_strong"),
+    ("upscale", "zoom", "edit"),
+    tuple(f"pan_{direction}" for direction in DIRECTIONS),
+    _ENDS,
+)
+# Those below a grid: for each of a few pictures, and for all; of many, each is shown first.
+FOR_EACH: Final = ("upscale", "vary_subtle", "show")
+FEW: Final = 4
+FOR_ALL: Final = (("rerun", "reroll", "change"), _ENDS)
 
 
 async def find(
@@ -54,7 +255,7 @@ async def find(
 
     Raises `UserError` as `find_picture` does.
     """
-    return await find_picture(app, name, requester, ACTIONS[action], message)
+    return await find_picture(app, name, requester, ACTIONS[action].purpose, message)
 
 
 async def draw(
@@ -67,7 +268,9 @@ async def draw(
 ) -> Job:
     """Commit a job that makes another picture from the one named; raises `UserError`."""
     target = await find(app, action, name, requester, message)
-    return await DRAWN[action](app.studio, target.name, asker)
+    asked = ACTIONS[action].draw
+    assert asked is not None, action
+    return await asked(app.studio, target.name, asker)
 
 
 async def cancel_unfinished(app: App, target: Target, *, by: str) -> bool:
@@ -77,3 +280,45 @@ async def cancel_unfinished(app: App, target: Target, *, by: str) -> bool:
             await app.worker.cancel(target.job.id, by=by)
             return True
     return False
+
+
+async def mark_favourite(
+    app: App, target: Target, person: str, words: Words, *, toggle: bool
+) -> str:
+    """Add a picture to somebody's favourites, and return the answer.
+
+    toggle: remove it where it is one. Raises `UserError` where nothing is drawn yet.
+    """
+    favourites, indices = app.storage.favourites, [each.index for each in target.drawn(words)]
+    keep = favourites.toggle if toggle else favourites.add
+    kept = await keep(person, target.job.id, *indices) or not toggle
+    text = words.favourite_added if kept else words.favourite_removed
+    return text.format(name=target.name)
+
+
+async def remove_favourite(app: App, job: Job, picture: int | None, person: str) -> None:
+    """Remove a picture, or all of a job's, from somebody's favourites, seen or not."""
+    indices = () if picture is None else (picture,)
+    await app.storage.favourites.remove(person, job.id, *indices)
+
+
+class Once:
+    """Runs what a reaction asks for at most once; a refused one may be repeated."""
+
+    def __init__(self, moderation: Moderation) -> None:
+        self._moderation = moderation
+        self._running: set[str] = set()
+
+    async def __call__(self, event: str, person: str, do: Callable[[], Awaitable[object]]) -> None:
+        """Run it unless the event was seen; `event` is the same for an emoji put anew."""
+        if event in self._running:
+            return
+        self._running.add(event)  # before the first await: another may come meanwhile
+        try:
+            if await self._moderation.was_seen(event):
+                return
+            await do()
+            with suppress(DatabaseFault):  # it is done all the same
+                await self._moderation.first_sight(event, person)
+        finally:
+            self._running.discard(event)

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Final
 
 from bots.admission.visibility import View
-from bots.chat import actions
+from bots.chat import actions, commands
 from bots.chat.access import ADMITTED, Audience, Target
 from bots.chat.mydata import forget_data
 from bots.discord.address import LIMIT, message_key
@@ -28,7 +28,7 @@ from bots.presentation.lines import alt_text, recipe_lines
 from bots.requests.derive import the_picture
 from bots.texts import Words, say
 from engine.errors import UserError
-from storage import Job, Picture, parse_name
+from storage import Job, Picture
 
 Action = Callable[[Handler, Request, str], Awaitable[None]]
 Page = Callable[[Handler, Request, str], Awaitable[Reply]]
@@ -36,7 +36,7 @@ UPLOADS: Final = 10  # files in one message
 
 
 async def draw(handler: Handler, request: Request, name: str, *, action: str) -> None:
-    """Draw another picture from it, as an action of `bots.chat.actions.DRAWN` says."""
+    """Draw another picture from it, as the table of actions says."""
     async with handler.drawing(request):
         job = await actions.draw(handler.app, action, name, request, request.asker, request.message)
     await handler.placeholders.announce(request, job)
@@ -60,7 +60,7 @@ async def show(handler: Handler, request: Request, picture: str) -> None:
 async def show_alone(handler: Handler, request: Request, name: str) -> None:
     """Show it to the person alone, with its buttons."""
     await handler.acknowledge(request, private=True)
-    target = await handler.find(request, "pick", name)
+    target = await handler.find(request, "open", name)
     await request.answer(await _pictures_reply(handler, request, target))
 
 
@@ -110,20 +110,17 @@ async def favourite(handler: Handler, request: Request, name: str) -> None:
     """Add it to the person's favourites; a button pressed again removes it."""
     await handler.acknowledge(request, private=True)
     target = await handler.find(request, "favourite", name)
-    favourites, words = handler.storage.favourites, request.words
-    indices = [each.index for each in target.drawn(words)]
     by_button = isinstance(request, InteractionRequest)
-    keep = favourites.toggle if by_button else favourites.add
-    kept = await keep(request.person, target.job.id, *indices) or not by_button
-    text = words.favourite_added if kept else words.favourite_removed
-    await request.confirm(text.format(name=name))
+    mark = actions.mark_favourite
+    text = await mark(handler.app, target, request.person, request.words, toggle=by_button)
+    await request.confirm(text)
 
 
-async def unfavourite(handler: Handler, request: Request, name: str) -> None:
-    """Remove it from the person's favourites, whether or not they may still see it."""
-    job, picture = parse_name(name)
-    indices = () if picture is None else (picture,)
-    await handler.storage.favourites.remove(request.person, job, *indices)
+async def cancel(handler: Handler, request: Request, name: str) -> None:
+    """Cancel a job that waits or runs."""
+    await handler.acknowledge(request, silent=True)
+    answer = commands.cancel(handler.app, request, request.words, name, request.message)
+    await request.confirm(await answer)
 
 
 async def delete(handler: Handler, request: Request, name: str) -> None:
@@ -176,15 +173,15 @@ async def forget(handler: Handler, request: Request, name: str) -> None:
 
 
 ACTIONS: Final[Mapping[str, Action]] = {
-    **{action: partial(draw, action=action) for action in actions.DRAWN},
+    **{name: partial(draw, action=name) for name, action in actions.ACTIONS.items() if action.draw},
     "edit": edit,
     "change": change,
     "show": show,
-    "pick": show_alone,
+    "open": show_alone,
     "recipe": show_recipe,
     "original": send_original,
     "favourite": favourite,
-    "unfavourite": unfavourite,
+    "cancel": cancel,
     "delete": delete,
     "history": partial(turn_page, page=history_page),
     "favourites": partial(turn_page, page=favourites_page),

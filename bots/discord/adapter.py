@@ -2,16 +2,18 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
-from contextlib import suppress
+from collections.abc import Coroutine, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import discord
 from discord import app_commands
 
+from bots.chat.actions import ACTIONS as TABLE
+from bots.chat.actions import KEYCAPS, VARIATION, Once, remove_favourite
 from bots.discord.actions import ACTIONS
 from bots.discord.address import PLATFORM, message_key, person_key
-from bots.discord.buttons import KEYCAPS, ActionItem, id_of
+from bots.discord.buttons import ActionItem, id_of
 from bots.discord.commands import add_commands
 from bots.discord.commands.menus import draw_result
 from bots.discord.commands.submitted import submit
@@ -23,7 +25,6 @@ from bots.discord.messages import ORIGINAL, webhook_of
 from bots.discord.placeholders import LANGUAGE, WAYS
 from bots.discord.reaction import ReactionRequest
 from bots.discord.registration import register
-from bots.discord.request import Request
 from bots.discord.results import ResultMenu
 from bots.discord.shards import ShardedConnection
 from bots.discord.unanswered import PendingInteraction, Unanswered
@@ -33,22 +34,13 @@ from bots.service.app import App
 from bots.texts import words_of
 from bots.worker.delivery import Shown, TryLater, Way, WayClosed
 from engine.errors import UserError
-from storage import DatabaseFault, Job, PendingReply, parse_name
+from storage import Job, PendingReply, parse_name
 
 RATE_LIMIT: Final = 60.0  # seconds of a rate limit that discord.py waits out by itself
 AT_ONCE: Final = 8  # interactions of a former process that are answered at once
-VARIATION: Final = "\ufe0f"  # what some clients put behind an emoji
-ONCE: Final = frozenset({"rerun", "reroll", "show", "original"})  # a reaction does these once
-REACTIONS: Final = {
-    "🌱": "rerun",
-    "🎲": "reroll",
-    "🔁": "reroll",
-    "✉": "original",
-    "⭐": "favourite",
-    "❌": "delete",
+REACTIONS: Final[Mapping[str, str]] = {
+    emoji: name for name, action in TABLE.items() for emoji in action.reactions
 }
-REMOVED_REACTIONS: Final = {"⭐": "unfavourite"}
-_KEYCAPS: Final = tuple(each.replace(VARIATION, "") for each in KEYCAPS)
 _BY_ID: Final = {id_of(action): action for action in ACTIONS}
 
 log = logging.getLogger(__name__)
@@ -125,7 +117,7 @@ class MarbleClient(ShardedConnection):
         self.handler = Handler(app, self, unanswered)
         self._unanswered = unanswered
         self._answering: asyncio.Task[None] | None = None
-        self._running: set[str] = set()  # events of reactions whose action runs
+        self._once = Once(app.storage.moderation)
         self.tree = app_commands.CommandTree(
             self,
             allowed_contexts=app_commands.AppCommandContext(
@@ -176,51 +168,42 @@ class MarbleClient(ShardedConnection):
         if payload.guild_id and (member is None or member.bot):  # bots send no direct messages
             return
         emoji = (payload.emoji.name or "").replace(VARIATION, "")
-        action = "show" if emoji in _KEYCAPS else REACTIONS.get(emoji)
-        if action:
-            await self._react(payload, action, emoji)
-
-    async def on_raw_reaction_remove(self, payload: discord.RawReactionActionEvent) -> None:
-        """Undo the action of a removed reaction, where it can be undone."""
-        emoji = (payload.emoji.name or "").replace(VARIATION, "")
-        if action := REMOVED_REACTIONS.get(emoji):
-            await self._react(payload, action, "")
-
-    async def _react(
-        self, payload: discord.RawReactionActionEvent, action: str, emoji: str
-    ) -> None:
-        if self.user is None or payload.user_id == self.user.id:
+        if (action := REACTIONS.get(emoji)) is None:
             return
-        if payload.message_author_id not in (None, self.user.id):
-            return
-        found = await self.app.storage.jobs.by_message(message_key(payload.message_id))
-        if found is None:
+        if (found := await self._reacted_to(payload)) is None:
             return
         job, picture = found
-        name = name_of(job, _KEYCAPS.index(emoji) if emoji in _KEYCAPS else picture)
+        name = name_of(job, KEYCAPS.index(emoji) if emoji in KEYCAPS else picture)
         settings = await self.app.storage.people.settings(person_key(payload.user_id))
         request = ReactionRequest(self, payload, emoji, settings.get(LANGUAGE))
         async with self.handler.receive(request):
             self.handler.check_open(request)
-            if action in ONCE:
-                await self._do_once(request, action, name)
+            do = partial(ACTIONS[action], self.handler, request, name)
+            if TABLE[action].repeatable:
+                await do()
             else:
-                await ACTIONS[action](self.handler, request, name)
+                await self._once(request.event, request.person, do)
 
-    async def _do_once(self, request: Request, action: str, name: str) -> None:
-        """Run a reaction's action at most once; a refused one may be repeated."""
-        moderation = self.app.storage.moderation
-        if request.event in self._running:
-            return
-        self._running.add(request.event)  # before the first await: another may come meanwhile
-        try:
-            if await moderation.was_seen(request.event):
-                return
-            await ACTIONS[action](self.handler, request, name)
-            with suppress(DatabaseFault):  # it is done all the same
-                await moderation.first_sight(request.event, request.person)
-        finally:
-            self._running.discard(request.event)
+    async def on_raw_reaction_remove(self, payload: discord.RawReactionActionEvent) -> None:
+        """Remove a favourite whose reaction is taken back; nothing else can be undone.
+
+        Discord does not say here who is a bot, but bots have no favourites.
+        """
+        emoji = (payload.emoji.name or "").replace(VARIATION, "")
+        if REACTIONS.get(emoji) == "favourite" and (found := await self._reacted_to(payload)):
+            request = ReactionRequest(self, payload, emoji, None)
+            async with self.handler.receive(request):
+                await remove_favourite(self.app, *found, request.person)
+
+    async def _reacted_to(
+        self, payload: discord.RawReactionActionEvent
+    ) -> tuple[Job, int | None] | None:
+        """Return the job, and the picture if it is one, of a message of Marble's."""
+        if self.user is None or payload.user_id == self.user.id:
+            return None
+        if payload.message_author_id not in (None, self.user.id):
+            return None
+        return await self.app.storage.jobs.by_message(message_key(payload.message_id))
 
     async def _follow_unfinished(self) -> None:
         """Go on showing the progress of jobs that a process before this one took in."""

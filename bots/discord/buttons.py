@@ -6,44 +6,23 @@ marble-menu:ID:NAME    marble-menu:upscale:12, where what is chosen names the pi
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, Self
 
 import discord
 from discord import ButtonStyle, ui
 
+from bots.chat.actions import ACTIONS, BELOW_PICTURE, FEW, FOR_ALL, FOR_EACH, KEYCAPS
 from bots.presentation.lines import name_of
 from bots.texts import Words
 from storage import Job, Picture
 
-PANS: Final = {"left": "⬅️", "right": "➡️", "up": "⬆️", "down": "⬇️"}
-# Action of `bots.discord.actions` → its word in ids, where the two differ. Messages sent long ago
-# carry these words, so they never change. Two are swapped: the id "pick" is the action show, which
-# posts a picture with its buttons, and the id "show" is the action pick, which opens one of a page.
-IDS: Final[Mapping[str, str]] = {
-    "rerun": "again",
-    "reroll": "dice",
-    "vary_subtle": "subtle",
-    "vary_strong": "strong",
-    **{f"pan_{direction}": direction for direction in PANS},
-    "show": "pick",
-    "pick": "show",
-    "original": "mail",
-    "favourite": "star",
-    "unfavourite": "unstar",
-    "delete": "drop",
-    # A form with the recipe was called so before pictures could be edited by words.
-    "change": "edit",
-    "edit": "words",
-}
 TEMPLATE: Final = r"marble(?:-menu)?:(?P<id>[a-z_]+)(?::(?P<name>[\w.]*))?"
-KEYCAPS: Final = tuple(f"{n}\N{COMBINING ENCLOSING KEYCAP}" for n in range(1, 10))
-IN_A_ROW: Final = 4  # pictures of a grid that get a button each; more get menus
 
 
 def id_of(action: str) -> str:
-    """Return what stands in ids for an action."""
-    return IDS.get(action, action)
+    """Return what stands in ids for an action, or for a page, which goes by its own name."""
+    return ACTIONS[action].discord if action in ACTIONS else action
 
 
 class ActionItem(ui.DynamicItem[ui.Button[Any] | ui.Select[Any]], template=TEMPLATE):
@@ -95,48 +74,40 @@ def menu(
     return ActionItem(id_of(action), name, item)
 
 
+def action_button(
+    action: str, name: str, words: Words, row: int | None = None, *, label: str | None = None
+) -> ActionItem:
+    """Return a button for an action of `bots.chat.actions`; label: another than its own."""
+    found = ACTIONS[action]
+    return button(action, name, label or found.label_in(words), found.emoji or None, row=row)
+
+
 def result_buttons(job: Job, pictures: Sequence[Picture], words: Words) -> list[ActionItem]:
     """Return the buttons below one picture, or below a grid of several."""
-    alone = len(pictures) == 1
-    return [*(_single(job, pictures[0], words) if alone else _grid(job, pictures, words))]
+    if len(pictures) == 1:
+        name = name_of(job, pictures[0].index if job.recipe.count > 1 else None)
+        return [*_rows(BELOW_PICTURE, name, words)]
+    each = _buttons_for_each if len(pictures) <= FEW else _menus_for_each
+    return [*each(job, pictures, words), *_rows(FOR_ALL, name_of(job), words, len(FOR_EACH))]
 
 
-def _single(job: Job, picture: Picture, words: Words) -> Iterator[ActionItem]:
-    name = name_of(job, picture.index if job.recipe.count > 1 else None)
-    yield button("rerun", name, words.same_seed, "🌱", row=0)
-    yield button("reroll", name, words.new_seed, "🎲", row=0)
-    yield button("change", name, words.change, "✏️", row=0)
-    yield button("vary_subtle", name, words.vary_subtle, row=0)
-    yield button("vary_strong", name, words.vary_strong, row=0)
-    yield button("upscale", name, words.upscale, "🔍", row=1)
-    yield button("zoom", name, words.zoom_out, "🔭", row=1)
-    yield button("edit", name, words.edit, "🖌️", row=1)
-    for direction, emoji in PANS.items():
-        yield button(f"pan_{direction}", name, emoji=emoji, row=2)
-    yield from _ends(name, words, row=3)
+def _rows(
+    rows: Sequence[Sequence[str]], name: str, words: Words, first: int = 0
+) -> Iterator[ActionItem]:
+    for row, actions in enumerate(rows, first):
+        yield from (action_button(action, name, words, row) for action in actions)
 
 
-def _grid(job: Job, pictures: Sequence[Picture], words: Words) -> Iterator[ActionItem]:
-    name = name_of(job)
-    numbers = [(picture.index + 1, name_of(job, picture.index)) for picture in pictures]
-    if len(pictures) <= IN_A_ROW:
-        for number, each in numbers:
-            yield button("upscale", each, f"U{number}", row=0)
-            yield button("vary_subtle", each, f"V{number}", row=1)
-            yield button("show", each, emoji=KEYCAPS[number - 1], row=2)
-    else:
-        choices = [(str(number), each) for number, each in numbers]
-        yield menu("upscale", name, words.upscale, choices, row=0)
-        yield menu("vary_subtle", name, words.vary_subtle, choices, row=1)
-        yield menu("show", name, words.pick, choices, row=2)
-    yield button("rerun", name, words.same_seed, "🌱", row=3)
-    yield button("reroll", name, words.new_seed, "🔁", row=3)
-    yield button("change", name, words.change, "✏️", row=3)
-    yield from _ends(name, words, row=4)
+def _buttons_for_each(job: Job, pictures: Sequence[Picture], words: Words) -> Iterator[ActionItem]:
+    for row, action in enumerate(FOR_EACH):
+        for picture in pictures:
+            number, before = picture.index + 1, ACTIONS[action].number
+            label, emoji = (f"{before}{number}", None) if before else (None, KEYCAPS[number - 1])
+            yield button(action, name_of(job, picture.index), label, emoji, row=row)
 
 
-def _ends(name: str, words: Words, row: int) -> Iterator[ActionItem]:
-    yield button("recipe", name, words.recipe, "📜", row=row)
-    yield button("original", name, emoji="✉️", row=row)
-    yield button("favourite", name, words.favourite, "⭐", row=row)
-    yield button("delete", name, words.delete, "❌", row=row)
+def _menus_for_each(job: Job, pictures: Sequence[Picture], words: Words) -> Iterator[ActionItem]:
+    choices = [(str(each.index + 1), name_of(job, each.index)) for each in pictures]
+    for row, action in enumerate(FOR_EACH):
+        label = ACTIONS[action].label_in(words) or ""
+        yield menu(action, name_of(job), label, choices, row)

@@ -9,6 +9,7 @@ from discord.utils import format_dt
 
 from bots.admission.visibility import View, Withheld
 from bots.chat.access import Audience, find_audience
+from bots.chat.actions import ACTIONS
 from bots.discord.buttons import ActionItem, button, menu
 from bots.discord.handler import Handler
 from bots.discord.replies import CONTENT, SMALL_TEXT, FileData, Reply
@@ -24,6 +25,7 @@ PAGE: Final = 6  # entries
 FOUND: Final = 100  # more that are counted, where something is searched
 FIRST: Final = "0"  # the name of the first page, which goes before no job
 LINE: Final = 120  # characters of a prompt
+STAR: Final = ACTIONS["favourite"].emoji
 SHEET: Final = 1024  # pixels of a contact sheet's longer side
 
 
@@ -94,7 +96,7 @@ async def _page(
     view, limit = await handler.view(request), Limit(size=request.address.limit)
     sheet = await asyncio.to_thread(_sheet, view, shown, limit, words)
     names = [(entry.name, entry.name) for entry in shown]
-    choice = menu("pick", "page", words.open_one, names, row=0)
+    choice = menu("open", "page", ACTIONS["open"].label_in(words) or "", names, row=0)
     files = (sheet,) if sheet else ()
     return Reply(content=content, files=files, buttons=(*buttons, choice))
 
@@ -115,7 +117,7 @@ def _page_buttons(
     if len(entries) == PAGE:
         buttons.append(button(kind, entries[-1].name, words.older, "▶️", row=1))
     if kind == "history":
-        buttons.append(button("favourites", FIRST, words.only_favourites, "⭐", row=1))
+        buttons.append(button("favourites", FIRST, words.only_favourites, STAR, row=1))
     else:
         buttons.append(button("history", FIRST, words.everything, row=1))
     return buttons

@@ -13,7 +13,7 @@ from discord.utils import format_dt
 
 from bots.admission.visibility import View, Withheld
 from bots.discord.address import LIMIT, Address
-from bots.discord.buttons import button, result_buttons
+from bots.discord.buttons import action_button, result_buttons
 from bots.presentation.fit import Limit, fit
 from bots.presentation.grid import compose
 from bots.presentation.lines import SEPARATOR, alt_text, device_note, facts, name_of, progress_line
@@ -102,7 +102,7 @@ def progress_reply(job: Job, news: News, preview: bytes | None, words: Words) ->
     alt = alt_text(job, words)
     files = (FileData(name="preview.jpg", data=preview, description=alt),) if preview else ()
     content = f"{_prompt(job, 400)}\n{progress_line(news, words, escape_markdown)}"
-    cancel = button("delete", name_of(job), words.cancel, "❌")
+    cancel = action_button("cancel", name_of(job), words)
     return Reply(content=content, files=files, buttons=(cancel,))
 
 
@@ -127,7 +127,8 @@ def reply_in_words(pending: PendingReply) -> Reply:
         return Reply(content=f"{_prompt(job, 400)}\n{SMALL_TEXT}{words.cancelled}")
     reason = escape_sentence(say(job.error or "", words))
     content = cut(words.failed.format(reason=reason), CONTENT)
-    return Reply(content=content, buttons=(button("rerun", name_of(job), words.rerun, "🔁"),))
+    again = action_button("rerun", name_of(job), words, label=words.rerun)
+    return Reply(content=content, buttons=(again,))
 
 
 def pictures_reply(

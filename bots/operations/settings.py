@@ -48,7 +48,7 @@ HTTP: Final = readers.address("https", "http")
 TELEGRAM_TOKEN: Final = readers.matching(
     r"\d{3,20}:[\w-]{20,80}", "a number, a colon and letters, as @BotFather shows it", secret=True
 )
-REACTIONS: Final = "👍=same 🔥=new 🤯=vary 💔=delete ✍=recipe"
+REACTIONS: Final = "👍=same 🔥=new 🤯=vary ❤=favourite ✍=recipe 💔=delete"
 DISCORD_TOKEN: Final = readers.matching(
     r"[\w-]+\.[\w-]+\.[\w-]+",
     "three parts with dots between them, as the developer portal shows it",

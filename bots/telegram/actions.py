@@ -11,37 +11,25 @@ from telegram.constants import ReactionEmoji
 from telegram.error import BadRequest
 
 from bots.chat.access import Target
-from bots.chat.actions import DRAWN, cancel_unfinished, draw
+from bots.chat.actions import ACTIONS, VARIATION, cancel_unfinished, draw, mark_favourite
 from bots.chat.commands import cancel
 from bots.presentation.lines import recipe_lines
 from bots.presentation.text import fit_lines, utf16_length
 from bots.telegram import keyboards
 from bots.telegram.address import Address, at_or_near, message_key
 from bots.telegram.commands import FORGET, OLDER, forget, show_history
-from bots.telegram.messages import VARIATION
 from bots.telegram.replies import TEXT
 from bots.telegram.request import Request
 from engine.errors import SettingError, UserError
 from storage import Picture, parse_name
 
-# What buttons carry and settings name, and the action of `bots.chat.actions` that is meant.
+# What buttons carry, and the actions that are meant.
 BUTTONS: Final[Mapping[str, str]] = {
-    "same": "rerun",
-    "new": "reroll",
-    "vary": "vary_subtle",
-    "vary-strong": "vary_strong",
-    "upscale": "upscale",
-    "zoom": "zoom",
-    "original": "original",
-    "recipe": "recipe",
-    "cancel": "cancel",
-    "delete": "delete",
-    "pick": "pick",
+    action.telegram: name for name, action in ACTIONS.items() if action.telegram
 }
-# What reactions may be set to do: every button's action except pick, which needs a message of its
-# own to act on. A new entry of `BUTTONS` thus becomes a reaction as well.
+# What reactions may be set to do.
 REACTIONS: Final[Mapping[str, str]] = {
-    name: action for name, action in BUTTONS.items() if action != "pick"
+    word: name for word, name in BUTTONS.items() if not ACTIONS[name].asks
 }
 
 
@@ -62,13 +50,13 @@ async def perform(request: Request, action: str, name: str, message: int) -> str
     key = message_key(request.address.chat, message)
     if action == "cancel":
         return await cancel(request.app, request, request.words, name, key)
-    if action in DRAWN:
+    if ACTIONS[action].draw:
         job = await draw(request.app, action, name, request, request.asker, key)
         await request.announce(job)
         return None
     target = await request.find(action, name, message)
     # What a button carries comes from an app, and an app can be changed.
-    if action in ("delete", "pick") and not target.shown:
+    if action in ("delete", "show") and not target.shown:
         raise UserError(request.words.unknown_message)
     return await OTHERS[action](request, target, message)
 
@@ -112,7 +100,14 @@ async def delete(request: Request, target: Target, message: int) -> str:
     return request.words.deleted
 
 
-async def pick(request: Request, target: Target, message: int) -> None:
+async def favourite(request: Request, target: Target, message: int) -> str:
+    """Add it to the person's favourites; a button pressed again removes it."""
+    toggle = not request.by_reaction
+    mark = mark_favourite(request.app, target, request.asker.person, request.words, toggle=toggle)
+    return await mark
+
+
+async def show(request: Request, target: Target, message: int) -> None:
     """Show the buttons of one picture of a grid, or those of the grid again."""
     buttons = keyboards.of_result(target.job, target.picture, request.words)
     chat, mark = request.address.chat, request.bot.edit_message_reply_markup
@@ -122,8 +117,9 @@ async def pick(request: Request, target: Target, message: int) -> None:
 OTHERS: Final[Mapping[str, Callable[[Request, Target, int], Awaitable[str | None]]]] = {
     "original": original,
     "recipe": recipe,
+    "favourite": favourite,
     "delete": delete,
-    "pick": pick,
+    "show": show,
 }
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from telegram.error import TelegramError
 
+from bots.chat.actions import Once
 from bots.chat.places import Places
 from bots.service.adapters import ConnectionState
 from bots.service.app import App
@@ -60,6 +61,7 @@ class Telegram:
             self._supergroups,
             Places(storage.people),
             features,
+            Once(storage.moderation),
         )
         self._updates = Updates(
             self.bot, storage.inbox, features, self._handler.start, self._handler.put_off

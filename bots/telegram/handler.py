@@ -7,6 +7,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any, Final, NamedTuple
 from weakref import WeakValueDictionary
 
@@ -14,6 +15,7 @@ from telegram import CallbackQuery, Message, MessageReactionUpdated, Update
 from telegram.error import TelegramError
 from telegram.ext import ExtBot
 
+from bots.chat.actions import ACTIONS, Once, remove_favourite
 from bots.chat.errors import excuse
 from bots.chat.places import Places
 from bots.presentation.lines import name_of
@@ -64,6 +66,7 @@ class Handler:
     supergroups: Supergroups
     places: Places
     features: Features
+    once: Once
     _albums: deque[str] = field(default_factory=lambda: deque(maxlen=ALBUMS))
     _migrations: set[asyncio.Task[None]] = field(default_factory=set)
     _locks: WeakValueDictionary[int, asyncio.Lock] = field(default_factory=WeakValueDictionary)
@@ -179,19 +182,32 @@ class Handler:
     async def _answer_reaction(self, incoming: Incoming, reaction: MessageReactionUpdated) -> None:
         """Run the action of a new reaction to one of our pictures; only errors are answered."""
         chat, message = reaction.chat.id, reaction.message_id
-        found = await self.app.storage.jobs.by_message(message_key(chat, message))
-        wanted = [self.reactions[each] for each in incoming.emoji if each in self.reactions]
-        if found is None or not wanted:
+        key = message_key(chat, message)
+        wanted = [each for each in incoming.emoji if each in self.reactions]
+        # Nothing else can be undone.
+        undone = any(self.reactions.get(each) == "favourite" for each in incoming.taken_back)
+        found = await self.app.storage.jobs.by_message(key)
+        if found is None or not (wanted or undone):
             return
         language = reaction.user.language_code if reaction.user else None
         reply = found[0].reply
         there = reply.get("chat") == self.supergroups.now(chat)  # else it was shown again elsewhere
         thread = reply.get("thread") if there else None
         address = Address(chat=chat, thread=thread, to=message, language=language)
-        request = self._request(incoming, address)
+        request = self._request(incoming, address, by_reaction=True)
 
         async def act(request: Request) -> None:
-            await perform(request, wanted[0], name_of(*found), message)
+            person = request.asker.person
+            if undone:
+                await remove_favourite(self.app, *found, person)
+            if not wanted:
+                return
+            action = self.reactions[wanted[0]]
+            do = partial(perform, request, action, name_of(*found), message)
+            if ACTIONS[action].repeatable:
+                await do()
+            else:
+                await self.once(f"{key}:{person}:{wanted[0]}", person, do)
 
         await _answer(request, await self._run(request, act))
 
@@ -200,7 +216,9 @@ class Handler:
         request = self._request(incoming, Address(chat=stopped.chat, thread=stopped.thread))
         await _answer(request, await self._run(request, stop, str(stopped.job)))
 
-    def _request(self, incoming: Incoming, address: Address) -> Request:
+    def _request(
+        self, incoming: Incoming, address: Address, *, by_reaction: bool = False
+    ) -> Request:
         now = self.supergroups.now(address.chat)
         there = address if now == address.chat else replace(address, chat=now, to=None)
         asker = Asker(
@@ -217,6 +235,7 @@ class Handler:
             asker=asker,
             address=address,
             features=self.features,
+            by_reaction=by_reaction,
         )
 
     async def _run(

@@ -2,58 +2,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from math import ceil
 from typing import Final
 
 from telegram import CopyTextButton, InlineKeyboardButton, InlineKeyboardMarkup
 
+from bots.chat.actions import ACTIONS, BELOW_PICTURE, FEW, FOR_ALL, FOR_EACH
 from bots.presentation.lines import name_of
 from bots.texts import Words
 from storage import Job
 
-PICKS: Final = 4  # numbers in a row
-
-# Keys of `actions.BUTTONS` and the field of `Words` that is their label, a row each.
-ON_PICTURE: Final = (
-    (("same", "same_seed"), ("new", "new_seed")),
-    (("vary", "vary_subtle"), ("vary-strong", "vary_strong")),
-    (("upscale", "upscale"), ("zoom", "zoom_out")),
-    (("original", "original"), ("recipe", "recipe"), ("delete", "delete")),
-)
-ON_GRID: Final = (*ON_PICTURE[:2], (("recipe", "recipe"), ("delete", "delete")))
+MOST: Final = 4  # buttons in a row
+MOST_WORDS: Final = 3  # … with labels in words
 
 
 def of_result(job: Job, picture: int | None, words: Words) -> InlineKeyboardMarkup:
     """Return the buttons of one picture (`picture`, an index), or of a whole reply (None)."""
     several = len(job.pictures) > 1
     if several and picture is None:
-        return InlineKeyboardMarkup([*_numbers(job), *_rows(ON_GRID, name_of(job), words)])
+        return InlineKeyboardMarkup([*_for_each(job), *_rows(FOR_ALL, name_of(job), words)])
     name = name_of(job, picture if job.recipe.count > 1 else None)
     seed = f"--seed {job.recipe.seed}"  # the option which draws the same noise again
     label = f"{words.fields['seed']} {job.recipe.seed}"
     last = [InlineKeyboardButton(label, copy_text=CopyTextButton(seed))]
     if several:
-        last.append(_button(words.everything, "pick", name_of(job)))
-    return InlineKeyboardMarkup([*_rows(ON_PICTURE, name, words), last])
+        last.append(_button(words.everything, "show", name_of(job)))
+    return InlineKeyboardMarkup([*_rows(BELOW_PICTURE, name, words), last])
 
 
-def single(label: str, action: str, name: object) -> InlineKeyboardMarkup:
-    """Return one button alone."""
-    return InlineKeyboardMarkup.from_button(_button(label, action, str(name)))
+def for_action(
+    action: str, job: Job, words: Words, *, label: str | None = None
+) -> InlineKeyboardMarkup:
+    """Return one button alone, for an action on a job; label: another than its own."""
+    text = label or ACTIONS[action].label_in(words) or ACTIONS[action].emoji
+    return InlineKeyboardMarkup.from_button(_button(text, action, str(job.id)))
 
 
-def _numbers(job: Job) -> Iterator[list[InlineKeyboardButton]]:
-    picks = [_button(str(each.index + 1), "pick", each.name) for each in job.pictures]
-    for start in range(0, len(picks), PICKS):
-        yield picks[start : start + PICKS]
+def single(label: str, data: str, name: object) -> InlineKeyboardMarkup:
+    """Return one button alone, which carries something else than an action."""
+    return InlineKeyboardMarkup.from_button(_carrying(label, data, str(name)))
+
+
+def _for_each(job: Job) -> Iterator[list[InlineKeyboardButton]]:
+    """Yield the buttons for each picture of a grid; of many, each is shown first."""
+    for action in FOR_EACH if len(job.pictures) <= FEW else ("show",):
+        before = ACTIONS[action].number
+        yield from _divided(
+            [_button(f"{before}{each.index + 1}", action, each.name) for each in job.pictures], MOST
+        )
 
 
 def _rows(
-    rows: Iterable[Iterable[tuple[str, str]]], name: str, words: Words
+    rows: Iterable[Iterable[str]], name: str, words: Words
 ) -> Iterator[list[InlineKeyboardButton]]:
     for row in rows:
-        yield [_button(getattr(words, label), action, name) for action, label in row]
+        offered = [(action, ACTIONS[action]) for action in row if ACTIONS[action].telegram]
+        buttons = [
+            _button(found.label_in(words) or found.emoji, action, name) for action, found in offered
+        ]
+        yield from _divided(buttons, MOST_WORDS if any(each.label for _, each in offered) else MOST)
+
+
+def _divided(
+    row: Sequence[InlineKeyboardButton], most: int
+) -> Iterator[list[InlineKeyboardButton]]:
+    """Yield a row as rows of about the same length, at most so many buttons each."""
+    each = ceil(len(row) / ceil(len(row) / most))
+    for start in range(0, len(row), each):
+        yield [*row[start : start + each]]
 
 
 def _button(label: str, action: str, name: str) -> InlineKeyboardButton:
-    return InlineKeyboardButton(label, callback_data=f"{action}:{name}")
+    return _carrying(label, ACTIONS[action].telegram, name)
+
+
+def _carrying(label: str, data: str, name: str) -> InlineKeyboardButton:
+    return InlineKeyboardButton(label, callback_data=f"{data}:{name}")

@@ -9,12 +9,12 @@ from typing import Final
 
 from telegram import Document, Message, PhotoSize, ReactionType, Update, User
 
+from bots.chat.actions import VARIATION
 from bots.telegram.address import PLATFORM, person_key, place_key
 from bots.telegram.features import STOPPED
 from bots.texts import LANGUAGES
 
 _COMMAND: Final = re.compile(r"/(\w{1,32})(?:@(\w+))?(?=\s|$)")
-VARIATION: Final = "\ufe0f"  # some apps send ❤️, some ❤
 
 # What Marble asks: answers to these are words for a picture, whatever else is said in a group.
 QUESTIONS: Final = frozenset(
@@ -65,6 +65,7 @@ class Incoming:
     migration: tuple[int, int] | None = None  # a group's id and that of the supergroup it became
     emoji: tuple[str, ...] = ()  # added by a reaction
     stopped: StoppedDraft | None = None
+    taken_back: tuple[str, ...] = ()  # emoji, by a reaction
 
 
 def read_update(update: Update, me: User) -> Incoming | None:
@@ -74,16 +75,21 @@ def read_update(update: Update, me: User) -> Incoming | None:
     """
     message = migration = stopped = None
     emoji: tuple[str, ...] = ()
+    taken_back: tuple[str, ...] = ()
     if query := update.callback_query:
         person = person_key(query.from_user) if query.data and not is_bot(query.from_user) else None
     elif reaction := update.message_reaction:
         emoji = new_emoji(reaction.old_reaction, reaction.new_reaction)
-        person = person_key(reaction.user) if emoji and not is_bot(reaction.user) else None
+        taken_back = new_emoji(reaction.new_reaction, reaction.old_reaction)
+        meant = (emoji or taken_back) and not is_bot(reaction.user)
+        person = person_key(reaction.user) if meant else None
     elif update.message:
         migration = migration_of(update.message)
         message = None if migration else parse_message(update.message, me)
-        meant = migration or message
-        person = person_key(update.message.from_user, update.message.sender_chat) if meant else None
+        if migration or message:
+            person = person_key(update.message.from_user, update.message.sender_chat)
+        else:
+            person = None
     elif stopped := stopped_draft(update):
         person = place_key(stopped.chat)
     else:
@@ -98,6 +104,7 @@ def read_update(update: Update, me: User) -> Incoming | None:
         migration=migration,
         emoji=emoji,
         stopped=stopped,
+        taken_back=taken_back,
     )
 
 

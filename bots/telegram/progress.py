@@ -159,7 +159,7 @@ class Placeholders:
         urgency: as in `rate_limits`.
         """
         address = Address(**job.reply)
-        button = keyboards.single(address.words.cancel, "cancel", job.id)
+        button = keyboards.for_action("cancel", job, address.words)
         for failures in count():
             try:
                 message = await self.bot.send_message(
@@ -210,7 +210,7 @@ class Placeholders:
         common: dict[str, Any] = {
             "chat_id": chat,
             "message_id": message,
-            "reply_markup": keyboards.single(address.words.cancel, "cancel", job.id),
+            "reply_markup": keyboards.for_action("cancel", job, address.words),
             "rate_limit_args": DROPPABLE,
             "read_timeout": PATIENCE,
         }

@@ -188,7 +188,9 @@ class Replies:
 
     async def _compose(self, pending: PendingReply, way: Way, near: Address) -> Reply:
         job, words = pending.job, near.words
-        retry = None if way == ALONE else keyboards.single(words.rerun, "same", job.id)
+        retry = None
+        if way != ALONE:
+            retry = keyboards.for_action("rerun", job, words, label=words.rerun)
         if pending.outcome is Status.CANCELLED:
             return Reply(text=words.cancelled, buttons=None)
         if pending.outcome is not Status.RENDERED:

@@ -56,6 +56,7 @@ class Request:
     address: Address
     features: Features
     command: int | None = None  # the number of a command that only Marble saw, if it is one
+    by_reaction: bool = False
 
     @property
     def words(self) -> Words:

@@ -8,7 +8,15 @@ import asyncio
 import shlex
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+)
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +24,8 @@ from typing import Any, Final
 from rich.console import Console
 from rich.text import Text
 
+from bots.chat.actions import ACTIONS as TABLE
+from bots.chat.actions import VARIATION
 from bots.operations.settings import Settings
 from bots.requests.options import Values, parse_values
 from bots.requests.studio import Studio
@@ -41,9 +51,11 @@ HELP: Final = """\
 [bold]:upscale[/bold] 12.3 x2    larger; [bold]:zoom[/bold] 12.3 x2 from further away
 [bold]:pan[/bold] 12.3 left       continued to one side: left, right, up or down
 [bold]picture.png[/bold]          a file dropped here: what it was made from, drawn again
+[bold]:star[/bold]   :star 12.3   a favourite, or no longer; [bold]/history favourites[/bold]
 [bold]/history[/bold]             what you drew; [bold]/show 12[/bold] tells from what
 [bold]/quit[/bold]                the end, as Ctrl-D; Ctrl-C stops a picture"""
 
+PAGE: Final = 10  # entries of a history
 OTHERS: Final = (WORKFLOW, TEXT)  # suffixes of files beside pictures' that say how one was made
 LONGEST_LINE: Final = 2**24  # bytes; far above any prompt, which is then refused by its length
 
@@ -90,7 +102,7 @@ async def _answer(session: Session, line: str) -> None:
         return
     if word == "/help":
         session.console.print(Text.from_markup(HELP, emoji=False))
-    elif action := ACTIONS.get(word.lower()):
+    elif action := COMMANDS.get(word.lower().replace(VARIATION, "")):
         await action(session, rest.strip())
     elif file := dropped(line):
         await session.run(file, {})
@@ -99,7 +111,7 @@ async def _answer(session: Session, line: str) -> None:
     ):
         raise UserError(f"There is no file {shorten(name, LONGEST_PATH)}.")
     elif word.startswith(("/", ":")):
-        raise UnknownOption(word, ACTIONS)
+        raise UnknownOption(word, COMMANDS)
     else:
         await _imagine(session, line)
 
@@ -203,17 +215,35 @@ def _only(words: list[str]) -> str | None:
     return words[0] if words else None
 
 
-ACTIONS: Final[Mapping[str, Action]] = {
-    "/imagine": _imagine,
+async def _history(session: Session, text: str) -> None:
+    if text == "favourites":
+        await session.favourites(limit=PAGE)
+    else:
+        await session.history(limit=PAGE)
+
+
+DOES: Final[Mapping[str, Action]] = {  # by the words of the table of actions
     ":seed": _rerun,
-    "🌱": _rerun,
     ":dice": partial(_rerun, first=[("seed", "new")]),
-    "🎲": partial(_rerun, first=[("seed", "new")]),
     ":edit": _edit,
     ":vary": _vary,
     ":upscale": partial(_enlarge, Studio.upscale),
     ":zoom": partial(_enlarge, Studio.zoom),
     ":pan": _pan,
+    ":star": lambda session, text: session.favourite(text or None),
     "/show": lambda session, text: session.show(text or None),
-    "/history": lambda session, text: session.history(limit=10),
 }
+
+
+def _commands() -> Iterator[tuple[str, Action]]:
+    yield "/imagine", _imagine
+    yield "/history", _history
+    for action in TABLE.values():
+        if action.terminal:
+            word, *more = action.terminal.split()
+            yield word, DOES[word]
+            if action.emoji and not more:
+                yield action.emoji.replace(VARIATION, ""), DOES[word]
+
+
+COMMANDS: Final[Mapping[str, Action]] = dict(_commands())

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bots.operations.settings import Settings
-from bots.presentation.lines import OTHER_DEVICE, parent_of
+from bots.presentation.lines import OTHER_DEVICE, name_of, parent_of
 from bots.requests.derive import the_picture
 from bots.requests.options import Values, parse_values
 from bots.requests.studio import Asker, Studio
@@ -37,6 +37,7 @@ from bots.terminal.output import headline, recipe_table, show_pictures
 from bots.terminal.places import TERMINAL, person
 from bots.terminal.progress import LiveProgress
 from bots.terminal.recipe_files import note_ignored, read_workflow, reading_table
+from bots.texts import EN
 from engine.errors import LONGEST_PATH, OptionError, UserError, shorten
 from engine.pictures.images import BYTES
 from engine.recipe.limits import check_words
@@ -147,10 +148,32 @@ class Session:
         if not jobs:
             self.console.print("No pictures yet. Try: marble imagine a marble scholar")
             return
+        self._list((str(job.id), job) for job in jobs)
+
+    async def favourite(self, name: str | None) -> None:
+        """Add pictures to this person's favourites, or remove them where all are among them."""
+        job, picture = await self._studio.get(await self._named(name))
+        meant = [each.index for each in job.pictures if picture in (None, each.index)]
+        if not meant:
+            raise UserError(EN.not_drawn)
+        kept = await self._storage.favourites.toggle(self._asker.person, job.id, *meant)
+        said = EN.favourite_added if kept else EN.favourite_removed
+        self.console.print(said.format(name=name_of(job, picture)))
+
+    async def favourites(self, limit: int) -> None:
+        """List this person's favourites, the newest first."""
+        kept = await self._storage.favourites.page(self._asker.person, limit=limit)
+        if not kept:
+            self.console.print(EN.no_favourites)
+            return
+        self._list((each.picture.name, each.job) for each in kept)
+
+    def _list(self, entries: Iterable[tuple[str, Job]]) -> None:
+        """Print names and their jobs."""
         table = Listing("id", "when", "status", "seed", "prompt")
-        for job in jobs:
+        for name, job in entries:
             when = job.created_at.astimezone().strftime("%Y-%m-%d %H:%M %Z")
-            table.add(str(job.id), when, job.status, str(job.recipe.seed), job.recipe.prompt)
+            table.add(name, when, job.status, str(job.recipe.seed), job.recipe.prompt)
         self.console.print(table)
 
     async def _named(self, name: str | None) -> str:

@@ -396,7 +396,7 @@ class Words:
         "this server (`/style list`) · `model` and `lora` choose the model and LoRAs.\n"
         "Options can also be written in the prompt: `--seed 7 --size 3:2 --no fog`.\n"
         "\n"
-        "**Buttons** U1–U4 upscale one of a grid, V1–V4 draw others like it, 🔁 draws all again; "
+        "**Buttons** U1–U4 upscale one of a grid, V1–V4 draw others like it, 🎲 draws all again; "
         "below a single picture: vary, upscale, zoom out, extend to a side, edit by words, change "
         "its recipe. They work for years.\n"
         "\n"

@@ -13,6 +13,7 @@ from typing import Any, Final
 import discord
 from discord import app_commands
 
+from bots.chat.actions import ACTIONS as TABLE
 from bots.discord.actions import ACTIONS
 from bots.discord.address import message_key
 from bots.discord.errors import NETWORK
@@ -34,12 +35,7 @@ from storage import Job
 
 START: Final = "Use as start image"
 IMAGE_TIMEOUT: Final = 2.0  # seconds: a form can only be the first answer, within 3 s
-MENUS: Final = {
-    "Recipe": "recipe",
-    "Rerun": "rerun",
-    "Vary": "vary_subtle",
-    "Upscale": "upscale",
-}
+MENUS: Final = {action.menu: name for name, action in TABLE.items() if action.menu}
 
 log = logging.getLogger(__name__)
 

@@ -43,7 +43,7 @@ from tests.fakes.discord.world import (
     VIEW_CHANNEL,
 )
 
-OWN: Final = frozenset({"history", "favourites", "unfavourite", "forget"})  # about who asks alone
+OWN: Final = frozenset({"history", "favourites", "forget"})  # about who asks alone
 NUMBER_OF_NOTHING: Final = "999"
 NO: Final = "that you may see here"
 REFUSED: Final = (

@@ -94,7 +94,7 @@ async def test_the_letter_sends_recipe_and_full_size_by_dm(
     assert names == ["marble-1.1.png", "marble-1.2.png"]
     assert read_recipe(letter.message.attachments[1].data).recipe.count == 2
     bob.user.takes_dms = False
-    refused = await bob.clicks("✉️", grid)
+    refused = await bob.clicks("Original", grid)
     assert "cannot send you a DM" in await refused.said("cannot")
     assert refused.ephemeral
 
@@ -105,7 +105,7 @@ async def test_the_letter_says_why_where_no_channel_for_it_is_opened(
     first = await ann.imagine("a marble scholar")
     await first.picture()
     discord.faults.add("POST /users/@me/channels", 403, 50278)
-    refused = await bob.clicks("✉️", first)
+    refused = await bob.clicks("Original", first)
     assert "cannot send you a DM" in await refused.said("cannot")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from telegram import Update, User
 
+from bots.chat.actions import Once
 from bots.chat.errors import excuse
 from bots.chat.places import Places
 from bots.telegram.features import Features
@@ -59,7 +60,7 @@ def handler_of(locked: Any, tasks: list[Any]) -> Handler:
     groups, places = Supergroups(locked), Places(locked)
     return Handler(
         *(app, locked, locked, locked, lambda task, name: tasks.append(task)),
-        *({}, groups, places, Features()),
+        *({}, groups, places, Features(), Once(locked)),
     )
 
 

@@ -168,7 +168,7 @@ async def test_several_pictures_come_as_one_grid_of_which_each_can_be_picked(
     telegram: TelegramServer, ada: Person
 ) -> None:
     grid = await ada.chat.picture(await ada.says("owls --count 3 --size 64"))
-    assert labels(grid)[:3] == ["1", "2", "3"]
+    assert labels(grid)[:9] == ["U1", "U2", "U3", "V1", "V2", "V3", "1", "2", "3"]
     await ada.presses(grid, "3")
     await telegram.until(lambda: "Everything" in labels(grid))
     await ada.presses(grid, "Same seed")
