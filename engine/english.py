@@ -142,6 +142,8 @@ ENGLISH: Final[Mapping[str, str]] = {
     "--syntax a1111.",
     "many_joined": "At most {most} prompts can be joined by AND.",
     "many_texts": "The prompts would change between more than {most} texts.",
+    "long_texts": "The texts between which the prompts change are longer than {most:,} bytes "
+    "together.",
     "references_left_out": "The model {model!r} takes {most} {most:picture|pictures} to edit, so "
     "the others are left out.",
     "which_one": "The name {name} fits several files ({kind}): {fitting}; write the full name.",

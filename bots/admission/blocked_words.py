@@ -31,6 +31,8 @@ UNSPACED: Final = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u3
 _QUOTED: Final = re.compile(r'\s*(?:"((?:[^"]|"")*)"|“([^”]*)”)\s*(?:[,，、]|$)')
 _PLAIN: Final = re.compile(r"([^,，、]*)(?:[,，、]|$)")
 _TO_QUOTE: Final = re.compile(r'[,，、]|^\s*["“]|^\s|\s$')
+LOOK: Final = 4  # characters: those that stand for whole phrases, as U+FDFA, disguise no word
+BETWEEN: Final = "\0\0\0"  # stands between texts: no word is found across it
 DRAWN_OUT: Final = re.compile(r"([^\W\d])\1{2,}")
 
 
@@ -63,34 +65,60 @@ def quote(part: str) -> str:
 def find_blocked(text: str, blocked: Iterable[str]) -> str | None:
     """Return the first of the blocked words that is in a text, or None."""
     plain = skeleton(text)
-    readings = (plain, plain.translate(_table(SIGNS)))
+    readings = [(each, _bare(each)) for each in dict.fromkeys((plain, plain.translate(_SIGNS)))]
     for word in blocked:
-        pattern = _pattern(word)
-        if pattern and any(pattern.search(reading) for reading in readings):
+        letters, pattern = _pattern(word)
+        # Nearly all are ruled out by their letters alone, 100 times faster than by the pattern.
+        if pattern and any(letters in bare and pattern.search(each) for each, bare in readings):
             return word
     return None
 
 
 def skeleton(text: str) -> str:
     """Return what a text looks like: lower-case Latin letters where they are meant."""
-    decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
-    # Marks are accents, Cf is what nobody sees (joiners, soft hyphens, directions).
-    seen = (c for c in decomposed if unicodedata.category(c) not in ("Mn", "Me", "Cf"))
-    plain = "".join(seen).translate(_table(LETTERS)).replace("_", "-")
+    plain = text.translate({ord(character): _look(character) for character in set(text)})
     return DRAWN_OUT.sub(r"\1", plain)
+
+
+@lru_cache(maxsize=4096)
+def _look(character: str) -> str:
+    """Return what a character looks like; "" for marks, as accents are, and what nobody sees (Cf:
+    joiners, soft hyphens, directions).
+    """
+    decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", character).casefold())
+    seen = (c for c in decomposed if unicodedata.category(c) not in ("Mn", "Me", "Cf"))
+    return "".join(seen).translate(_LETTERS).replace("_", "-")[:LOOK]
+
+
+def _bare(text: str) -> str:
+    """Return a text's letters and digits."""
+    return text.translate({ord(each): None for each in set(text) if not each.isalnum()})
 
 
 def _table(alike: Mapping[str, str]) -> dict[int, str]:
     return {ord(other): letter for letter, others in alike.items() for other in others}
 
 
+_LETTERS: Final = _table(LETTERS)
+_SIGNS: Final = _table(SIGNS)
+
+
 @lru_cache(maxsize=4096)
-def _pattern(word: str) -> re.Pattern[str] | None:
-    letters = [re.escape(letter) for letter in skeleton(word).strip() if not letter.isspace()]
+def _pattern(word: str) -> tuple[str, re.Pattern[str] | None]:
+    """Return the letters and digits of a word, and its pattern; None where nothing is seen of it.
+
+    The first letter is looked for before what stands around it, which is fast.
+    """
+    plain = skeleton(word).strip()
+    letters = [re.escape(letter) for letter in plain if not letter.isspace()]
     if not letters:
-        return None
+        return "", None
+    first, *others = letters
     if UNSPACED.search(word):
-        return re.compile(r"\s?".join(letters))
-    dressed, apart = r"[^\w\s]{0,2}".join(letters), r"\s".join(letters)
-    phrase = r"\s+".join(re.escape(part) for part in skeleton(word).split())
-    return re.compile(rf"(?<!\w)(?:{dressed}|{apart}|{phrase})(?!\w)")
+        return _bare(plain), re.compile(r"\s?".join(letters))
+    dressed, apart = (
+        "".join(between + letter for letter in others) for between in (r"[^\w\s]{0,2}", r"\s")
+    )
+    phrase = r"\s+".join(re.escape(part) for part in plain.split()).removeprefix(first)
+    pattern = re.compile(rf"{first}(?<!\w{first})(?:{dressed}|{apart}|{phrase})(?!\w)")
+    return _bare(plain), pattern

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from math import ceil
 from typing import Final
 
-from bots.admission.blocked_words import find_blocked
+from bots.admission.blocked_words import BETWEEN, find_blocked
 from bots.admission.rulebook import MEASURES, NAMED, Rules, is_among
 from engine.errors import UserError, shorten, some
 from engine.queue.estimates import MILLION, pixel_steps
@@ -55,9 +55,11 @@ def check_name(rules: Rules, name: str, used: str) -> None:
 
 def check_words(rules: Rules, *texts: str) -> None:
     """Raise `Refusal` for words that are not allowed in a place, also between weights."""
-    for words in dict.fromkeys((*texts, *map(unweighted, texts))):
-        if word := find_blocked(words, rules["blocked"]):
-            raise Refusal(Sentence("blocked_word", word=word))
+    if not rules["blocked"]:
+        return
+    read = dict.fromkeys((*texts, *map(unweighted, texts)))
+    if word := find_blocked(BETWEEN.join(read), rules["blocked"]):
+        raise Refusal(Sentence("blocked_word", word=word))
 
 
 def check_waiting(name: str, most: int, count: int) -> None:

@@ -19,6 +19,9 @@ from engine.sentences import Sentence
 
 WHOLE: Final = Area()
 JOINED: Final = 16  # prompts between `AND`, as many as there may be areas
+# Bytes of all texts of a pass, which bound their tokens: 310 MB in SDXL's windows at the very most,
+# 100 MB of English words.
+TOGETHER: Final = 32_000
 HEAVIEST: Final = 3.4028234663852886e38  # of weights: fp32's greatest number
 EDITED: Final = (A1111, A1111_OLD)  # grammars in which prompts change between steps
 
@@ -145,8 +148,11 @@ def check_texts(recipe: Recipe, most: int) -> None:
     if recipe.syntax in EDITED and len(composed(recipe.prompt)) > JOINED:
         raise PromptError(Sentence("many_joined", most=JOINED))
     for sides in _passes(recipe):
-        if len(texts_of((*sides.positive, *sides.negative))) > most:
+        texts = texts_of((*sides.positive, *sides.negative))
+        if len(texts) > most:
             raise PromptError(Sentence("many_texts", most=most))
+        if sum(len(text.encode("utf-8", "replace")) for text in texts) > TOGETHER:
+            raise PromptError(Sentence("long_texts", most=TOGETHER))
         for part in sides.positive:
             if not abs(part.weight) <= HEAVIEST:
                 words, weight = shorten(part.turns[0].text), f"{part.weight:g}"
@@ -161,8 +167,8 @@ def written(text: str, recipe: Recipe, *, weighs: bool) -> str:
 def drawn_texts(recipe: Recipe) -> tuple[str, ...]:
     """Return every text that is drawn, as it is at some step, and the prompt as it is typed.
 
-    Those of A1111's grammar are there as its weights leave them, too, which join what stands
-    around them: "(nu:1)de". Where guidance turns away from the prompt, the negative one is drawn.
+    Those of A1111's grammar are there as its weights leave them, which join what stands around
+    them: "(nu:1)de". Where guidance turns away from the prompt, the negative one is drawn.
     """
     texts = [recipe.prompt]
     for sides in _passes(recipe):
@@ -170,7 +176,6 @@ def drawn_texts(recipe: Recipe) -> tuple[str, ...]:
         if recipe.guidance_scale * sides.weight < 1:
             texts.append(recipe.negative_prompt)
             drawn += sides.negative
-        texts += texts_of(drawn)
-    if recipe.syntax in EDITED:
-        texts += [unweighted(text) for text in texts]
+        read = unweighted if recipe.syntax in EDITED else str
+        texts += map(read, texts_of(drawn))
     return tuple(dict.fromkeys(texts))

@@ -121,6 +121,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "of_a1111": "{typed} 在这里按文字画出；要像 A1111 那样读取，请加上 --syntax a1111。",
     "many_joined": "最多可以用 AND 连接 {most} 段提示词。",
     "many_texts": "提示词会在超过 {most} 段文字之间变化。",
+    "long_texts": "提示词在其间变化的各段文字合起来超过 {most:,} 字节。",
     "references_left_out": "模型 {model!r} 最多同时编辑 {most} 张图，其余已略去。",
     "which_one": "名称 {name} 对应多个文件（{kind}）：{fitting}；请写出完整名称。",
     "no_part": "没有名为 {name} 的 {kind}；尚未安装任何一个。",

@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bots.admission.blocked_words import LETTERS, SIGNS, find_blocked
+from bots.admission import blocked_words
+from bots.admission.blocked_words import BETWEEN, LETTERS, SIGNS, find_blocked, skeleton
 
 WORDS = ("bad", "very bad thing", "pistol", "坏事")
 
@@ -56,6 +57,32 @@ def test_words_of_scripts_without_spaces_are_found_anywhere() -> None:
 
 def test_words_of_nothing_match_nothing() -> None:
     assert find_blocked("a cat", ["", " ", "\u200b"]) is None
+
+
+def test_no_word_is_found_across_two_texts() -> None:
+    assert find_blocked(BETWEEN.join(("a b", "ad")), WORDS) is None
+    assert find_blocked(BETWEEN.join(("very", "bad thing", "xbadx")), WORDS) == "bad"
+    assert find_blocked(BETWEEN.join(("坏", "事")), WORDS) is None
+
+
+def test_what_a_text_is_compared_with_is_not_longer_than_the_text_is() -> None:
+    assert len(skeleton("\ufdfa" * 2000)) == 8000, "18 letters each"
+    assert find_blocked("⒝⒜⒟ ﬃ", WORDS) == "bad"
+
+
+def test_only_words_whose_letters_are_there_are_searched_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    searched: list[str] = []
+
+    class Pattern:
+        def search(self, text: str) -> None:
+            searched.append(text)
+
+    monkeypatch.setattr(blocked_words, "_pattern", lambda word: (word, Pattern()))
+    text = "a cat on a mat, " * 125
+    assert find_blocked(text, [*(f"word{number}" for number in range(100)), "cat"]) is None
+    assert searched == [text]
 
 
 @given(st.text(max_size=200), st.lists(st.text(max_size=12), max_size=4))

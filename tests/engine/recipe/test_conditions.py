@@ -16,6 +16,18 @@ def test_texts_are_counted_in_the_calls_that_are_made() -> None:
         check_texts(make_recipe(prompt=prompt, steps=30, sampler="heun", syntax="a1111"), 31)
 
 
+def test_long_texts_are_counted_together() -> None:
+    def check(prompt: str, **more: str) -> None:
+        check_texts(make_recipe(prompt=prompt, steps=30, syntax="a1111", **more), 64)
+
+    check("🗿" * 2000, negative_prompt="拿" * 2000)
+    check("[" + "|".join("abcdefghijklmno") + "]" + "x" * 1900)
+    with pytest.raises(PromptError, match="are longer than 32,000 bytes together"):
+        check("[" + "|".join("abcdefghijklmnopq") + "]" + "x" * 1900)
+    with pytest.raises(PromptError, match="are longer than 32,000 bytes together"):
+        check("[" + "|".join("abcdefgh") + "]" + "拿" * 1500)
+
+
 def test_a_few_prompts_alone_are_joined() -> None:
     check_texts(make_recipe(prompt=" AND ".join("a" * 16), syntax="a1111"), 64)
     check_texts(make_recipe(prompt=" AND ".join("a" * 17)), 64)  # a word
