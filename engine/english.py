@@ -191,6 +191,7 @@ ENGLISH: Final[Mapping[str, str]] = {
     "mark_unused": "The node {node} is marked {mark!r}, but the picture does not depend on it.",
     "mark_empty": "The node {node} is marked {mark!r}, but has no such value of its own.",
     "mark_mask_alone": "A mask is marked, but no image that it is for.",
+    "mark_none": "{word} in its title is no mark{near}",
     # Jobs and pictures that are named
     "unknown_job": "There is no job {job}.",
     "unknown_picture": "There is no picture {name}; pictures have names like 12 or 12.3.",

@@ -17,6 +17,7 @@ from engine.recipe.recipe import Recipe
 T = TypeVar("T")
 
 WHAT: Final = "workflows"
+MARK: Final = "correct it in the node's title; the other marks hold"
 CURE: Final = "mend or remove it; the others work"
 
 
@@ -27,6 +28,8 @@ async def check_workflows(settings: Settings) -> AsyncIterator[Finding]:
         yield Finding(WHAT, State.POOR, f"{file} is left out: {str(error).rstrip('.')}", CURE)
     builder, good = RecipeBuilder(await asyncio.to_thread(Catalogue, settings.models_dir)), []
     for name, workflow in found.workflows.items():
+        for said in workflow.graph.unknown:
+            yield Finding(WHAT, State.POOR, f"{name}: {said}", MARK)
         missing = await asyncio.to_thread(_missing, builder, workflow.recipe)
         for error in missing:
             cure = f"install it, or name another in {name}"

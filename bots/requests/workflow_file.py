@@ -103,7 +103,8 @@ class Workflow:
     inputs: what may be set, by the names of options; texts: prompts by fields, with `ROOM` for what
     people write; files: what is loaded where nobody gives a picture, by `IMAGE` and `MASK`; others:
     what is loaded always; loras: the names of marked ones; recipe: what it draws with stand-ins for
-    pictures, where nobody sets anything; notes: on what is ignored of the graph.
+    pictures, where nobody sets anything; notes: on what is ignored of
+    the graph and its titles.
     """
 
     name: str
@@ -203,7 +204,7 @@ def read_workflow(name: str, folder: Path, data: bytes) -> Workflow | None:
         files=files,
         others=tuple(each for each in pictures_of(graph.nodes) if each not in files),
         loras=frozenset(loras_in(graph, LORA)),
-        notes=reading.ignored,
+        notes=(*graph.unknown, *reading.ignored),
     )
 
 

@@ -99,8 +99,10 @@ def _files(folder: Path) -> Iterator[tuple[str, State]]:
                 if entry.name.startswith(".") or not entry.name.lower().endswith(SUFFIXES):
                     continue
                 try:
-                    if entry.is_file():
-                        its = entry.stat()
+                    # A link that leads nowhere is opened, too, which says so.
+                    there = not entry.is_symlink() or os.path.exists(entry.path)
+                    if not there or entry.is_file():
+                        its = entry.stat(follow_symlinks=there)
                         state = its.st_mtime_ns, its.st_ctime_ns, its.st_size, its.st_ino
                         yield entry.name, state
                 except OSError:  # it is gone since

@@ -161,6 +161,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "mark_unused": "节点 {node} 标为 {mark!r}，但图片不取决于它。",
     "mark_empty": "节点 {node} 标为 {mark!r}，但它自己没有这样的值。",
     "mark_mask_alone": "标出了蒙版（mask），却没有标出它所属的图片（image）。",
+    "mark_none": "标题中的 {word} 不是标记{near}",
     # Jobs and pictures that are named
     "unknown_job": "没有任务 {job}。",
     "unknown_picture": "没有图片 {name}；图片的名字形如 12 或 12.3。",

@@ -11,8 +11,8 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from engine.errors import GraphError
-from engine.formats.graphs.graph import Node
+from engine.errors import GraphError, nearest, shorten
+from engine.formats.graphs.graph import Graph, Node
 from engine.formats.graphs.nodes import NODE_KINDS, PLAIN
 from engine.formats.graphs.recipe import LOADERS, bounded, parse
 from engine.formats.graphs.results import behind, chosen
@@ -48,7 +48,8 @@ class MarkedGraph:
     """A graph in API format, and what is marked in it.
 
     marked: nodes' ids by mark; called: what these nodes are called in messages; texts: ids of the
-    nodes that hold texts behind the picture; result: the node that is marked as such.
+    nodes that hold texts behind the picture; result: the node that is marked as such; unknown: what
+    is said of words beside marks that mark nothing.
     """
 
     nodes: Mapping[str, Mapping[str, Any]]
@@ -56,6 +57,7 @@ class MarkedGraph:
     called: Mapping[str, str]
     texts: Sequence[str]
     result: str | None
+    unknown: Sequence[str] = ()
 
     def with_texts(self, texts: Mapping[str, str]) -> dict[str, Any]:
         """Return the nodes with other texts in some of them, by ids."""
@@ -111,7 +113,18 @@ def read_marks(data: object, marks: Marks) -> MarkedGraph:
                 if not _holds(node, marks.inputs[mark]):
                     raise GraphError(Sentence("mark_empty", node=node.title, mark=mark))
         texts = dict.fromkeys(_texts(Node(graph, name) for name in nearest))
-        return MarkedGraph(graph.nodes, found, called, tuple(texts), result)
+        unknown = tuple(_unknown(graph, marks.titles))
+        return MarkedGraph(graph.nodes, found, called, tuple(texts), result, unknown)
+
+
+def _unknown(graph: Graph, titles: Mapping[str, str]) -> Iterator[str]:
+    """Yield what is said of words that mark nothing, in titles that have a mark beside them."""
+    for node in (Node(graph, name) for name in graph.nodes):
+        words = _words_in(graph.nodes[node.name].get("_meta"))
+        if any(word in titles for word in words):
+            for word in (each for each in words if each and each not in titles):
+                facts = {"word": shorten(word), "near": nearest(word, titles)}
+                yield Sentence("graph_note", node=node.title, what=Sentence("mark_none", **facts))
 
 
 def _unused(node: str, mark: str) -> GraphError:
@@ -120,11 +133,16 @@ def _unused(node: str, mark: str) -> GraphError:
 
 def _marks_in(meta: object, titles: Mapping[str, str]) -> Iterator[str]:
     """Yield the marks in a node's title."""
+    yield from dict.fromkeys(titles[word] for word in _words_in(meta) if word in titles)
+
+
+def _words_in(meta: object) -> list[str]:
+    """Return what stands between commas in a node's title, in small letters."""
     title = meta.get("title") if isinstance(meta, Mapping) else None
-    if isinstance(title, str):
-        parts = title.rpartition(WITHIN)[2].replace("，", ",").split(",")
-        words = (" ".join(re.split(r"[\s_-]+", part.strip().lower())) for part in parts)
-        yield from dict.fromkeys(titles[word] for word in words if word in titles)
+    if not isinstance(title, str):
+        return []
+    parts = title.rpartition(WITHIN)[2].replace("，", ",").split(",")
+    return [" ".join(re.split(r"[\s_-]+", part.strip().lower())) for part in parts]
 
 
 def loras_in(graph: MarkedGraph, mark: str) -> set[str]:

@@ -43,6 +43,21 @@ def test_names_are_those_of_files_and_what_is_broken_is_left_out(tmp_path: Path)
     }
 
 
+def test_a_link_that_leads_nowhere_is_named_until_it_leads_to_a_file(tmp_path: Path) -> None:
+    folder = WorkflowFolder(tmp_path / "workflows")
+    write(tmp_path / "workflows", good=marked())
+    (tmp_path / "workflows" / "lost.json").symlink_to(tmp_path / "gone.json")
+    (tmp_path / "workflows" / "round.json").symlink_to(tmp_path / "workflows" / "round.json")
+    found = folder.look()
+    assert list(found.workflows) == ["good"]
+    assert {file: str(error) for file, error in found.broken.items()} == {
+        "lost.json": "It cannot be read (No such file or directory).",
+        "round.json": "It cannot be read (Too many levels of symbolic links).",
+    }
+    write(tmp_path, gone=marked())
+    assert sorted(folder.look().workflows) == ["good", "lost"]
+
+
 def test_pngs_may_hold_workflows_and_others_are_only_pictures(tmp_path: Path) -> None:
     write(tmp_path, twice=marked())
     for name in ("portrait", "twice"):

@@ -186,6 +186,22 @@ async def test_the_doctor_names_what_is_left_out_and_missing_models(folder: Path
     ]
 
 
+async def test_the_doctor_names_words_that_mark_nothing(tmp_path: Path) -> None:
+    write(tmp_path, drawn=marked({"6": "my prompt for cats", "3": "seed, step, what else"}))
+    settings = load_settings({"MARBLE_WORKFLOWS_DIR": str(tmp_path)}, env_file="")
+    lines = [str(finding) for finding in [each async for each in check_workflows(settings)]]
+    title = "look  workflows  drawn: seed, step, what else (KSampler, node 3)"
+    cure = "correct it in the node's title; the other marks hold"
+    assert lines == [
+        f"{title}: 'step' in its title is no mark (did you mean 'steps'?): {cure}",
+        f"{title}: 'what else' in its title is no mark: {cure}",
+        "ok    workflows  drawn",
+    ]
+    (workflow,) = WorkflowFolder(tmp_path).look().workflows.values()
+    assert workflow.inputs == ("prompt", "seed", "count")
+    assert len(workflow.notes) == 2
+
+
 async def test_the_doctor_names_every_file_that_is_missing(tmp_path: Path) -> None:
     graph = marked()
     graph["30"] = {
