@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from engine.events import News, Stage, Verdict, Waiting
+from engine.queue.forecast import PLAYED
 from engine.queue.queue import Queue
 from engine.queue.tasks import Forecast
 
@@ -15,10 +16,10 @@ log = logging.getLogger(__name__)
 
 EVERY: Final = 1.0  # seconds between two rounds of queue positions at least
 REFRESH: Final = 5.0  # seconds after which times are published again, even if nothing happened
-SLICE: Final = 50  # forecasts between two yields to the event loop
 REST: Final = 20  # a round is followed by a pause of this many times its length
 SLACK: Final = 2.0  # seconds by which an expected end may move away unpublished
 SLACK_SHARE: Final = 0.2  # … or this part of the time that is left
+FAR_SHARE: Final = 0.01  # part of its position by which a job that is not played moves unpublished
 
 
 class JobNews:
@@ -29,6 +30,11 @@ class JobNews:
         self._error: Exception | None = None
         self._closed = False
         self._changed = asyncio.Event()
+
+    @property
+    def latest(self) -> News | None:
+        """Return the latest news, if there were any."""
+        return self._latest
 
     def publish(self, news: News) -> None:
         """Replace the latest news."""
@@ -85,21 +91,32 @@ class PositionPublisher:
 
     async def _publish_all(self) -> None:
         places: dict[int, Forecast] = {}
-        for count, place in enumerate(self._queue.forecast(), 1):
-            places[place.job] = steady(self._published.get(place.job), place, self._queue)
-            self._publish(places[place.job])
-            if count % SLICE == 0:  # ten thousand jobs take a while
-                await asyncio.sleep(0)
+        for found in self._queue.forecast():
+            for place in found:
+                if place.position <= PLAYED:
+                    place = steady(self._published.get(place.job), place, self._queue)
+                    places[place.job] = place
+                self._publish(place)
+            await asyncio.sleep(0)  # ten thousand jobs take a while
         self._published = places
 
     def _publish(self, place: Forecast) -> None:
         # It may have started since the forecast began: then it has later news already.
         order = self._queue.order
         if order.is_waiting(place.job) and (news := self._news.get(place.job)):
-            eta = self._queue.seconds_until(place)
-            news.publish(
-                Waiting(position=place.position, eta=eta, reason=order.reason_for(place.job))
-            )
+            eta, reason = self._queue.seconds_until(place), order.reason_for(place.job)
+            told = Waiting(position=place.position, eta=eta, reason=reason)
+            if not is_as_good_as(news.latest, told):
+                news.publish(told)
+
+
+def is_as_good_as(latest: News | None, found: Waiting) -> bool:
+    """Whether what was published of a job that is far from its turn has hardly changed."""
+    if found.position <= PLAYED or not isinstance(latest, Waiting):
+        return False
+    moved = abs(latest.position - found.position)
+    same = latest.reason == found.reason and (latest.eta is None) == (found.eta is None)
+    return same and moved < FAR_SHARE * found.position
 
 
 def steady(published: Forecast | None, found: Forecast, queue: Queue) -> Forecast:

@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +19,7 @@ from bots.operations.settings import Settings
 from engine.files.atomic import replace_text, sweep_drafts
 from engine.models.needs import needs_of
 from engine.queue.estimates import Meter, Speeds, work_of
+from engine.queue.forecast import forecast
 from engine.queue.order import Order
 from engine.queue.tasks import Caps, Limits, Priority, Task
 from storage import Job, Status, Storage
@@ -137,9 +139,8 @@ def queue_entries(
     """Return the queue at a time, from what runs and what waits (`lost`: again)."""
     jobs = {job.id: job for job in (*running, *waiting)}
     order = _order(running, waiting, settings, speeds)
-    places = sorted(
-        order.forecast(now.timestamp(), len(running)), key=lambda p: (p.position, p.job)
-    )
+    found = chain.from_iterable(forecast(order, now.timestamp(), len(running)))
+    places = sorted(found, key=lambda place: (place.position, place.job))
     return [
         QueueEntry(
             job=jobs[place.job],

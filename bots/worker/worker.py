@@ -13,7 +13,7 @@ from engine.errors import Cancelled, EngineError, Lost, OutOfMemory, UserError
 from engine.events import News, Picture, Stage
 from engine.executors import Executor, Health
 from engine.executors.pool import Pool
-from engine.queue.placement import Facts
+from engine.queue.engines import Facts
 from engine.queue.queue import Queue
 from engine.queue.tasks import Caps, Task
 from engine.sentences import Sentence

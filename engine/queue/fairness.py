@@ -20,7 +20,7 @@ owner is served after them.
 from __future__ import annotations
 
 import copy
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 from heapq import heapify, heappop, heappush
 from typing import Final, Generic, TypeVar
 
@@ -48,11 +48,20 @@ class Share(Generic[K]):
     def __len__(self) -> int:
         return len(self._active)
 
-    def copy(self) -> Share[K]:
-        """Return an independent copy."""
+    def copy(self, owners: Collection[K] | None = None) -> Share[K]:
+        """Return an independent copy; owners: of these alone."""
         twin = copy.copy(self)
-        twin._finish, twin._active = dict(self._finish), dict(self._active)
-        twin._heap, twin._backlogged = list(self._heap), list(self._backlogged)
+        if owners is None:
+            twin._finish, twin._active = dict(self._finish), dict(self._active)
+            twin._heap, twin._backlogged = list(self._heap), list(self._backlogged)
+            return twin
+        twin._finish = {each: self._finish[each] for each in owners if each in self._finish}
+        twin._active = {each: self._active[each] for each in owners if each in self._active}
+        twin._heap = [(*entry, owner) for owner, entry in twin._active.items()]
+        backlogged = [entry for entry in twin._heap if twin._finish.get(entry[2]) == entry[0]]
+        twin._backlogged = backlogged
+        heapify(twin._heap)
+        heapify(twin._backlogged)
         return twin
 
     def activate(self, owner: K, job: int) -> None:
@@ -66,8 +75,23 @@ class Share(Generic[K]):
             self._compact()
 
     def start_of(self, owner: K) -> float:
-        """Return an active owner's start tag."""
-        return self._active[owner][0]
+        """Return an owner's start tag: where they are inactive, that of a job that came now."""
+        if owner in self._active:
+            return self._active[owner][0]
+        return max(self._time, self._finish.get(owner, self._time))
+
+    def firsts(self, most: int) -> list[K]:
+        """Return the first active owners, in order."""
+        found: list[K] = []
+        places = [(self._heap[0], 0)] if self._heap else []  # of the heap, whose parents were seen
+        while places and len(found) < most:
+            (start, job, owner), place = heappop(places)
+            if self._active.get(owner) == (start, job):
+                found.append(owner)
+            for child in (2 * place + 1, 2 * place + 2):
+                if child < len(self._heap):
+                    heappush(places, (self._heap[child], child))
+        return found
 
     def pass_over(self, owner: K) -> tuple[float, int]:
         """Make an active owner inactive for now; return what `restore` takes."""

@@ -9,23 +9,19 @@ estimated before it runs, corrected when it ends.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from heapq import heappop, heappush
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final
 
 from engine.errors import UserError
+from engine.queue.engines import Facts
 from engine.queue.estimates import Speeds
-from engine.queue.fairness import Share
-from engine.queue.placement import Classes, Ends, Facts, Found, Placement
-from engine.queue.tasks import Forecast, Limits, Priority, Task
+from engine.queue.placement import Found, Placement
+from engine.queue.tasks import Limits, Priority, Task
+from engine.queue.turns import Passed, Turns, Where
 from engine.sentences import Sentence
 
-# What restricts a job's engines: their classes, beside these models that do not fit on some, or the
-# job itself, which some engines failed.
-Where = Classes | tuple[Classes | None, tuple[str, ...]] | int
-# A person who was passed over: their start tag and job, and their priority's if nobody is left.
-_Passed = tuple[Priority, str, tuple[float, int], tuple[float, int] | None]
 LOOK: Final = 8  # people who may be passed over in one choice, for the engines' sake
 SUSPECTS: Final = 64  # of them whose jobs are to run alone
 TRIES: Final = 3  # engines that may fail a job
@@ -87,20 +83,20 @@ class Order:
         self._waiting: dict[int, Task] = {}
         self._running: dict[int, _Run] = {}
         self._grouped: Counter[str] = Counter()  # running jobs by the groups of their caps
-        self._blocked: dict[str, set[str]] = {}  # full group → people whose jobs wait for it
+        self._blocked: dict[str, dict[str, None]] = {}  # full group → people whose jobs wait for it
         self.engines = Placement()
         self._failed: dict[int, int] = {}  # job → how many engines failed it
-        self._parked: dict[
-            tuple[Priority, str], tuple[float, int, Where]
-        ] = {}  # who is passed over
-        self._lines: dict[Where, list[tuple[float, int, Priority, str]]] = {}  # them, by tag
         self._reserved = 0
-        self._reset()
+        self._turns = Turns()
 
     @property
     def waiting(self) -> int:
         """Return how many jobs wait."""
         return len(self._waiting)
+
+    def tasks(self) -> list[Task]:
+        """Return what waits, the first submitted first."""
+        return list(self._waiting.values())
 
     @property
     def running(self) -> int:
@@ -161,7 +157,7 @@ class Order:
         if not self.wants(slots):
             return None
         reserved: set[str] = set()
-        passed: list[_Passed] = []
+        passed: list[Passed] = []
         looked = 0  # people in `passed` whose jobs need no engine to themselves
         waits: _Waiting | None = (
             None  # the first who waits for a full engine, though others have room
@@ -169,10 +165,10 @@ class Order:
         try:
             while (found := self._next()) and looked < LOOK and len(passed) < SUSPECTS:
                 priority, name, task = found
-                if waits and not waits.lets_pass(priority, self._shares[priority].start_of(name)):
+                if waits and not waits.lets_pass(priority, self._turns.start_of(priority, name)):
                     break
                 if waits and not task.alone and not self.engines.holds_with_room(task):
-                    passed.append(self._pass_over(priority, name))
+                    passed.append(self._turns.pass_over(priority, name))
                     looked += 1
                     continue
                 engine = self.engines.find(task, self.speeds, now, reserved)
@@ -181,10 +177,10 @@ class Order:
                     return task
                 if engine:
                     if waits is None:
-                        until = self._shares[priority].start_of(name)
+                        until = self._turns.start_of(priority, name)
                         until += self.speeds.seconds(task.work)
                         waits = _Waiting(priority, name, task, engine, until)
-                    passed.append(self._pass_over(priority, name))
+                    passed.append(self._turns.pass_over(priority, name))
                     looked += 1
                 elif task.alone:
                     # More of them wait for the engines of those before them.
@@ -193,14 +189,14 @@ class Order:
                         reserved |= set() if held is None else {held}
                     if not self.engines.has_room_beside(reserved):
                         break
-                    passed.append(self._pass_over(priority, name))
+                    passed.append(self._turns.pass_over(priority, name))
                 elif (where := self._where(task)) is None:
                     break
                 else:
-                    self._park(priority, name, where)
+                    self._turns.park(priority, name, where)
         finally:
             for each in reversed(passed):
-                self._restore(each)
+                self._turns.restore(each)
         if not waits or waits.found.engine in reserved:
             return None
         if (len(self._waiting) - 1) * self.speeds.seconds(waits.task.work) < waits.found.better:
@@ -210,9 +206,8 @@ class Order:
 
     def _next(self) -> tuple[Priority, str, Task] | None:
         """Return whose turn it is, and their next job."""
-        while (priority := self._priorities.first()) is not None:
-            name = self._shares[priority].first()
-            assert name is not None, "a priority is active while a person in it is"
+        while turn := self._turns.next():
+            priority, name = turn
             if task := self._first_startable(name, priority):
                 return priority, name, task
             self._update(name)  # a group was filled meanwhile
@@ -235,10 +230,9 @@ class Order:
         )
         self.engines.add_loading(task.job, sum(loading))
         self._running[task.job] = _Run(task, seconds, price, loading, (now, 0.0))
-        self._shares[priority].charge(name, price)
-        self._priorities.charge(priority, price)
+        self._turns.charge(priority, name, price)
         self._update(name)
-        self._unpark_first(where)  # there may be room for the next one, too
+        self._turns.unpark_first(where)  # there may be room for the next one, too
 
     def _where(self, task: Task) -> Where | None:
         """Return what restricts the engines that may run a task, or None where nothing does."""
@@ -247,57 +241,19 @@ class Order:
         classes = self.engines.classes_for(task)
         return (classes, task.work.models) if self.engines.unfit(task) else classes
 
-    def _pass_over(self, priority: Priority, name: str) -> _Passed:
-        entry, share = self._shares[priority].pass_over(name), self._shares[priority]
-        whole = None if share else self._priorities.pass_over(priority)
-        return priority, name, entry, whole
-
-    def _restore(self, passed: _Passed) -> None:
-        priority, name, entry, whole = passed
-        self._shares[priority].restore(name, entry)
-        if whole:
-            self._priorities.restore(priority, whole)
-
-    def _park(self, priority: Priority, name: str, where: Where) -> None:
-        """Pass a person over until an engine has room where their next job may run."""
-        start, job = self._shares[priority].pass_over(name)
-        self._parked[priority, name] = start, job, where
-        heappush(self._lines.setdefault(where, []), (start, job, priority, name))
-        if not self._shares[priority]:
-            self._priorities.deactivate(priority)
-
-    def _unpark_first(self, where: Where | None) -> None:
-        """Give the first of those who were passed over for some engines their turn again."""
-        while where is not None and (line := self._lines.get(where)):
-            start, job, priority, name = heappop(line)
-            if not line:
-                del self._lines[where]
-            if self._parked.get((priority, name)) == (start, job, where):
-                del self._parked[priority, name]
-                self._shares[priority].restore(name, (start, job))
-                self._priorities.activate(priority, priority)
-                return
-
-    def _unpark_for(self, engine: str) -> None:
-        """Let one person try again of each line that an engine with room may serve."""
-        for where in list(self._lines):
-            if not isinstance(where, frozenset) or self.engines.frees(engine, where):
-                self._unpark_first(where)
-
-    def _unpark_all(self) -> None:
-        for where in list(self._lines):
-            while where in self._lines:
-                self._unpark_first(where)
+    def _serves(self, engine: str, where: Where) -> bool:
+        """Whether an engine that has room may be one that people were parked for."""
+        return not isinstance(where, frozenset) or self.engines.frees(engine, where)
 
     def put(self, name: str, facts: Facts) -> None:
         """Add an engine, or record what it tells now."""
         if self.engines.put(name, facts):
-            self._unpark_all()
+            self._turns.unpark_all()
 
     def remove(self, name: str) -> None:
         """Remove an engine; nothing starts there any more."""
         self.engines.remove(name)
-        self._unpark_all()
+        self._turns.unpark_all()
 
     def avoid(self, job: int, *, alike: bool = False) -> bool:
         """Let a running job start elsewhere the next time; return whether that is possible.
@@ -385,8 +341,11 @@ class Order:
         """Record that an engine has to load all models again."""
         self.engines.died(engine)
 
-    def done(self, job: int, now: float, *, finished: bool = True) -> None:
-        """End a running job; finished: all its work was done, which measures its model."""
+    def done(self, job: int, now: float, *, finished: bool = True, measured: bool = True) -> None:
+        """End a running job; finished: all its work was done, which measures its model.
+
+        measured: unless the times are estimates themselves.
+        """
         if job not in self._running:
             return
         run = self._running.pop(job)
@@ -396,19 +355,17 @@ class Order:
         waited = [*zip(task.work.models, run.loading, strict=True)][run.began :]
         lost = () if finished else {model for model, seconds in waited if seconds}
         used = self.engines.stop(job, now, lost)
-        if finished:
+        if finished and measured:
             drawn = None if run.drawn is None else used - run.drawn
             self.speeds.learn(task.work, used, drawn, kind)
         # A slower engine's seconds count for less, so that equal work costs the same everywhere.
         cost = min(used, MOST * run.charged) * (charged / run.charged if run.charged else 1.0)
-        self._shares[task.priority].correct(task.person, cost - charged)
-        self._shares[task.priority].advance(cost)
-        self._priorities.correct(task.priority, cost - charged)
+        self._turns.correct(task.priority, task.person, charged, cost)
         self._people[task.person].running -= 1
         self._leave_groups(task)
         self._update(task.person)
         self._remove_idle(task.person)
-        self._unpark_for(engine)
+        self._turns.unpark(lambda where: self._serves(engine, where))
 
     def cancel(self, job: int) -> bool:
         """Remove a waiting job; return False if there is none."""
@@ -431,70 +388,51 @@ class Order:
         """End a pause; return whether there was one."""
         return self._pauses.pop(by, None) is not None
 
-    def forecast(self, now: float, slots: int) -> Iterator[Forecast]:
-        """Yield the forecast of every job, by end, from a simulation on a copy made at once.
+    def runs(self) -> Iterable[tuple[Task, float]]:
+        """Yield what runs, with the estimated seconds of its engine that it takes in all."""
+        for run in self._running.values():
+            yield run.task, run.seconds
 
-        It assumes no further jobs, no pause and at least one slot.
-        """
-        return self._copy()._simulate(now, max(1, slots))
+    def start_of(self, priority: Priority, person: str) -> float:
+        """Return the start tag that a person's next job has, or would have."""
+        return self._turns.start_of(priority, person)
 
-    def _simulate(self, now: float, slots: int) -> Iterator[Forecast]:
-        running = self._running.items()
-        measured = all(self.speeds.has_measured(run.task.work.measured_as) for _, run in running)
-        ends = Ends(self.engines)
-        for job, run in running:
-            ends.add(job, run.seconds, 0, measured)
-        self.engines.revive()
-        position = 0
-        while self._waiting or ends:
-            while task := self.choose(now, slots):
-                position += 1
-                measured = measured and self.speeds.has_measured(task.work.measured_as)
-                ends.add(task.job, self._running[task.job].seconds, position, measured)
-            if not ends:
-                break
-            end, job, place, sure = ends.pop()
-            now = max(now, end)
-            self._running[job].began = len(self._running[job].loading)  # its models are loaded
-            self.done(job, now, finished=False)
-            yield Forecast(job, place, now if sure else None)
-        for place, job in enumerate(self._waiting, position + 1):
-            yield Forecast(job, place, None)  # no engine has what it needs
+    def seconds_of(self, job: int) -> float:
+        """Return the estimated seconds of its engine that a running job takes in all."""
+        return self._running[job].seconds
 
-    def _copy(self) -> Order:
+    def copy(self, most: int) -> Order:
+        """Return an independent copy, without those people who come after `most` others."""
+        people = self._people
+        if len(self._waiting) > most:
+            names = self._turns.firsts(most)
+            names.update(run.task.person for run in self._running.values())
+            for blocked in self._blocked.values():
+                names.update(islice(blocked, most))
+            people = {name: people[name] for name in names if name in people}
         twin = Order(self.limits, self.speeds)
-        twin._people = {
-            name: replace(person, tasks={key: dict(tasks) for key, tasks in person.tasks.items()})
-            for name, person in self._people.items()
-        }
-        twin._waiting = dict(self._waiting)
-        twin._running = {job: replace(run) for job, run in self._running.items()}
+        for name, person in people.items():
+            tasks = {priority: dict(each) for priority, each in person.tasks.items() if each}
+            twin._people[name] = _Person(tasks, person.waiting, person.running, person.reserved)
+            for each in tasks.values():
+                twin._waiting.update(each)
+        twin._running = dict(self._running)
         twin._grouped = Counter(self._grouped)
-        twin._blocked = {group: set(names) for group, names in self._blocked.items()}
-        twin.engines, twin._priorities = self.engines.copy(), self._priorities.copy()
-        twin._parked = dict(self._parked)
-        twin._lines = {where: list(line) for where, line in self._lines.items()}
-        twin._shares = {priority: share.copy() for priority, share in self._shares.items()}
+        twin._blocked = {
+            group: dict.fromkeys(name for name in names if name in people)
+            for group, names in self._blocked.items()
+        }
+        twin.engines = self.engines.copy()
+        twin._turns = self._turns.copy(None if people is self._people else people)
         return twin
 
     def _update(self, name: str) -> None:
         """Activate a person in each priority where a job of theirs may start; else deactivate."""
         person = self._people[name]
         free = person.running < self.limits.running
-        for priority, share in self._shares.items():
+        for priority in Priority:
             task = self._first_startable(name, priority) if free else None
-            if parked := self._parked.get((priority, name)):
-                if task and parked[1] == task.job:
-                    continue
-                del self._parked[priority, name]
-            if task:
-                share.activate(name, task.job)
-            else:
-                share.deactivate(name)
-            if share:
-                self._priorities.activate(priority, priority)
-            else:
-                self._priorities.deactivate(priority)
+            self._turns.update(priority, name, task.job if task else None)
 
     def _first_startable(self, name: str, priority: Priority) -> Task | None:
         """Return a person's first job whose groups have room; record the full groups of others."""
@@ -503,7 +441,7 @@ class Order:
             if not full:
                 return task
             for group in full:
-                self._blocked.setdefault(group, set()).add(name)
+                self._blocked.setdefault(group, {})[name] = None
         return None
 
     def _leave_groups(self, task: Task) -> None:
@@ -522,11 +460,5 @@ class Order:
         if not (person.waiting or person.running or person.reserved):
             del self._people[name]
         if not self._people:
-            self._reset()
-
-    def _reset(self) -> None:
-        self._blocked.clear()
-        self._parked.clear()
-        self._lines.clear()
-        self._priorities: Share[Priority] = Share()
-        self._shares: dict[Priority, Share[str]] = {priority: Share() for priority in Priority}
+            self._blocked.clear()
+            self._turns = Turns()

@@ -19,9 +19,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from engine.queue.engines import Facts
 from engine.queue.estimates import Speeds
+from engine.queue.forecast import forecast
 from engine.queue.order import Order
-from engine.queue.placement import Facts
 from engine.queue.tasks import Forecast, Limits, Task
 
 
@@ -123,9 +124,9 @@ class Queue:
         if self.order.resume(by):
             self._notify()
 
-    def forecast(self) -> Iterator[Forecast]:
-        """Yield each job's forecast as of now, by end."""
-        return self.order.forecast(self._clock(), self._slots())
+    def forecast(self) -> Iterator[list[Forecast]]:
+        """Yield each job's forecast as of now (`engine.queue.forecast`)."""
+        return forecast(self.order, self._clock(), self._slots())
 
     def seconds_until(self, forecast: Forecast) -> float | None:
         """Return the seconds until a job's pictures, or None where there is no estimate."""

@@ -1,9 +1,10 @@
 """Measure many engines: python -m tests.bench.cluster
 
-Two tables. How long choosing a job and its engine takes with a thousand engines, a hundred thousand
-waiting jobs and a million people, by simulation of the queue alone. And what a worker with its
-database gets out of 1 to 16 engines that only take time: seconds of steps, batches and loads, as a
-GPU takes them (`--engines 1,2,4,8,16`; `--engines 0` leaves it out).
+Three tables, the first two in the processor's time and by simulation of the queue alone: how long
+choosing a job and its engine takes with a thousand engines, a hundred thousand waiting jobs and a
+million people; and for how long finding everybody's place and time holds up the process. And what a
+worker with its database gets out of 1 to 16 engines that only take time: seconds of steps, batches
+and loads, as a GPU takes them (`--engines 1,2,4,8,16`; `--engines 0` leaves it out).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import tempfile
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from statistics import median, quantiles
@@ -29,9 +31,10 @@ from engine.errors import Cancelled
 from engine.events import Event, Picture, Progress, Stage
 from engine.executors import Executor, Health
 from engine.executors.pool import Pool
+from engine.queue.engines import Facts
 from engine.queue.estimates import Work
+from engine.queue.forecast import forecast
 from engine.queue.order import Order
-from engine.queue.placement import Facts
 from engine.queue.queue import Queue
 from engine.queue.tasks import Caps, Limits, Task
 from engine.spec import Spec
@@ -55,26 +58,44 @@ def work_of(random: Random) -> Work:
     return Work(model=model, width=random.choice((0.5, 1.0, 2.0)), calls=random.randint(4, 50))
 
 
-def simulate(engines: int, waiting: int, people: int, rounds: int) -> str:
-    """Return a line on choosing with so many engines that hold two models each."""
+@dataclass(frozen=True)
+class Size:
+    """How many there are; own: each engine has half of the models, and a file of its own."""
+
+    engines: int
+    waiting: int
+    people: int
+    own: bool = False
+
+    def __str__(self) -> str:
+        files = "its own" if self.own else "all"
+        return f"| {self.engines:,} | {files} | {self.waiting:,} | {self.people:,} |"
+
+
+def simulate(size: Size, rounds: int) -> tuple[str, str]:
+    """Return a line on choosing, and one on forecasts; engines hold two models each."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     random, order = Random(1), Order(WIDE)
     for model in MODELS:
         order.speeds.learn(Work(model=model, width=1.0, calls=20), 2.0)
         order.speeds.learn_loading(model, 10.0)
-    for n in range(engines):
-        held = tuple(dict.fromkeys(random.choices(MODELS, POPULAR, k=2)))
+    for n in range(size.engines):
+        has = frozenset([*random.sample(MODELS, len(MODELS) // 2), f"own {n}"])
+        held = dict.fromkeys(random.choices(MODELS, POPULAR, k=2))
         kind = random.choice(("kind A", "kind B"))
-        order.put(f"node {n}", Facts(slots=8, kind=kind, held=held))
+        if size.own:
+            held = dict.fromkeys(model for model in held if model in has)
+        facts = Facts(slots=8, kind=kind, held=tuple(held), has=has if size.own else None)
+        order.put(f"node {n}", facts)
     asked = 0
 
     def come() -> None:
         nonlocal asked
         asked += 1
-        person = f"person {random.randrange(people)}"
-        order.submit(Task(job=asked, person=person, work=work_of(random)))
+        person, work = f"person {random.randrange(size.people)}", work_of(random)
+        order.submit(Task(job=asked, person=person, work=work, needs=frozenset([work.model])))
 
-    for _ in range(waiting):
+    for _ in range(size.waiting):
         come()
     now, running, times = 0.0, list[int](), list[float]()
     while task := order.choose(now, 0):  # until every engine is full
@@ -92,10 +113,29 @@ def simulate(engines: int, waiting: int, people: int, rounds: int) -> str:
             come()
             begun = time.thread_time()
     memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    return (
-        f"| {engines:,} | {waiting:,} | {people:,} | {len(times):,} | {median(times):.0f} | "
-        f"{quantiles(times, n=100)[98]:.0f} | {max(times):.0f} | {memory:.0f} |"
-    )
+    chosen = f"{size} {len(times):,} | {spread(times, 0)} | {memory:.0f} |"
+    slices, places = forecast_slices(order, now)
+    return chosen, f"{size} {places:,} | {sum(slices) / 1e3:.2f} | {spread(slices, 1)} |"
+
+
+def forecast_slices(order: Order, now: float) -> tuple[list[float], int]:
+    """Return the milliseconds for which a forecast holds up the process each time, and its length.
+
+    The first is the copy of the order, with what is done up to the first pause.
+    """
+    slices, places = list[float](), 0
+    begun = time.thread_time()
+    for found in forecast(order, now, 0):
+        places += len(found)
+        slices.append((time.thread_time() - begun) * 1e3)
+        begun = time.thread_time()
+    return slices, places
+
+
+def spread(values: Sequence[float], digits: int) -> str:
+    """Return the median, the 99th percentile and the worst as cells."""
+    three = median(values), quantiles(values, n=100)[98], max(values)
+    return " | ".join(f"{value:.{digits}f}" for value in three)
 
 
 class TimedEngine(Executor):
@@ -210,11 +250,18 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-def show_simulated(sizes: Sequence[tuple[int, int, int]], rounds: int) -> None:
-    say("| engines | jobs wait | people | choices | µs p50 | p99 | worst | MB |")
-    say("|---|---|---|---|---|---|---|---|")
+def show_simulated(sizes: Sequence[Size], rounds: int) -> None:
+    say("| engines | files | jobs wait | people | choices | µs p50 | p99 | worst | MB |")
+    say("|---|---|---|---|---|---|---|---|---|")
+    forecasts = []
     for size in sizes:
-        say(simulate(*size, rounds))
+        chosen, foreseen = simulate(size, rounds)
+        say(chosen)
+        forecasts.append(foreseen)
+    say("| engines | files | jobs wait | people | places | s | held up, ms p50 | p99 | worst |")
+    say("|---|---|---|---|---|---|---|---|---|")
+    for line in forecasts:
+        say(line)
 
 
 def show_timed(counts: Sequence[int]) -> None:
@@ -230,13 +277,18 @@ def show_timed(counts: Sequence[int]) -> None:
 
 
 def main() -> None:
-    """Print both tables."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5000, help="ends of jobs (5000)")
     parser.add_argument("--engines", default="1,2,4,8,16", help="that only take time")
     arguments = parser.parse_args()
     say(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
-    sizes = [(1, 10_000, 10_000), (16, 10_000, 10_000), (1000, 100_000, 1_000_000)]
+    sizes = [
+        Size(1, 10_000, 10_000),
+        Size(16, 10_000, 10_000),
+        Size(1000, 100_000, 1_000_000),
+        Size(1000, 100_000, 1_000_000, own=True),
+    ]
     show_simulated(sizes, arguments.rounds)
     if counts := [int(n) for n in arguments.engines.split(",") if int(n)]:
         show_timed(counts)

@@ -14,6 +14,7 @@ from time import perf_counter
 from typing import Final, TypeVar
 
 from engine.queue.estimates import Work
+from engine.queue.forecast import forecast
 from engine.queue.order import Order
 from engine.queue.tasks import Limits, Task
 
@@ -89,7 +90,7 @@ def measure(length: int, people: int) -> None:
         while crowd.order.waiting < length:
             crowd.come()
     begun = perf_counter()
-    places = sum(1 for _ in crowd.order.forecast(0.0, SLOTS))
+    places = sum(map(len, forecast(crowd.order, 0.0, SLOTS)))
     seconds = perf_counter() - begun
     cells = "".join(f"{_cell(times):>22}" for times in crowd.times.values())
     say(f"{people:>7,}{cells}{seconds * 1e3:>10.0f} ms for {places:,}")

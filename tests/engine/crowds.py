@@ -3,10 +3,12 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from heapq import heappop, heappush
+from itertools import chain
 
 from engine.queue.estimates import Work
+from engine.queue.forecast import PLAYED, forecast
 from engine.queue.order import Order
-from engine.queue.tasks import Priority, Task
+from engine.queue.tasks import Forecast, Priority, Task
 
 
 def task(
@@ -37,6 +39,11 @@ class Served:
     task: Task
     came: float
     started: float
+
+
+def foresee(order: Order, now: float, slots: int, played: int = PLAYED) -> list[Forecast]:
+    """Return all forecasts, by end."""
+    return [*chain.from_iterable(forecast(order, now, slots, played))]
 
 
 def simulate(order: Order, arrivals: Iterable[Arrival], slots: int) -> list[Served]:

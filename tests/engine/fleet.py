@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 
+from engine.queue.engines import Facts
 from engine.queue.order import Order
-from engine.queue.placement import Facts, Found
+from engine.queue.placement import Found
 from engine.queue.tasks import Task
 
 

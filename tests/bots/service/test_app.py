@@ -1,5 +1,6 @@
 import asyncio
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -68,7 +69,7 @@ async def test_the_queue_is_as_the_settings_say(settings: Settings) -> None:
             await app.studio.imagine(WORDS, Asker(person=person, place="discord"))
         with pytest.raises(UserError, match="waiting, the most allowed"):
             await app.studio.imagine(WORDS, Asker(person="discord:ada", place="discord"))
-        places = list(app.worker.queue.forecast())
+        places = list(chain.from_iterable(app.worker.queue.forecast()))
     assert sorted((place.job, place.position) for place in places) == [(1, 2), (2, 1)]
 
 

@@ -9,8 +9,8 @@ import pytest
 from bots.operations.settings import Settings, load_settings
 from bots.worker.engines_view import EngineBoard, EngineRow, engine_rows, load_engines
 from engine.executors import Health
+from engine.queue.engines import Facts
 from engine.queue.order import Order
-from engine.queue.placement import Facts
 from tests.engine.crowds import task
 
 ROW = EngineRow(device="cuda:0", kind="K", state="up", models=("m",), jobs=1, restarts=2)

@@ -1,8 +1,9 @@
 import asyncio
+from itertools import chain
 
 import pytest
 
-from bots.worker.progress import JobNews, PositionPublisher, steady
+from bots.worker.progress import JobNews, PositionPublisher, is_as_good_as, steady
 from engine.events import Waiting
 from engine.queue.estimates import Work
 from engine.queue.queue import Queue
@@ -81,7 +82,7 @@ async def test_a_long_queue_lets_others_have_the_loop(queue: Queue) -> None:
 
     busy = asyncio.create_task(others(), name="others")
     telling = asyncio.create_task(PositionPublisher(queue, feeds, every=0).run(), name="teller")
-    last = max(queue.forecast(), key=lambda place: place.position)
+    last = max(chain.from_iterable(queue.forecast()), key=lambda place: place.position)
     assert await anext(feeds[last.job].follow()) == Waiting(position=1000, eta=10_000.0)
     busy.cancel()
     telling.cancel()
@@ -109,3 +110,20 @@ async def test_a_mistake_in_telling_is_logged_and_does_not_end_it(
     assert news.reason == "Back at noon."
     assert "ZeroDivisionError" in caplog.text
     telling.cancel()
+
+
+@pytest.mark.parametrize(
+    ("position", "found", "as_good"),
+    [
+        (50_000, Waiting(position=49_900, eta=7.0), True),
+        (50_000, Waiting(position=49_000, eta=7.0), False),
+        (50_000, Waiting(position=49_900), False),
+        (50_000, Waiting(position=49_900, eta=7.0, reason="Back at noon."), False),
+        (1000, Waiting(position=999, eta=7.0), False),
+    ],
+)
+def test_who_is_far_from_their_turn_is_told_what_matters(
+    position: int, found: Waiting, as_good: bool
+) -> None:
+    assert is_as_good_as(Waiting(position=position, eta=9.0), found) is as_good
+    assert not is_as_good_as(None, found)

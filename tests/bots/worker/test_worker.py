@@ -11,7 +11,7 @@ from engine.errors import BrokenModel, Lost, OutOfMemory, UserError
 from engine.events import Progress, Stage, Waiting
 from engine.executors import Health
 from engine.models.needs import needs_of
-from engine.queue.placement import Facts
+from engine.queue.engines import Facts
 from engine.queue.queue import Queue
 from storage import DatabaseFault, Job, NewJob, Status, Storage, TooLate
 from storage.errors import DiskFull

@@ -15,7 +15,7 @@ from engine.errors import UserError
 from engine.queue.fairness import SLACK, Share
 from engine.queue.order import Order
 from engine.queue.tasks import Limits, Priority, Task
-from tests.engine.crowds import Arrival, Engine, play, simulate, task
+from tests.engine.crowds import Arrival, Engine, foresee, play, simulate, task
 
 WIDE = Limits(running=100_000, waiting=100_000, length=100_000)
 BUSY = settings(deadline=None)  # the machine may be busy
@@ -123,7 +123,7 @@ def test_looking_ahead_sees_what_comes_if_nobody_else_does(
     order.speeds.learn(task(0).work, 1.5)
     for each in coming:
         order.submit(each.task)
-    places = sorted(order.forecast(3.0, slots), key=lambda place: place.position)
+    places = sorted(foresee(order, 3.0, slots), key=lambda place: place.position)
     started, ends = play(order, 3.0, slots)
     assert [place.job for place in places] == [each.job for each in started]
     assert [place.position for place in places] == list(range(1, len(started) + 1))
@@ -139,14 +139,14 @@ def test_the_time_that_was_told_holds_while_nobody_comes_and_estimates_are_true(
     order.speeds.learn(task(0).work, 1.0)
     for each in coming:
         order.submit(each.task)
-    told = {place.job: place.ends_at for place in order.forecast(now, slots)}
+    told = {place.job: place.ends_at for place in foresee(order, now, slots)}
     while order.waiting:
         while chosen := order.choose(now, slots):
             engine.start(chosen, order.speeds.seconds(chosen.work))
         span, job = engine.finish_one()
         now += span
         order.done(job, now)
-        for place in order.forecast(now, slots):
+        for place in foresee(order, now, slots):
             assert place.ends_at == pytest.approx(told[place.job])
 
 
@@ -247,7 +247,7 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def every_job_has_a_place_of_its_own(self) -> None:
-        places = sorted(self.order.forecast(self.now, 2), key=lambda place: place.position)
+        places = sorted(foresee(self.order, self.now, 2), key=lambda place: place.position)
         runs = [place.job for place in places if place.position == 0]
         assert sorted(runs) == sorted(self.running)
         waits = [place for place in places if place.position]

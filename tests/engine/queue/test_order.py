@@ -7,7 +7,7 @@ from engine.errors import UserError
 from engine.queue.estimates import Work
 from engine.queue.order import Order
 from engine.queue.tasks import Limits, Priority, Task
-from tests.engine.crowds import task
+from tests.engine.crowds import foresee, task
 
 WIDE = Limits(running=100, waiting=10_000, length=10_000)
 
@@ -132,7 +132,7 @@ def test_loading_a_second_model_is_measured_and_charged_to_nobody() -> None:
     assert not order.speeds.has_measured("m")
     order.engine_died()
     order.submit(replace(task(2), work=both))
-    assert [place.ends_at for place in order.forecast(93.0, 1)] == pytest.approx([93.0 + 93.0])
+    assert [place.ends_at for place in foresee(order, 93.0, 1)] == pytest.approx([93.0 + 93.0])
 
 
 def test_a_job_that_did_not_finish_teaches_nothing() -> None:
@@ -147,7 +147,7 @@ def test_places_are_told_while_there_is_no_slot_and_while_paused() -> None:
     order = Order(WIDE)
     submit(order, task(1), task(2))
     order.pause("Back at noon.")
-    assert [place.position for place in order.forecast(0.0, 0)] == [1, 2]
+    assert [place.position for place in foresee(order, 0.0, 0)] == [1, 2]
 
 
 def test_what_a_job_took_is_what_its_owner_pays() -> None:
@@ -267,7 +267,7 @@ def test_places_and_times_follow_from_what_was_measured() -> None:
     order.speeds.learn(task(0).work, 2.0)  # 2 s a second of estimate
     submit(order, task(1, seconds=3), task(2), task(3, "bob"))
     order.choose(10.0, 1)
-    places = {place.job: place for place in order.forecast(12.0, 1)}
+    places = {place.job: place for place in foresee(order, 12.0, 1)}
     assert [places[job].position for job in (3, 2)] == [1, 2]
     assert [places[job].ends_at for job in (3, 2)] == pytest.approx([18.0, 20.0])
     assert order.waiting == 2  # looking ahead changes nothing
@@ -277,7 +277,7 @@ def test_no_time_is_told_before_anything_was_measured() -> None:
     order = Order(WIDE)
     order.speeds.learn(task(0).work, 1.0)
     submit(order, task(1), task(2, model="new"), task(3))
-    assert [place.ends_at for place in order.forecast(0.0, 1)] == [1.0, None, None]
+    assert [place.ends_at for place in foresee(order, 0.0, 1)] == [1.0, None, None]
 
 
 def drawing(job: int, seconds: float = 1.0, model: str = "m", person: str = "ada") -> Task:
@@ -300,14 +300,14 @@ def test_loading_and_decoding_are_learnt_apart_and_told_beforehand() -> None:
     order = Order()
     now = run(order, drawing(1), 0.0, load=30.0, draw=2.0, decode=3.0)
     order.submit(drawing(2, seconds=5.0))  # five times the steps: the model is warm
-    assert [place.ends_at for place in order.forecast(now, 1)] == pytest.approx([now + 13.0])
+    assert [place.ends_at for place in foresee(order, now, 1)] == pytest.approx([now + 13.0])
     order.engine_died()
-    assert [place.ends_at for place in order.forecast(now, 1)] == pytest.approx([now + 43.0])
+    assert [place.ends_at for place in foresee(order, now, 1)] == pytest.approx([now + 43.0])
     order.choose(now, 1)
     later = now + 10.0  # a third of the loading
-    assert [place.ends_at for place in order.forecast(later, 1)] == pytest.approx([now + 43.0])
+    assert [place.ends_at for place in foresee(order, later, 1)] == pytest.approx([now + 43.0])
     order.drawing_began(2, now + 20.0, loaded=True)  # it went faster this time
-    assert [place.ends_at for place in order.forecast(now + 20.0, 1)] == pytest.approx([now + 33.0])
+    assert [place.ends_at for place in foresee(order, now + 20.0, 1)] == pytest.approx([now + 33.0])
 
 
 def test_of_several_jobs_of_a_cold_model_the_first_loads_it() -> None:
@@ -316,7 +316,7 @@ def test_of_several_jobs_of_a_cold_model_the_first_loads_it() -> None:
     order.engine_died()
     for job in (2, 3):
         order.submit(drawing(job))
-    ends = [place.ends_at for place in order.forecast(now, 1)]
+    ends = [place.ends_at for place in foresee(order, now, 1)]
     assert ends == pytest.approx([now + 32.0, now + 34.0])
 
 
@@ -341,7 +341,7 @@ def test_a_model_that_was_not_loaded_after_all_stays_cold() -> None:
     order.choose(now, 1)
     order.done(2, now + 1.0, finished=False)  # cancelled while it was being loaded
     order.submit(drawing(3))
-    assert [p.ends_at for p in order.forecast(now + 1.0, 1)] == pytest.approx([now + 33.0])
+    assert [p.ends_at for p in foresee(order, now + 1.0, 1)] == pytest.approx([now + 33.0])
 
 
 def test_no_more_of_a_group_run_than_may_and_others_go_ahead() -> None:
@@ -353,7 +353,7 @@ def test_no_more_of_a_group_run_than_may_and_others_go_ahead() -> None:
         order.submit(Task(job=job, person=person, work=WORK, caps=caps))
     started = [task.job for task in iter(lambda: order.choose(0.0, 9), None)]
     assert sorted(started) == [1, 3, 4]  # b's second job is in no group: it passes the first
-    assert [place.job for place in order.forecast(0.0, 9)] != []
+    assert [place.job for place in foresee(order, 0.0, 9)] != []
     order.done(4, 1.0)
     assert order.choose(1.0, 9) is None
     order.done(1, 2.0)
@@ -382,13 +382,13 @@ def test_a_suspect_waits_until_nothing_runs_and_nothing_runs_beside_it() -> None
     assert not any(order.choose(0.0, 9) for _ in range(3)), (
         "nobody is let past it, or it waits long"
     )
-    assert [place.job for place in order.forecast(0.0, 9)] == [1, 2, 3]
+    assert [place.job for place in foresee(order, 0.0, 9)] == [1, 2, 3]
     order.done(1, 1.0)
     suspect = order.choose(1.0, 9)
     assert suspect is not None
     assert suspect.job == 2
     assert not order.wants(9)
     assert order.choose(1.0, 9) is None
-    assert [place.job for place in order.forecast(1.0, 9)] == [2, 3]
+    assert [place.job for place in foresee(order, 1.0, 9)] == [2, 3]
     order.done(2, 2.0)
     assert order.choose(2.0, 9) == task(3, "c")

@@ -8,11 +8,13 @@ from random import Random
 
 import pytest
 
+from engine.queue.engines import Facts
 from engine.queue.estimates import Speeds
+from engine.queue.lines import SLACK
 from engine.queue.order import Order
-from engine.queue.placement import SLACK, Facts, Placement
+from engine.queue.placement import Placement
 from engine.queue.tasks import Limits, Task
-from tests.engine.crowds import task
+from tests.engine.crowds import foresee, task
 from tests.engine.fleet import Fleet
 
 WIDE = Limits(running=10_000, waiting=100_000, length=100_000)
@@ -163,7 +165,7 @@ def test_ends_are_foretold_for_engines_of_different_speed() -> None:
     order.speeds.learn(task(0).work, 1.0, kind="fast")
     for job in range(1, 7):
         order.submit(task(job))
-    ends = {each.job: each.ends_at for each in order.forecast(0.0, 0)}
+    ends = {each.job: each.ends_at for each in foresee(order, 0.0, 0)}
     assert ends == {1: 1.0, 2: 4.0, 3: 2.0, 4: 3.0, 5: 4.0, 6: 5.0}
 
 
@@ -171,7 +173,7 @@ def test_what_no_engine_can_run_has_a_place_and_no_time() -> None:
     away = Facts(slots=1, alive=False, has=frozenset())
     order = order_of(a=Facts(slots=1, has=frozenset("m")), b=away)
     order.submit(replace(task(1), needs=frozenset("x")))
-    assert [(each.job, each.ends_at) for each in order.forecast(0.0, 0)] == [(1, None)]
+    assert [(each.job, each.ends_at) for each in foresee(order, 0.0, 0)] == [(1, None)]
 
 
 def test_a_job_whose_files_no_engine_has_waits_for_one_that_is_away() -> None:
@@ -227,6 +229,28 @@ def test_what_is_kept_of_engines_does_not_grow_with_the_jobs_they_had() -> None:
     lengths = [len(line._heap) for line in order.engines._lines.values()]
     assert max(lengths) <= 2 * 4 + SLACK
     assert order.engines._lines
+
+
+def test_what_is_kept_of_classes_does_not_grow_with_the_files_that_engines_had() -> None:
+    order = order_of(*(f"{n}" for n in range(4)))
+    for n in range(200):
+        order.put(f"{n % 4}", Facts(slots=8, has=frozenset({"m", f"new {n}"})))
+        assert where(order, replace(task(n), needs=frozenset("m"))) != [""]
+        order.done(n, 0.0)
+    classes = order.engines._classes
+    assert len(classes._numbers) == len(classes._sizes) == 4
+    assert len(classes._able) <= 1
+
+
+def test_the_one_engine_with_the_files_is_found_behind_hundreds_that_lack_them() -> None:
+    """Hundreds have nothing to do and the one that can draw the job is done last."""
+    order = order_of(*(f"{n}" for n in range(300)), slots=2)
+    for n in range(300):
+        order.put(f"{n}", Facts(slots=2, held=(), has=frozenset({f"own {n}"})))
+    needy = [replace(task(n, model=f"own {n}"), needs=frozenset({f"own {n}"})) for n in (7, 207)]
+    again = [replace(each, job=each.job + 1000) for each in needy]
+    assert where(order, *needy, *again) == ["7", "207", "7", "207"]
+    assert where(order, replace(needy[0], job=3000)) == [""]
 
 
 def test_many_suspects_leave_engines_to_others() -> None:

@@ -1,3 +1,5 @@
+from itertools import chain
+
 import pytest
 
 from engine.errors import UserError
@@ -72,7 +74,7 @@ async def test_times_are_told_from_now_and_not_while_paused() -> None:
     queue = Queue(Slots(1), clock=lambda: now)
     queue.order.speeds.learn(task(0).work, 5.0)
     queue.submit(task(1))
-    [place] = queue.forecast()
+    [place] = chain.from_iterable(queue.forecast())
     now = 2.0
     assert queue.seconds_until(place) == pytest.approx(3.0)
     queue.pause("Back at noon.")
