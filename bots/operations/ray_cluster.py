@@ -83,9 +83,11 @@ async def _look_at_machines(settings: Settings, ray: RaySettings) -> Finding:
     if not found:
         return Finding("ray", State.BAD, connection.reason or f"{ray.address} does not answer")
     rooms: Counter[str] = Counter()
+    free: Counter[str] = Counter()
     for node in found[0]:
         rooms[node["host"]] += room_on(node["resources"], ray.resources)
+        free[node["host"]] += room_on(node["free"], ray.resources)
     if not rooms.total():
-        return Finding("ray", State.BAD, no_room(ray.resources))
-    each = ", ".join(f"{host} ({room})" for host, room in sorted(rooms.items()))
+        return Finding("ray", State.BAD, no_room(found[0], ray.resources))
+    each = ", ".join(f"{host} ({n}, {free[host]} free)" for host, n in sorted(rooms.items()))
     return Finding("ray", State.GOOD, f"room for engines at {ray.address}: {each}")

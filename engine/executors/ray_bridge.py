@@ -28,7 +28,7 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, Final
@@ -90,6 +90,7 @@ class Bridge:
         self._connect = connect
         self._lines: dict[str, Line] = {}
         self._measured: dict[str, Any] = {}  # what is known of calls' costs
+        self._free: Mapping[str, Mapping[str, float]] | None = None  # by machine; None: not known
         folder, url = connect.config["pictures"], connect.config["pictures_url"]
         self._pictures = open_store(Path(folder) if folder else None, url)
 
@@ -156,14 +157,13 @@ class Bridge:
             await asyncio.sleep(BEAT)
 
     async def _watch_nodes(self) -> str:
-        """Tell of the cluster's machines, now and whenever they have changed.
+        """Tell of the cluster's machines, and what is free there, now and then.
 
         Returns why there is no connection any more: Ray's client does not connect again once it
         has given up, and another process has to.
         """
         import ray
 
-        told = None
         away = False
         answered = time.monotonic()
         while True:
@@ -181,19 +181,27 @@ class Bridge:
             else:
                 away = False
                 answered = time.monotonic()
-                alive = [
-                    {
-                        "id": node["NodeID"],
-                        "host": node["NodeManagerHostname"],
-                        "resources": node["Resources"],
-                    }
-                    for node in found
-                    if node["Alive"]
-                ]
-                if alive != told:
-                    told = alive
-                    self.send({"nodes": alive})
+                await self._look_what_is_free()
+                self.send({"nodes": [self._describe(node) for node in found if node["Alive"]]})
             await asyncio.sleep(self._connect.look)
+
+    async def _look_what_is_free(self) -> None:
+        """Ask Ray; what it said before stands where it does not answer soon."""
+        with suppress(Exception):
+            async with asyncio.timeout(BEAT):
+                self._free = await find_free(self._connect.address)
+
+    def _describe(self, node: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a machine as it is told: of its resources, those that an engine takes."""
+        total, name = node["Resources"], node["NodeID"]
+        free = total if self._free is None else self._free.get(name, {})
+        wanted = self._connect.resources
+        return {
+            "id": name,
+            "host": node["NodeManagerHostname"],
+            "resources": {each: total.get(each, 0.0) for each in wanted},
+            "free": {each: free.get(each, 0.0) for each in wanted},
+        }
 
     def _take(self, frame: wire.Frame) -> None:
         header = frame.header
@@ -363,6 +371,27 @@ def is_connected(address: str) -> bool:
     import ray
 
     return bool(ray.is_initialized())
+
+
+async def find_free(address: str) -> Mapping[str, Mapping[str, float]]:
+    """Return what of each machine's resources nobody uses, by the machine's id."""
+    if address.startswith("ray://"):  # whose client knows only the sum
+        return dict(await _value(_asking_there().remote()))
+    return await asyncio.to_thread(free_resources)
+
+
+@cache
+def _asking_there() -> Any:
+    import ray
+
+    return ray.remote(num_cpus=0)(free_resources)
+
+
+def free_resources() -> dict[str, dict[str, float]]:
+    """Return the same, in a process that is part of the cluster."""
+    from ray._private.state import available_resources_per_node
+
+    return dict(available_resources_per_node())
 
 
 def knock(address: str) -> None:

@@ -58,7 +58,11 @@ class RayEngine(RestartingExecutor):
         self._connection = connection
         self._ours = models
         self._theirs: Mapping[str, str] = {}
+        self._others: frozenset[str] = frozenset()  # that are not the same as here
+        self._has: frozenset[str] = frozenset()
         self._waits = ""  # why it has not started
+        self.placed = False  # it has what it takes of a machine
+        self.pending = False  # no machine had room for it when it was asked for
         self._link: Link | None = None
 
     @property
@@ -76,9 +80,16 @@ class RayEngine(RestartingExecutor):
         That is what lies in its folder of models, but for other files than those of this machine.
         """
         own = super().health()
-        has = frozenset(self._theirs).difference(differing(self._ours(), self._theirs))
         device = f"{self.place}/{own.device}" if own.device else str(self.place)
-        return replace(own, device=device, has=has, waits=self._waits, beside=())
+        return replace(own, device=device, has=self._has, waits=self._waits, beside=())
+
+    def compare(self) -> None:
+        """Find what its machine has but other files than this one's, and warn of those."""
+        others = frozenset(differing(self._ours(), self._theirs))
+        for name in sorted(others - self._others):
+            log.warning("%s has another file %s than this machine: %s", self.name, name, COPY_IT)
+        self._others, self._has = others, frozenset(self._theirs) - others
+        self.on_change()
 
     def _is_wanted(self) -> bool:
         return not self._closed
@@ -107,16 +118,18 @@ class RayEngine(RestartingExecutor):
         finally:
             link.close()
             self._link = None
-            self._theirs = {}
+            self.placed = False
+            self._know({})
 
     def _receive_one(self, frame: wire.Frame) -> None:
         header = frame.header
         if "pending" in header:
             self._last_message_at = time.monotonic()
+            self.pending = True
             self._wait(header["pending"])
         elif "placed" in header:
             self._last_message_at = time.monotonic()
-            self._waits = ""
+            self.placed, self.pending, self._waits = True, False, ""
         elif "actor" in header:
             actor = header["actor"]
             self._host, self._pid = actor["host"], actor["pid"]
@@ -131,11 +144,8 @@ class RayEngine(RestartingExecutor):
             self._take(frame)
 
     def _know(self, models: Mapping[str, str]) -> None:
-        """Take what the engine's machine has, and warn of what is not the same as here."""
         self._theirs = models
-        for name in differing(self._ours(), models):
-            log.warning("%s has another file %s than this machine: %s", self.name, name, COPY_IT)
-        self.on_change()
+        self.compare()
 
     def _wait(self, why: str) -> None:
         if why != self._waits:

@@ -9,9 +9,10 @@ from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
-from typing import Final
+from itertools import count
+from typing import Any, Final
 
-from engine.errors import Lost, SettingError, UserError
+from engine.errors import Lost, SettingError
 from engine.events import Event
 from engine.executors import Health
 from engine.executors.base import SLOTS, end_task
@@ -22,8 +23,6 @@ from engine.executors.ray_engine import Place, RayEngine
 from engine.executors.restarting import SILENCE as IDLENESS
 from engine.executors.restarting import wait_before
 from engine.models.fingerprints import Fingerprints
-from engine.models.needs import needs_of
-from engine.sentences import Sentence
 from engine.spec import Spec
 
 log = logging.getLogger(__name__)
@@ -98,9 +97,7 @@ class RayExecutor(Pool):
 
     async def run(self, spec: Spec) -> AsyncGenerator[Event]:
         """Yield a job's events, as `Executor.run` specifies, from the engine that it names."""
-        if not spec.engine:
-            spec = replace(spec, engine=self._able(spec))
-        elif spec.engine not in self._members:
+        if spec.engine and spec.engine not in self._members:
             raise Lost(f"The engine {spec.engine} has left the Ray cluster.", outside=True)
         try:
             async with aclosing(super().run(spec)) as events:
@@ -127,50 +124,60 @@ class RayExecutor(Pool):
             del self._spared[next(iter(self._spared))]
         return times <= SPARED
 
-    def _able(self, spec: Spec) -> str:
-        """Return the engine with the fewest jobs of those that have what a job needs.
-
-        Raises `UserError` where none has it; none is named as long as none takes jobs.
-        """
-        needs = needs_of(spec.recipe)
-        alive = {
-            name: health.has or frozenset()
-            for name, health in super().health().engines.items()
-            if health.alive
-        }
-        able = [name for name, has in alive.items() if needs <= has]
-        if alive and not able:
-            missing = min((needs - has for has in alive.values()), key=len)
-            raise UserError(Sentence("on_no_engine", names=", ".join(sorted(missing))))
-        return min(able, key=lambda name: len(self._members[name].running), default="")
-
     async def _watch_models(self) -> None:
         """Know what this machine's folder of models holds, which others are compared with."""
         fingerprints = Fingerprints(self._config.models_dir, self._config.starter)
         while True:
             try:
-                self._models = await asyncio.to_thread(fingerprints.all)
+                found = await asyncio.to_thread(fingerprints.all)
             except Exception as error:  # of one look; the next may succeed
                 log.warning("models cannot be listed: %s", error)
+            else:
+                if found != self._models:
+                    self._models = found
+                    for name in self._places:
+                        self._engine(name).compare()
             await asyncio.sleep(MODELS)
 
     def _follow(self, nodes: Nodes) -> None:
-        """Have an engine for each place on the cluster's machines, unless their number is set."""
+        """Have an engine for each place that the cluster's machines have for Marble.
+
+        Where the number of engines is set it stands, and Ray finds their places.
+        """
         if self._settings.engines is not None:
             return
-        wanted = {
-            Place(node["id"], node["host"], number)
-            for node in nodes
-            for number in range(room_on(node["resources"], self._settings.resources))
-        }
-        self._no_room = None if wanted else no_room(self._settings.resources)
+        wanted = {place for node in nodes for place in self._places_on(node)}
+        self._no_room = None if wanted else no_room(nodes, self._settings.resources)
         self._have(wanted)
         self._changed.set()
+
+    def _places_on(self, node: Mapping[str, Any]) -> list[Place]:
+        """Return the places of engines that a machine has: those that have it, and what is free.
+
+        Those that have been asked for may have it already, or may be about to get what is free.
+        Those that wait, since others were faster, are the first that are given up.
+        """
+        ours = [place for place in self._places.values() if place.node == node["id"]]
+        engines = {place: self._engine(str(place)) for place in ours}
+        placed = sum(engine.placed for engine in engines.values())
+        asked = sum(not engine.placed and not engine.pending for engine in engines.values())
+        each = self._settings.resources
+        room = placed + max(asked, room_on(node["free"], each))
+        room = min(room, room_on(node["resources"], each))
+        kept = sorted(ours, key=lambda place: (engines[place].pending, place.number))[:room]
+        unused = (number for number in count() if number not in {each.number for each in kept})
+        new = [Place(node["id"], node["host"], next(unused)) for _ in range(room - len(kept))]
+        return [*kept, *new]
+
+    def _engine(self, name: str) -> RayEngine:
+        engine = self._members[name].executor
+        assert isinstance(engine, RayEngine)
+        return engine
 
     def _have(self, wanted: set[Place]) -> None:
         for name, place in [*self._places.items()]:
             if place not in wanted:
-                log.info("the machine %s has left the Ray cluster", place.host)
+                log.info("the engine %s has no place on the Ray cluster any more", name)
                 del self._places[name]
                 leaving = asyncio.create_task(self._lose(name), name=f"marble-leaving-{name}")
                 self._leaving.add(leaving)
@@ -182,9 +189,7 @@ class RayExecutor(Pool):
             self.ask(len(self._members))
 
     async def _lose(self, name: str) -> None:
-        engine = self._members[name].executor
-        assert isinstance(engine, RayEngine)
-        engine.lose("its machine left the cluster")
+        self._engine(name).lose("its machine left the cluster")
         await self.remove(name)
 
     def _make(self, place: Place) -> RayEngine:
@@ -206,11 +211,17 @@ def room_on(there: Mapping[str, float], wanted: Mapping[str, float]) -> int:
 def _room(name: str, total: float, each: float) -> int:
     """Return how many engines have room; a part of a GPU is a part of one of them."""
     if name == "GPU" and each < 1:
-        return int(total) * int(1 / each + 1e-6)
+        whole = int(total + 1e-6)
+        return whole * int(1 / each + 1e-6) + int((total - whole) / each + 1e-6)
     return int(total / each + 1e-6)
 
 
-def no_room(wanted: Mapping[str, float]) -> str:
-    """Return a sentence on a cluster without a machine for an engine."""
+def no_room(nodes: Nodes, wanted: Mapping[str, float]) -> str:
+    """Return a sentence on a cluster without a machine for an engine, or without a free one."""
     each = ", ".join(f"{name}: {number:g}" for name, number in wanted.items())
+    if any(room_on(node["resources"], wanted) for node in nodes):
+        return (
+            f"others use all that the Ray cluster has of {each}: an engine starts as soon as that "
+            "is free; add a machine, or change MARBLE_RAY_RESOURCES"
+        )
     return f"no machine of the Ray cluster has {each}: add one, or change MARBLE_RAY_RESOURCES"

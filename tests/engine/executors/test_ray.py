@@ -204,6 +204,25 @@ async def test_engines_follow_the_machines_of_the_cluster(nodes: Any) -> None:
         assert isinstance((await collect(executor, make_spec(epoch=3)))[-1], Picture)
 
 
+async def test_engines_are_as_many_as_others_leave_room_for(nodes: Any) -> None:
+    async with make(nodes, engines=None) as executor, asyncio.timeout(PATIENCE):
+        async with make(nodes, engines=1) as tenant:
+            await tenant.ready()
+            await executor.ready()
+            health = await until(executor, lambda now: len(now.engines) == 1)
+            assert [each.waits for each in health.engines.values()] == [""]
+        await until(executor, lambda now: sum(e.alive for e in now.engines.values()) == 2)
+        async with make(nodes, engines=None) as late:
+            asking = asyncio.create_task(late.ready())
+            health = await until(late, lambda now: now.waits)
+            assert (health.waits, health.engines) == (
+                f"others use all that the Ray cluster has of {RESOURCE}: 1: an engine starts as "
+                "soon as that is free; add a machine, or change MARBLE_RAY_RESOURCES",
+                {},
+            )
+        await asking
+
+
 async def test_an_engine_that_has_no_room_waits_for_it_and_says_so(nodes: Any) -> None:
     async with make(nodes, engines=3) as executor, asyncio.timeout(PATIENCE):
         await executor.ready()
@@ -239,7 +258,7 @@ async def test_a_machine_with_another_version_of_marble_gets_no_job(
             await asking
 
 
-async def test_a_job_goes_where_its_models_are(nodes: Any, tmp_path: Path) -> None:
+async def test_an_engine_tells_what_its_machine_has(nodes: Any, tmp_path: Path) -> None:
     here, there, other = (tmp_path / name for name in ("here", "there", "other"))
     for folder, names in ((here, "ab"), (there, "a"), (other, "b")):
         for name in names:
@@ -262,14 +281,10 @@ async def test_a_job_goes_where_its_models_are(nodes: Any, tmp_path: Path) -> No
                 node.node_id[:6]: {"checkpoint:starter", "LoRA:a"},
                 second.node_id[:6]: {"checkpoint:starter"},
             }
-            for name in "ab":
-                recipe = make_recipe(loras=(Lora(name=name),))
-                spec = Spec(job=1, epoch=1, recipe=recipe)
-                if name == "a":
-                    assert isinstance((await collect(executor, spec))[-1], Picture)
-                else:
-                    with pytest.raises(UserError, match="No machine that draws has LoRA:b"):
-                        await collect(executor, spec)
+            (able,) = (name for name, e in health.engines.items() if "LoRA:a" in (e.has or ()))
+            recipe = make_recipe(loras=(Lora(name="a"),))
+            spec = Spec(job=1, epoch=1, recipe=recipe, engine=able)
+            assert isinstance((await collect(executor, spec))[-1], Picture)
     finally:
         for each in (node, second):
             nodes.remove_node(each, False)

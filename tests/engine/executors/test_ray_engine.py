@@ -13,6 +13,7 @@ from engine.executors.pool import Pool
 from engine.executors.ray_connection import Connection, Link, RaySettings
 from engine.executors.ray_engine import Place, RayEngine, own_code
 from engine.executors.ray_executor import RayExecutor
+from engine.models.fingerprints import differing
 from tests.conftest import PATIENCE
 from tests.engine.executors.test_executors import collect, make_spec
 
@@ -45,6 +46,13 @@ class Cable(Connection):
         """Look whether a job would be sent."""
         if "run" in header:
             self.told_to_run.set()
+
+
+@pytest.fixture
+async def executor(monkeypatch: pytest.MonkeyPatch) -> RayExecutor:
+    """Return an executor that is connected to nothing."""
+    monkeypatch.setattr("engine.executors.ray_executor.find_spec", lambda name: True)
+    return RayExecutor(EngineConfig())
 
 
 @pytest.fixture
@@ -103,18 +111,86 @@ async def test_a_connection_or_machine_that_is_lost_is_no_jobs_fault(
 
 
 async def test_a_job_whose_machine_is_lost_again_and_again_is_blamed_in_the_end(
-    monkeypatch: pytest.MonkeyPatch,
+    executor: RayExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def run(pool: Pool, spec: object) -> AsyncIterator[None]:
         raise Lost("its machine left", alone=True, outside=True)
         yield
 
-    monkeypatch.setattr("engine.executors.ray_executor.find_spec", lambda name: True)
     monkeypatch.setattr(Pool, "run", run)
-    async with RayExecutor(EngineConfig()) as executor:
+    async with executor:
         found = []
         for job in (1, 1, 1, 2, 1):
             with pytest.raises(Lost) as lost:
                 await collect(executor, make_spec(job=job))
             found.append((lost.value.alone, lost.value.outside))
     assert found == [(True, True)] * 4 + [(True, False)]
+
+
+def node(total: float, free: float) -> dict[str, Any]:
+    return {"id": "f" * 8, "host": "h", "resources": {"GPU": total}, "free": {"GPU": free}}
+
+
+def numbers(executor: RayExecutor) -> list[int]:
+    """Return the numbers of the engines that there are."""
+    return sorted(int(name.rpartition("/")[2]) for name in executor.health().engines)
+
+
+async def test_engines_are_asked_for_where_something_is_free(executor: RayExecutor) -> None:
+    async with executor:
+        executor._follow([node(4, free=2)])
+        assert numbers(executor) == [0, 1]
+        executor._follow([node(4, free=0)])  # they got it, though their processes still start
+        assert numbers(executor) == [0, 1]
+        for name in executor.health().engines:
+            executor._engine(name).placed = True
+        executor._follow([node(4, free=1)])
+        assert numbers(executor) == [0, 1, 2]
+        first = executor._engine("h-ffffff/0")
+        first.placed = False  # it died, and is started again
+        executor._follow([node(4, free=1)])
+        assert numbers(executor) == [0, 1, 2]
+        first.pending = True  # somebody else was faster
+        executor._follow([node(4, free=0)])
+        await asyncio.sleep(0)
+        assert numbers(executor) == [1, 2]
+        executor._follow([node(4, free=4)])
+        await asyncio.sleep(0)
+        assert numbers(executor) == [0, 1, 2, 3]
+
+
+async def test_a_cluster_whose_machines_others_use_says_so(executor: RayExecutor) -> None:
+    async with executor:
+        executor._follow([node(0, free=0)])
+        assert executor.health().waits == (
+            "no machine of the Ray cluster has GPU: 1: add one, or change MARBLE_RAY_RESOURCES"
+        )
+        executor._follow([node(4, free=0)])
+        assert executor.health().waits == (
+            "others use all that the Ray cluster has of GPU: 1: an engine starts as soon as that "
+            "is free; add a machine, or change MARBLE_RAY_RESOURCES"
+        )
+
+
+async def test_files_are_compared_when_either_folder_changes_and_not_at_each_look(
+    cable: Cable, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ours = {"LoRA:a": "1", "LoRA:b": "1"}
+    compared: list[Mapping[str, str]] = []
+
+    def compare(ours: Mapping[str, str], theirs: Mapping[str, str]) -> list[str]:
+        compared.append(theirs)
+        return differing(ours, theirs)
+
+    monkeypatch.setattr("engine.executors.ray_engine.differing", compare)
+    place = Place("f" * 8, "h", 0)
+    engine = RayEngine(EngineConfig(), cable, place, lambda: ours, backoff=lambda failures: 0)
+    engine._know({"LoRA:a": "1", "LoRA:b": "2"})
+    assert [engine.health().has for _ in range(9)] == [frozenset({"LoRA:a"})] * 9
+    assert len(compared) == 1
+    ours = {"LoRA:a": "2", "LoRA:b": "2"}
+    engine.compare()
+    assert engine.health().has == frozenset({"LoRA:b"})
+    assert [r.message.partition(":")[0] for r in caplog.records] == [
+        "the engine on h has another file LoRA",
+    ] * 2
