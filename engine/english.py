@@ -172,6 +172,8 @@ ENGLISH: Final[Mapping[str, str]] = {
     "be tried again; other settings may work.",
     "no_device_of_kind": "torch {version} sees no {kind} device.",
     "no_such_device": "There is no {device}; devices are counted from cuda:0.",
+    "no_such_processor": "There is no {device}: this machine has "
+    "{n} {n:processor|processors}, of which the last is cpu:{last}.",
     "unexpected": "An unexpected error occurred; Marble's owner can find details in the log.",
     "unknown_style": "There is no style {name}{near} here; available styles: {known}.",
     "no_style": "There is no style {name} here; no styles have been added.",

@@ -85,12 +85,10 @@ class Ended:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class About:
-    """An engine's device ("cuda:0"), its kind ("NVIDIA H200"), and the devices beside it that an
-    engine told `auto` left to others."""
+    """An engine's device ("cuda:0") and its kind ("NVIDIA H200")."""
 
     device: str = ""
     kind: str = ""
-    beside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -27,8 +28,9 @@ from bots.worker.queue_view import limits_of, recall, remember, task_of
 from bots.worker.worker import Worker
 from engine.executors import Health
 from engine.executors.base import end_task
-from engine.executors.choose import make_executor
-from engine.executors.config import EngineConfig
+from engine.executors.child import child_environment
+from engine.executors.choose import EXECUTORS, make_executor
+from engine.executors.config import AUTO, SEPARATOR, EngineConfig
 from engine.models.catalogue import Catalogue
 from engine.queue.queue import Queue
 from engine.sentences import Sentence
@@ -121,6 +123,8 @@ async def open_app(settings: Settings, *, serving: bool = False) -> AsyncIterato
             await tasks.enter_async_context(_running(worker.run(), "marble-worker"))
             await tasks.enter_async_context(_running(pausing.run(), "marble-pausing"))
             if serving:
+                devices = report_devices(settings)
+                await tasks.enter_async_context(_running(devices, "marble-devices"))
                 board = EngineBoard(settings, storage.worker.name)
                 tasks.push_async_callback(board.clear)
                 upkeep = _upkeep(storage, worker, settings, board, executor.health)
@@ -162,6 +166,31 @@ async def take_in(storage: Storage, worker: Worker) -> None:
     """Queue the jobs that dead processes were running, and those that wait in the database."""
     await storage.worker.requeue_lost()
     await worker.take_in()
+
+
+async def report_devices(settings: Settings) -> None:
+    """Log which of the devices that are named cannot be used, before the first job fails by it.
+
+    A process of its own tries them, since this one never imports torch. What `auto` and `cpu` mean
+    is always there, and on a cluster each machine has its own.
+    """
+    named = [name for name in settings.device.split(SEPARATOR) if name not in (AUTO, "cpu")]
+    if not named or settings.executor not in EXECUTORS:
+        return
+    trying = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-m", "engine.device.trial", *named),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        env=child_environment(),
+    )
+    try:
+        found, _ = await trying.communicate()
+    finally:
+        if trying.returncode is None:
+            trying.kill()
+    for line in found.decode().splitlines():
+        log.error("MARBLE_DEVICE: %s", line)
 
 
 def watch_engine(queue: Queue, health: Health) -> None:

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from engine.device.backends import devices_beside, find_device, memory, name
-from engine.errors import DeviceFault, first_line
+from engine.device.backends import devices_beside, find_device, memory, name, try_device
 from engine.executors.config import AUTO, SEPARATOR
 from engine.models.memory_plan import Room
 from engine.pipeline.residency import budget, room
@@ -26,14 +25,7 @@ class Device:
 
 def look(wanted: str) -> Device:
     """Describe the device of that name (`MARBLE_DEVICE`) after a try; raises `DeviceFault`."""
-    device = find_device(wanted)
-    try:
-        square = torch.ones((64, 64), device=device)
-        worked = float((square @ square)[0, 0]) == 64
-    except (RuntimeError, AssertionError) as error:
-        raise DeviceFault(f"{device} does not work: {first_line(error)}.") from error
-    if not worked:
-        raise DeviceFault(f"{device} computes wrongly: 64 ones do not make 64.")
+    device = try_device(wanted)
     return Device(
         name=name(device),
         kind=device.type,
@@ -48,7 +40,7 @@ def names_of(wanted: str) -> list[str]:
     if wanted != AUTO:
         return wanted.split(SEPARATOR)
     try:
-        return [AUTO, *devices_beside(find_device())]
+        return [AUTO, *devices_beside()]
     except RuntimeError:  # `look` says why
         return [AUTO]
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import torch
 
-from engine.errors import DeviceFault
+from engine.errors import DeviceFault, first_line
 from engine.sentences import Sentence, fill
 
 CUDA: Final = "cuda"
@@ -43,6 +43,9 @@ def pick_device(wanted: str = "auto") -> torch.device:
 def find_device(wanted: str = "auto") -> torch.device:
     """Return the device by name, as `pick_device` does; raises `DeviceFault` if it is not there."""
     device = pick_device(wanted)
+    cores = os.cpu_count() or 1
+    if device.type == "cpu" and int(wanted.partition(":")[2] or 0) >= cores:
+        raise DeviceFault(Sentence("no_such_processor", device=wanted, n=cores, last=cores - 1))
     if not available_kinds().get(device.type, True):
         said = Sentence("no_device_of_kind", version=torch.__version__, kind=device.type)
         raise DeviceFault(said)
@@ -51,12 +54,24 @@ def find_device(wanted: str = "auto") -> torch.device:
     return device
 
 
-def devices_beside(device: torch.device) -> tuple[str, ...]:
-    """Return the names of the other devices of the same kind."""
-    if device.type != CUDA:
+def try_device(wanted: str) -> torch.device:
+    """Return the device by name after a calculation on it; raises `DeviceFault`."""
+    device = find_device(wanted)
+    try:
+        square = torch.ones((64, 64), device=device)
+        worked = float((square @ square)[0, 0]) == 64
+    except (RuntimeError, AssertionError) as error:
+        raise DeviceFault(f"{device} does not work: {first_line(error)}.") from error
+    if not worked:
+        raise DeviceFault(f"{device} computes wrongly: 64 ones do not make 64.")
+    return device
+
+
+def devices_beside() -> tuple[str, ...]:
+    """Return the names of the devices beside the one that `auto` takes; none of them is used."""
+    if pick_device().type != CUDA:
         return ()
-    others = range(torch.cuda.device_count())
-    return tuple(f"{CUDA}:{index}" for index in others if index != (device.index or 0))
+    return tuple(f"{CUDA}:{index}" for index in range(1, torch.cuda.device_count()))
 
 
 def available_kinds() -> dict[str, bool]:

@@ -35,6 +35,11 @@ class ChildExecutor(RestartingExecutor):
 
     _writer: asyncio.StreamWriter | None = None  # while there is a child
 
+    @property
+    def name(self) -> str:  # type: ignore[override]  # which device it is may be known later
+        """Return what messages call it."""
+        return f"the engine's process on {self._about.device}"
+
     def _send(self, header: dict[str, Any]) -> None:
         if self._writer and not self._writer.is_closing():
             self._writer.write(wire.Frame(header).to_bytes())
@@ -46,7 +51,7 @@ class ChildExecutor(RestartingExecutor):
         with closing(writer):
             with theirs:
                 process = spawn("engine.executors.main", theirs)
-            log.info("the engine's process starts")
+            log.info("%s starts", self.name)
             try:
                 async with self._watched(process.kill):
                     self._pid, self._writer = process.pid, writer
@@ -55,7 +60,7 @@ class ChildExecutor(RestartingExecutor):
                         while True:
                             self._take(await wire.receive(reader))
             except Exception:  # the stream can no longer be read
-                log.exception("the engine's process sent an invalid message")
+                log.exception("%s sent an invalid message", self.name)
             finally:
                 self._writer = None
                 how = await end(process)
@@ -70,17 +75,22 @@ def spawn(
     more: of its environment, beside what this process has.
     """
     # Not asyncio's: before Python 3.12 its `kill` may lose the exit code.
-    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     return subprocess.Popen(
         # -P: do not import modules from the working folder.
         [sys.executable, "-P", "-m", module, str(end.fileno())],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         pass_fds=[end.fileno()],
-        env={**THREADS, **os.environ, "PYTHONPATH": path, **(more or {})},
+        env={**child_environment(), **(more or {})},
         # Ctrl-C at the terminal must reach the parent only, which then ends its child.
         start_new_session=True,
     )
+
+
+def child_environment() -> dict[str, str]:
+    """Return this process's environment, with which another one finds Marble's modules."""
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {**THREADS, **os.environ, "PYTHONPATH": path}
 
 
 async def end(process: subprocess.Popen[bytes]) -> str:

@@ -30,7 +30,8 @@ class EngineConfig:
     `exact` or `throughput`; notes: the folder that keeps measurements of this device (None: measure
     at each start); safety_model: the classifier of finished pictures, a folder or a name of the hub
     (None: no safety check); safety_labels: label → the probability from which a picture is unsafe;
-    factory: `module:name` of the function that makes the pipeline, in the engine's thread.
+    factory: `module:name` of the function that makes the pipeline, in the engine's thread; devices:
+    of the one that names the devices beside the first, which is asked where `device` is `auto`.
     """
 
     models_dir: Path | None = None
@@ -46,6 +47,7 @@ class EngineConfig:
     safety_model: str | None = None
     safety_labels: Mapping[str, float] = field(default_factory=dict)
     factory: str = "engine.executors.opening:open_pipeline"
+    devices: str = "engine.device.backends:devices_beside"
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""

@@ -55,7 +55,6 @@ class InProcessExecutor(QueueingExecutor):
             kind=about.kind,
             held=tuple(self._engine.held),
             fault=self._engine.fault,
-            beside=about.beside,
         )
 
     def _opened(self) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from engine.errors import EngineError, MarbleError, UserError, first_line
 from engine.events import About, Ended, Key, Report
-from engine.executors.config import EngineConfig
+from engine.executors.config import AUTO, EngineConfig
 from engine.spec import Spec
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ class Loop:
     """Takes commands from any thread; `run` reports in its own.
 
     opened: called when the pipeline takes jobs, or none can be made; device_lost: called when the
-    device no longer works in this process.
+    device no longer works in this process; beside: called with the machine's further devices, where
+    `auto` is wanted, before any is used: the first one may be broken.
     """
 
     def __init__(
@@ -38,11 +39,13 @@ class Loop:
         report: Callable[[Report], None],
         opened: Callable[[], None],
         device_lost: Callable[[], None] = lambda: None,
+        beside: Callable[[Sequence[str]], None] = lambda names: None,
     ) -> None:
         self._config = config
         self._report = report
         self._opened = opened
         self._device_lost = device_lost
+        self._beside = beside
         self._commands: SimpleQueue[Spec | Key | None] = SimpleQueue()
         self._inbox: list[Spec | Key] = []
         self._running: set[Key] = set()  # admitted, and not yet ended
@@ -109,6 +112,8 @@ class Loop:
             self._report(report)
 
     def _open(self) -> Pipeline:
+        if self._config.device == AUTO:
+            self._beside(resolve_name(self._config.devices)())
         pipeline: Pipeline = resolve_name(self._config.factory)(self._config)
         self.about, self.fault = pipeline.about, ""
         return pipeline

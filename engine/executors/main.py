@@ -95,7 +95,10 @@ def make_loop(config: EngineConfig, send: Callable[[wire.Frame], None]) -> Loop:
         about = asdict(loop.about) if loop.about else {}
         send(wire.Frame({"ready": os.getpid(), "about": about, "fault": loop.fault}))
 
-    loop = Loop(config, report, opened, lambda: os._exit(DEVICE_LOST))
+    def beside(names: Sequence[str]) -> None:
+        send(wire.Frame({"beside": list(names)}))
+
+    loop = Loop(config, report, opened, lambda: os._exit(DEVICE_LOST), beside)
     return loop
 
 

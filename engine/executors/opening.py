@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Final
 
 import torch
 
-from engine.device.backends import CUDA, devices_beside, find_device
+from engine.device.backends import CUDA, find_device
 from engine.device.out_of_memory import Ladder
 from engine.device.probe import Measurements, Probe, kind_of
 from engine.device.tensor_bytes import Evictable
 from engine.events import About
-from engine.executors.config import AUTO, EngineConfig
+from engine.executors.config import EngineConfig
 from engine.families.registry import load
 from engine.files.bucket import open_store
 from engine.finish.upscale import Upscaler
@@ -73,7 +73,6 @@ def open_pipeline(config: EngineConfig) -> Pipeline:
         about=About(
             device=config.device if device.type == "cpu" and config.threads else _name(device),
             kind=kind_of(device),
-            beside=devices_beside(device) if config.device == AUTO else (),
         ),
     )
 

@@ -122,9 +122,12 @@ class Pool(Executor):
             self._tell(member)
 
     def ask(self, jobs: int) -> None:
-        """Start engines, as many as there are jobs at hand."""
+        """Start engines, as many as there are jobs at hand; those that do not work are no help."""
         idle = [each for each in self._members.values() if each.keeper is None]
-        missing = jobs - (len(self._members) - len(idle))
+        if not idle:
+            return
+        asked = [each for each in self._members.values() if each.keeper]
+        missing = jobs - sum(not _is_bad(each.health) for each in asked)
         for member in idle[: max(0, missing)]:
             name = f"marble-engine-{member.name}"
             member.keeper = asyncio.create_task(self._keep(member), name=name)
@@ -189,14 +192,19 @@ class Pool(Executor):
         health = member.health
         if health.works:
             return True
-        says_why = member.keeper and not member.out and (health.failing or health.alive)
+        says_why = member.keeper and not member.out and _is_bad(health)
         # The others are asked last: there may be many, of which none works.
-        return bool(says_why) and not any(each.health.works for each in self._members.values())
+        return bool(says_why) and not any(map(self._may_work, self._members.values()))
+
+    def _may_work(self, member: _Member) -> bool:
+        """Whether an engine works, or is about to, as far as is known."""
+        health = member.health
+        return health.works or not (member.out or health.waits or _is_bad(health))
 
     def _is_useless(self, member: _Member) -> bool:
         """Whether an engine is to be left out, as long as another one works."""
         health = member.health
-        bad = health.failing or bool(health.fault) or member.strikes >= STRIKES
+        bad = _is_bad(health) or member.strikes >= STRIKES
         return bad and any(
             other.health.works for other in self._members.values() if other is not member
         )
@@ -213,6 +221,8 @@ class Pool(Executor):
         if self._grow:
             for name in told.beside:
                 self.add(name, self._grow(name))
+        if _is_bad(told):  # another one may work
+            self.ask(1)
         now = self._takes(member), member.health
         if now != member.told:
             # Whether jobs may go to one hangs on the others, too.
@@ -278,3 +288,7 @@ class Pool(Executor):
             await end_task(member.keeper)
         await member.executor.__aexit__(None, None, None)
         self._changed.set()
+
+
+def _is_bad(health: Health) -> bool:
+    return health.failing or bool(health.fault)

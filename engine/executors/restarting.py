@@ -62,6 +62,7 @@ class RestartingExecutor(QueueingExecutor):
         self._counts: Mapping[str, int] = {}
         self._held: tuple[str, ...] = ()
         self._about = About(device=config.device)
+        self._beside: tuple[str, ...] = ()
         self._fault = ""
         self._last_message_at = 0.0  # or start of the engine, or of its first job
         self._pid: int | None = None
@@ -106,7 +107,7 @@ class RestartingExecutor(QueueingExecutor):
             kind=self._about.kind,
             held=self._held,
             fault=self._fault,
-            beside=self._about.beside,
+            beside=self._beside,
         )
 
     @abstractmethod
@@ -186,6 +187,7 @@ class RestartingExecutor(QueueingExecutor):
             self._ready.clear()
             self._settled.clear()
             self._pid = None
+            self._fault = ""
 
     async def _kill_silent(self, kill: Callable[[], object]) -> None:
         while True:
@@ -199,21 +201,24 @@ class RestartingExecutor(QueueingExecutor):
                 return
 
     def _take(self, frame: wire.Frame) -> None:
-        """Take a frame of the engine: it is ready, a log record, its counts or a report."""
+        """Take a frame of the engine: what is beside it, that it is ready, and so on."""
         self._last_message_at = time.monotonic()
         if "ready" in frame.header:
             self._failed_starts = 0
             self._fault = frame.header["fault"]
             if about := frame.header["about"]:
-                self._about = About(**{**about, "beside": tuple(about["beside"])})
+                self._about = About(**about)
             log.info("%s is ready", self.name)
             self._ready.set()
             self._settled.set()
             self.on_change()
             self._admit_waiting()
+        elif "beside" in frame.header:
+            self._beside = tuple(frame.header["beside"])
+            self.on_change()
         elif "log" in frame.header:
             name, level, text = frame.header["log"]
-            logging.getLogger(name).log(level, "%s", text)
+            logging.getLogger(name).log(level, "%s: %s", self.health().device, text)
         elif "counts" in frame.header:
             self._counts, self._held = frame.header["counts"], tuple(frame.header["held"])
             self.on_change()

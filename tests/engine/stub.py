@@ -30,7 +30,7 @@ class StubPipeline:
         self.company: dict[Key, set[int]] = {}
         self.cancels: list[Key] = []
         self.ticks = 0
-        self.about = About(device="stub:0", kind="a stub", beside=())
+        self.about = About(device="stub:0", kind="a stub")
 
     @property
     def busy(self) -> bool:
@@ -105,10 +105,32 @@ def open_stub(config: EngineConfig) -> StubPipeline:
 
 
 def open_beside(config: EngineConfig) -> StubPipeline:
-    """Make an engine on a machine of two devices; told `auto`, it takes the first."""
-    stub, device = StubPipeline(), config.device.replace("auto", "stub:0")
-    stub.about = About(device=device, kind="a stub", beside=("stub:1",) * (config.device == "auto"))
+    """Make an engine on its device; told `auto`, on the first."""
+    stub = StubPipeline()
+    stub.about = About(device=config.device.replace("auto", "stub:0"), kind="a stub")
     return stub
+
+
+def open_beside_a_broken_one(config: EngineConfig) -> StubPipeline:
+    """Make an engine on any device but the first, over which a process dies."""
+    if config.device == "auto":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return open_beside(config)
+
+
+def open_beside_a_useless_one(config: EngineConfig) -> StubPipeline:
+    """Make an engine on any device but the first."""
+    return open_nothing(config) if config.device == "auto" else open_beside(config)
+
+
+def no_devices() -> tuple[str, ...]:
+    """Name the devices beside the first of a machine that has only one."""
+    return ()
+
+
+def a_second_device() -> tuple[str, ...]:
+    """Name those of a machine that has two."""
+    return ("stub:1",)
 
 
 def open_on_the_second(config: EngineConfig) -> StubPipeline:

@@ -50,7 +50,7 @@ class MortalExecutor(InProcessExecutor):
 async def _live(folder: Path, url: str | None, factory: str, last: int | None) -> None:
     async with (
         Storage.open(folder, url) as storage,
-        MortalExecutor(EngineConfig(factory=factory), last) as executor,
+        MortalExecutor(EngineConfig(factory=factory, device="cpu"), last) as executor,
     ):
         queue = Queue(lambda: executor.slots, LIMITS)
         worker = Worker(storage, executor, queue, equal_task, no_caps)

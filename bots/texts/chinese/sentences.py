@@ -145,6 +145,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "quarantined": "这个任务已使绘图进程崩溃 {attempts} 次，不再重试；换些设置也许可以。",
     "no_device_of_kind": "torch {version} 找不到 {kind} 设备。",
     "no_such_device": "没有 {device}；设备从 cuda:0 开始编号。",
+    "no_such_processor": "没有 {device}：这台机器有 {n} 个处理器，最后一个是 cpu:{last}。",
     "unexpected": "发生意外错误；Marble 所有者可在日志中查看详情。",
     "unknown_style": "此处没有风格 {name}{near}；可用风格：{known}。",
     "no_style": "此处没有风格 {name}；尚未添加任何风格。",

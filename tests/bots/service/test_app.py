@@ -7,7 +7,7 @@ import pytest
 
 from bots.operations.settings import Settings, load_settings
 from bots.requests.studio import Asker
-from bots.service.app import open_app, watch_engine
+from bots.service.app import open_app, report_devices, watch_engine
 from engine.errors import UserError
 from engine.events import Progress, Waiting
 from engine.executors import Health
@@ -137,3 +137,24 @@ def test_an_engine_that_cannot_be_reached_pauses_the_queue_and_says_so() -> None
     assert queue.order.reason is None
     watch_engine(queue, Health(alive=False))  # it has not been asked for yet
     assert queue.order.reason is None
+
+
+async def test_a_device_that_is_not_there_is_told_at_the_start(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with asyncio.timeout(PATIENCE):
+        await report_devices(replace(settings, device="cpu:0,cpu:99999"))
+    [record] = caplog.records
+    assert record.message.startswith(
+        "MARBLE_DEVICE: cpu:99999: There is no cpu:99999: this machine has "
+    )
+
+
+@pytest.mark.parametrize(
+    ("device", "executor"), [("auto", "child"), ("cpu", "child"), ("cuda:7", "ray")]
+)
+async def test_no_process_is_started_for_devices_that_are_always_there(
+    settings: Settings, device: str, executor: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asyncio.create_subprocess_exec", None)
+    await report_devices(replace(settings, device=device, executor=executor))

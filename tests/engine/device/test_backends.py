@@ -2,6 +2,7 @@
 
 import ast
 import platform
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,11 +11,13 @@ from typing import Any
 import pytest
 import torch
 
-from engine.check.device import look
+from engine.check.device import look, names_of
 from engine.device import backends as devices
 from engine.device.backends import (
     CUDA,
     MPS,
+    devices_beside,
+    find_device,
     is_out_of_memory,
     layout,
     memory,
@@ -24,6 +27,8 @@ from engine.device.backends import (
     widest_float,
 )
 from engine.device.probe import Measurements, Probe, finished, software
+from engine.device.trial import main
+from engine.errors import DeviceFault
 from engine.pipeline.residency import SHARE, budget
 from tests.conftest import ROOT
 
@@ -50,6 +55,50 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(torch.mps, "recommended_max_memory", fake("memory", 12 * 2**30))
     monkeypatch.setattr(platform, "mac_ver", lambda: ("15.5", ("", "", ""), "arm64"))
     return asked
+
+
+@pytest.fixture
+def three_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let torch see three devices of CUDA, none of which can be used."""
+
+    def break_down(*arguments: object, **more: object) -> None:
+        raise RuntimeError("CUDA error: uncorrectable ECC error encountered")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setattr(torch, "ones", break_down)
+
+
+def test_devices_are_counted_without_the_use_of_any(three_gpus: None) -> None:
+    assert devices_beside() == ("cuda:1", "cuda:2")
+    assert names_of("auto") == ["auto", "cuda:1", "cuda:2"]
+
+
+def test_a_device_beyond_those_that_are_there_is_none(
+    three_gpus: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    assert find_device("cpu:3") == CPU
+    assert find_device("cuda:2") == torch.device("cuda:2")
+    for name, said in (
+        ("cuda:3", "There is no cuda:3; devices are counted from cuda:0."),
+        (
+            "cpu:99999",
+            "There is no cpu:99999: this machine has 4 processors, of which the last is cpu:3.",
+        ),
+    ):
+        with pytest.raises(DeviceFault, match=f"^{re.escape(said)}$"):
+            find_device(name)
+
+
+def test_each_device_that_cannot_be_used_is_one_line(
+    three_gpus: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["cuda:1", "cuda:7"])
+    assert capsys.readouterr().out == (
+        "cuda:1: cuda:1 does not work: CUDA error: uncorrectable ECC error encountered.\n"
+        "cuda:7: There is no cuda:7; devices are counted from cuda:0.\n"
+    )
 
 
 def test_apples_device_is_taken_where_there_is_no_cuda(calls: list[str]) -> None:

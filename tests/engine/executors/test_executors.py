@@ -25,7 +25,7 @@ from engine.spec import Spec
 from tests.conftest import PATIENCE, ROOT
 from tests.factories import make_recipe
 
-STUB = EngineConfig(factory="tests.engine.stub:open_stub")
+STUB = EngineConfig(factory="tests.engine.stub:open_stub", devices="tests.engine.stub:no_devices")
 
 
 def make_spec(prompt: str = "a cat", job: int = 1, *, epoch: int = 1, alone: bool = False) -> Spec:
@@ -127,7 +127,7 @@ async def test_an_engine_tells_its_device_its_models_and_the_devices_beside_it(
 
 
 async def test_an_engine_that_cannot_be_made_tells_why() -> None:
-    config = EngineConfig(factory="tests.engine.stub:open_nothing", device="cpu")
+    config = replace(STUB, factory="tests.engine.stub:open_nothing", device="cpu")
     for kind in EXECUTORS:
         async with make_executor(kind, config) as executor:
             await executor.ready()
@@ -225,7 +225,7 @@ def test_a_device_that_is_not_there_is_one_sentence_in_the_log(
 
 
 async def test_an_engine_that_cannot_be_made_fails_its_jobs() -> None:
-    config = EngineConfig(factory="tests.engine.stub:open_nothing")
+    config = replace(STUB, factory="tests.engine.stub:open_nothing")
     for kind in EXECUTORS:
         async with make_executor(kind, config) as executor:
             with pytest.raises(EngineError, match="no such device"):
@@ -278,7 +278,7 @@ async def test_a_child_that_dies_is_ready_again_when_there_is_another(child: Chi
 async def test_who_waits_for_a_child_that_dies_while_it_is_made_waits_for_the_next(
     tmp_path: Path,
 ) -> None:
-    config = EngineConfig(factory="tests.engine.stub:open_second", notes=tmp_path)
+    config = replace(STUB, factory="tests.engine.stub:open_second", notes=tmp_path)
     async with (
         ChildExecutor(config, backoff=lambda failures: 0) as child,
         asyncio.timeout(PATIENCE),
@@ -297,7 +297,7 @@ async def test_who_waits_for_a_child_that_hangs_while_it_is_made_waits_for_the_n
         return 0
 
     monkeypatch.setattr("engine.executors.restarting.SILENCE", 0.1)
-    config = EngineConfig(factory="tests.engine.stub:open_or_hang", notes=tmp_path)
+    config = replace(STUB, factory="tests.engine.stub:open_or_hang", notes=tmp_path)
     async with (
         ChildExecutor(config, backoff=let_the_next, silence=0.1) as child,
         asyncio.timeout(PATIENCE),
@@ -307,7 +307,7 @@ async def test_who_waits_for_a_child_that_hangs_while_it_is_made_waits_for_the_n
 
 
 async def test_who_waits_for_a_child_is_let_go_when_it_is_closed(tmp_path: Path) -> None:
-    config = EngineConfig(factory="tests.engine.stub:open_or_hang", notes=tmp_path)
+    config = replace(STUB, factory="tests.engine.stub:open_or_hang", notes=tmp_path)
     async with ChildExecutor(config) as child:
         waiting = asyncio.create_task(child.ready(), name="ready")
         await asyncio.sleep(0)
@@ -318,7 +318,7 @@ async def test_who_waits_for_a_child_is_let_go_when_it_is_closed(tmp_path: Path)
 
 @pytest.mark.parametrize("factory", ["open_and_die", "open_wreck"])
 async def test_who_waits_for_a_child_that_is_never_made_is_told_by_the_job(factory: str) -> None:
-    config = EngineConfig(factory=f"tests.engine.stub:{factory}")
+    config = replace(STUB, factory=f"tests.engine.stub:{factory}")
     async with (
         ChildExecutor(config, backoff=lambda failures: 0) as child,
         asyncio.timeout(PATIENCE),

@@ -79,8 +79,30 @@ async def test_as_many_engines_start_as_there_are_jobs(pool: Pool) -> None:
     assert [health.slots for health in pool.health().engines.values()] == [8, 8]
 
 
+def two_devices(factory: str) -> EngineConfig:
+    devices = "tests.engine.stub:a_second_device"
+    return EngineConfig(factory=f"tests.engine.stub:{factory}", devices=devices)
+
+
+@pytest.mark.parametrize("first", ["broken", "useless"])
+async def test_told_auto_it_takes_the_others_where_the_first_device_does_not_work(
+    first: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    async with (
+        open_pool(two_devices(f"open_beside_a_{first}_one")) as pool,
+        asyncio.timeout(PATIENCE),
+    ):
+        news = News(pool)
+        await pool.ready()
+        await news.until("stub:1")
+        assert isinstance((await collect(pool, make_spec()))[-1], Picture)
+        assert pool.health().engines["stub:1"].device == "stub:1"
+    assert "the engine's process on stub:1 is ready" in caplog.text
+
+
 async def test_told_auto_it_takes_every_device_of_the_machine() -> None:
-    async with open_pool(EngineConfig(factory="tests.engine.stub:open_beside")) as pool:
+    async with open_pool(two_devices("open_beside")) as pool:
         news = News(pool)
         await pool.ready()
         pool.ask(2)

@@ -158,7 +158,7 @@ async def test_an_engine_that_does_nothing_is_ended_and_its_job_lost(nodes: Any)
 
 
 async def test_an_engine_that_cannot_be_made_fails_its_jobs(nodes: Any) -> None:
-    config = EngineConfig(factory="tests.engine.stub:open_nothing")
+    config = replace(STUB, factory="tests.engine.stub:open_nothing")
     async with make(nodes, config) as executor, asyncio.timeout(PATIENCE):
         await executor.ready()
         with pytest.raises(EngineError, match="no such device"):
@@ -166,7 +166,7 @@ async def test_an_engine_that_cannot_be_made_fails_its_jobs(nodes: Any) -> None:
 
 
 async def test_an_engine_whose_process_never_starts_is_told_by_the_job(nodes: Any) -> None:
-    config = EngineConfig(factory="tests.engine.stub:open_and_die")
+    config = replace(STUB, factory="tests.engine.stub:open_and_die")
     async with make(nodes, config) as executor, asyncio.timeout(PATIENCE):
         await executor.ready()
         assert (executor.health().alive, executor.health().failing) == (False, True)

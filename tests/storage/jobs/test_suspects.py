@@ -67,7 +67,7 @@ async def test_a_poison_that_takes_the_engine_along_is_found_among_bystanders(
     home: Home, stage: Stage
 ) -> None:
     await ask(home, *["a cat"] * 3, f"poison in {stage}", *["a dog"] * 8)
-    config = EngineConfig(factory=STUB)
+    config = EngineConfig(factory=STUB, device="cpu")
     async with home.open() as storage, ChildExecutor(config, backoff=lambda n: 0) as executor:
         queue = Queue(lambda: executor.slots, LIMITS)
         worker = Worker(storage, executor, queue, equal_task, no_caps)
