@@ -62,6 +62,12 @@ ENGLISH: Final[Mapping[str, str]] = {
     "written_instead": ", or write what Marble has: {pairs}",
     "weight_of_words": "Weights are not written {written} here: write (words:1.2) for more weight, "
     "and --no words for what the picture should not show.",
+    "too_many_permutations": "The choices in braces make more than {most} jobs; leave some out, or "
+    "write \\{{ for a brace that is text.",
+    "permuted": "That makes {count} jobs, one for each choice in braces.",
+    "permuted_workflow": "A workflow draws one job at a time; leave out the choices in braces.",
+    "too_many_at_once": "The choices in braces make {count} jobs, but here at most {most} a minute "
+    "are taken; leave some out.",
     "given_twice": "{name} is given twice, as {first} and as {second}; give it once.",
     "nearest": " (did you mean {name!r}?)",
     # Words and pictures that people give

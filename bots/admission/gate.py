@@ -53,13 +53,13 @@ class TokenBuckets:
 
     _buckets: OrderedDict[Hashable, tuple[float, float]] = field(default_factory=OrderedDict)
 
-    def wait(self, key: Hashable, per_minute: float, now: float) -> float:
-        """Return the seconds until there is one to take: 0 where there is one now."""
-        return max(0.0, 1.0 - self._level(key, per_minute, now)) * MINUTE / per_minute
+    def wait(self, key: Hashable, per_minute: float, now: float, count: int = 1) -> float:
+        """Return the seconds until there are so many to take: 0 where there are now."""
+        return max(0.0, count - self._level(key, per_minute, now)) * MINUTE / per_minute
 
-    def take(self, key: Hashable, per_minute: float, now: float) -> None:
-        """Take one, whether there is one or not."""
-        self._buckets[key] = (self._level(key, per_minute, now) - 1.0, now)
+    def take(self, key: Hashable, per_minute: float, now: float, count: int = 1) -> None:
+        """Take some, whether there are so many or not."""
+        self._buckets[key] = (self._level(key, per_minute, now) - count, now)
         self._buckets.move_to_end(key)
         if len(self._buckets) > KEPT:
             self._buckets.popitem(last=False)
@@ -104,11 +104,12 @@ class Gate:
     _first_ids: dict[str, str] = field(default_factory=dict)  # of places that were moved meanwhile
 
     async def __call__(
-        self, recipe: Recipe, asker: Origin, lacks: Container[str] = ()
+        self, recipe: Recipe, asker: Origin, lacks: Container[str] = (), count: int = 1
     ) -> Admission:
         """Raise `Refusal`, or count the job and return what is checked as it is committed.
 
-        lacks: as in `rules.check`.
+        lacks: as in `rules.check`. count: so many jobs are counted; of several that are committed
+        together one call counts all, and the others 0.
         Many that cannot all be admitted may pass here at once: the lock of the commit decides.
         """
         held = await self.admit(asker)
@@ -121,7 +122,8 @@ class Gate:
             await self.storage.jobs.may(asker.person, allow)
         if self.hook:
             await ask(self.hook, recipe, asker.person, asker.place)
-        self._count(held, asker.person)
+        if count:
+            self._count(held, asker.person, count)
         return Admission(allow, self._caps(held, asker.person))
 
     async def caps(self, person: str, place: str) -> Caps:
@@ -214,8 +216,8 @@ class Gate:
         people = self.storage.people
         await people.change_place_settings(place, stored, check=check, log=log)
 
-    def _count(self, held: InForce, person: str) -> None:
-        """Take one from each bucket, or raise `Refusal` where one is empty."""
+    def _count(self, held: InForce, person: str, count: int) -> None:
+        """Take so many from each bucket, or raise `Refusal` where one has less."""
         now = self.clock()
         buckets = [
             (name, limit, (limit.rule, who, self._first_id(limit.counted_in)))
@@ -223,9 +225,9 @@ class Gate:
             for limit in held.limits[name]
         ]
         for name, limit, key in buckets:
-            rules.check_rate(name, limit.most, self._rates.wait(key, limit.most, now))
+            rules.check_rate(name, limit.most, self._rates.wait(key, limit.most, now, count), count)
         for _, limit, key in buckets:
-            self._rates.take(key, limit.most, now)
+            self._rates.take(key, limit.most, now, count)
 
     def _allow(self, held: InForce, recipe: Recipe, quota: Quota) -> None:
         """Raise `Refusal` for what is too much beside what was asked for before."""

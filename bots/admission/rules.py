@@ -91,11 +91,13 @@ def check_budget(
     raise Refusal(Sentence("spent", used=used / MILLION, daily=daily, asks=needed, when=when))
 
 
-def check_rate(name: str, most: int, seconds: float) -> None:
+def check_rate(name: str, most: int, seconds: float, count: int = 1) -> None:
     """Raise `Refusal` while a person (`per_minute`), or their place, has asked too often.
 
-    most: jobs a minute; seconds: to wait until the next.
+    most: jobs a minute; seconds: to wait until so many are taken as are asked for at once.
     """
+    if count > most:
+        raise Refusal(Sentence("too_many_at_once", count=count, most=most))
     wait = ceil(seconds)
     if wait > 0 and name == "per_minute":
         raise Refusal(Sentence("too_often", most=most, wait=wait))

@@ -22,6 +22,7 @@ class Address:
     token: str | None = field(default=None, repr=False)
     until: float = 0.0  # seconds since 1970
     answers: int | None = None  # the message that a new one replies to
+    original: bool = True  # the interaction's first answer may be taken for it
 
     @property
     def expired(self) -> bool:

@@ -11,6 +11,7 @@ from bots.discord.messages import dm_errors, send_dm
 from bots.discord.replies import Reply
 from bots.discord.request import Request
 from bots.texts import language_of
+from bots.worker.delivery import WayClosed
 
 
 class Answered(Enum):
@@ -55,12 +56,22 @@ class InteractionRequest(Request):
         self.thinking: int | None = None  # the message that says so, once acknowledged
         self.answered = Answered.NOT_YET
         self._file_sent = False
+        self._original_shown = False  # as a text, and no longer as "thinking"
 
     async def show_note(self, note: str) -> None:
         """Show a note to the person alone, once the job is announced."""
         # The first follow-up would else become "thinking"'s text, which all see.
         await self.interaction.edit_original_response(content=self.words.submitted)
+        self._original_shown = True
         await self.interaction.followup.send(note, ephemeral=True)
+
+    async def post_further(self, reply: Reply) -> int:
+        """Show a further reply by the token, once a note was shown; return the message."""
+        if not self._original_shown:  # Discord would take it for the first one
+            raise WayClosed("the first answer is not shown yet")
+        send = self.interaction.followup.send
+        sent = await with_retries(lambda: send(**reply.new(), wait=True), repeatable=False)
+        return sent.id
 
     async def post(self, reply: Reply) -> int:
         """Put a reply where the acknowledgement is; return the message."""

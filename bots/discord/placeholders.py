@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Final
@@ -36,6 +36,8 @@ Send = Callable[[discord.Client, Job, Address, Reply], Awaitable[int]]
 async def _by_token(client: discord.Client, job: Job, address: Address, reply: Reply) -> int:
     if address.token is None or address.expired:
         raise WayClosed("the interaction's token expired")
+    if job.message is None and not address.original:
+        raise WayClosed("no message of its own is known")
     webhook = webhook_of(client, address.application, address.token)
     return (await webhook.edit_message(message_id(job.message) or ORIGINAL, **reply.edit())).id
 
@@ -99,6 +101,24 @@ class Placeholders:
         self._client = client
         self._followers: dict[int, asyncio.Task[None]] = {}  # by job
         self._editing: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def announce_each(self, request: InteractionRequest, jobs: Sequence[Job]) -> None:
+        """Announce the jobs of one request, each in a message of its own."""
+        first, *others = jobs
+        await self.announce(request, first)
+        for job in others:
+            async with self._editing[job.id]:
+                try:
+                    reply = Reply(content=request.words.submitted)
+                    if request.guest:
+                        message = await request.post_further(reply)
+                    else:
+                        nonce = str(job.id)
+                        message = (await send(self._client, request.address, reply, nonce=nonce)).id
+                    job = await self._app.storage.jobs.acknowledged(job.id, message_key(message))
+                except Exception as error:
+                    log_error(error, "job %d could not be announced", job.id)
+                self.follow(job)
 
     async def announce(self, request: Request, job: Job) -> None:
         """Show that a job is committed, and from now on how far it is.
@@ -188,7 +208,8 @@ class Placeholders:
             view = await self._app.gate.view(job.place, partial(is_adult, self._client))
             preview = preview if view.previews else None
         address = Address.from_dict(job.reply)
-        if address.expired and job.message is None:  # no way is left to show progress
+        # No way is left to show progress.
+        if job.message is None and (address.expired or not address.original):
             return
         reply = progress_reply(job, news, preview, words_of(address.language))
         by = _by_edit if address.expired else _by_token

@@ -8,6 +8,7 @@ server are fetched. Of a private thread only those who may manage threads are kn
 import asyncio
 from abc import ABC, abstractmethod
 from contextlib import suppress
+from dataclasses import replace
 from typing import Final
 
 import discord
@@ -47,7 +48,15 @@ class Request(ABC):
         self.words = words_of(address.language)
         self.person = person = person_key(address.person)  # keys in storage
         self.place = place = place_key(self.guild, address.channel)
-        self.asker = Asker(person=person, place=place, reply=address.to_dict(), event=self.event)
+        # Where Marble is no member, answers to the interaction are all that it can send.
+        further = replace(address, original=False) if self.guest else replace(address, token=None)
+        self.asker = Asker(
+            person=person,
+            place=place,
+            reply=address.to_dict(),
+            further_reply=further.to_dict(),
+            event=self.event,
+        )
         self.viewer = Viewer(
             person=person, place=place, in_private=self.in_private, answered_alone=True
         )

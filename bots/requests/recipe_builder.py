@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import MISSING, asdict, replace
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from bots.requests.aspect import sized, whole_size
 from bots.requests.derive import START_STRENGTH, change, default_strength
@@ -24,6 +25,8 @@ from engine.recipe.prompt_tags import choose, plain, take_loras
 from engine.recipe.recipe import DEFAULTS, Recipe, random_seed
 from engine.sentences import Sentence
 from engine.text_encode.prompts import BREAK, EMBEDDING, marks
+
+_ESCAPED_BRACE: Final = re.compile(r"\\([{}])")
 
 
 class Built(NamedTuple):
@@ -166,11 +169,14 @@ class RecipeBuilder:
 
 
 def _read_words(values: Mapping[str, Any], seed: int) -> dict[str, Any]:
-    """Return values with the choices in their prompts made, and LoRA tags taken out of them."""
+    """Return values with the choices in their prompts made, and LoRA tags taken out of them.
+
+    Braces with a backslash before them were text, and lose it.
+    """
     found = dict(values)
     for name in WORDS:
         if isinstance(text := found.get(name), str):
-            found[name] = choose(text, seed)
+            found[name] = _ESCAPED_BRACE.sub(r"\1", choose(text, seed))
     if isinstance(prompt := found.get("prompt"), str):
         found["prompt"], tagged = take_loras(prompt)
         check_words(found["prompt"])

@@ -7,7 +7,7 @@ out is filled in from the model's defaults. A job is committed before anybody is
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any, Final, Literal
@@ -48,6 +48,8 @@ class Asker:
     person: str
     place: str
     reply: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    # The same for further jobs of one request, where their answers go elsewhere.
+    further_reply: Mapping[str, Any] | None = field(default=None, repr=False)
     event: str | None = None
     later: bool = False  # leave the job to a process that serves
     # What is said beside a job, added once it is committed: what the model lacks or rounds.
@@ -55,8 +57,17 @@ class Asker:
 
 
 # Raises `UserError` for what is not allowed, or returns what is checked as the job is committed.
-# The last are the fields that the recipe's model does not have.
-RequestCheck = Callable[[Recipe, Asker, Container[str]], Awaitable[Admission]]
+# The last are the fields that the recipe's model does not have, and how many jobs are counted.
+RequestCheck = Callable[[Recipe, Asker, Container[str], int], Awaitable[Admission]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A job to commit, what is said beside it, and its parent, parent_picture and style."""
+
+    built: Built
+    notes: Iterable[Sentence] = ()
+    origin: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Studio:
@@ -87,7 +98,27 @@ class Studio:
 
         saved_by: whose default options are used where nothing else was typed.
         """
+        [job] = await self.imagine_each([values], asker, saved_by)
+        return job
+
+    async def imagine_each(
+        self, choices: Sequence[Mapping[str, Any]], asker: Asker, saved_by: str | None = None
+    ) -> list[Job]:
+        """Commit and start a job for each of several choices as `imagine` does: all, or none.
+
+        What is said beside them begins with how many there are.
+        """
         saved = await self._saved(saved_by, asker.place) if saved_by else {}
+        drafts = [await self._imagined(values, saved, asker) for values in choices]
+        jobs = await self._commit(drafts, asker)
+        several = [Sentence("permuted", count=len(jobs))] if len(jobs) > 1 else []
+        said = (note for draft in drafts for note in (*draft.notes, *draft.built.notes))
+        asker.notes.extend((*several, *dict.fromkeys(said)))
+        return jobs
+
+    async def _imagined(
+        self, values: Mapping[str, Any], saved: Mapping[str, Any], asker: Asker
+    ) -> _Draft:
         kept = saved.keys() - values.keys()
         values = {**saved, **values}
         model = self.catalogue.get(values.get("checkpoint", STARTER))
@@ -95,8 +126,7 @@ class Studio:
         if values.get("image") and not {"width", "height"} & values.keys():
             size = await self._size_of(values["image"])
             values = {**values, **_in_shape(size, _usual_pixels(model), model)}
-        built = self.builder.complete(values, kept)
-        return await self._submit(built, asker, notes, style=style)
+        return _Draft(self.builder.complete(values, kept), notes, {"style": style})
 
     async def rerun(self, name: str, values: Mapping[str, Any], asker: Asker) -> Job:
         """Commit and start a job that repeats another, with some values changed.
@@ -410,29 +440,47 @@ class Studio:
 
         origin: its parent, parent_picture and style (`NewJob`).
         """
-        job = await self._commit(built.recipe, asker, **origin)
+        [job] = await self._commit([_Draft(built, origin=origin)], asker)
         asker.notes.extend((*notes, *built.notes))
         return job
 
-    async def _commit(self, recipe: Recipe, asker: Asker, **origin: Any) -> Job:
-        if recipe.image:  # a start image that cannot be used is refused before anything waits
-            await asyncio.to_thread(read_start_image, recipe, self._pictures.store)
-        lacks = self.catalogue.get(recipe.checkpoint).lacks
-        admission = await self._gate(recipe, asker, lacks)
-        new = NewJob(
-            recipe=recipe,
-            person=asker.person,
-            place=asker.place,
-            reply=asker.reply,
-            event=asker.event,
-            **origin,
-        )
+    async def _commit(self, drafts: Sequence[_Draft], asker: Asker) -> list[Job]:
+        """Commit and start jobs, all or none; their rates are counted once each may be drawn."""
+        asked, caps, last = [], [], len(drafts) - 1
+        for number, draft in enumerate(drafts):
+            recipe = draft.built.recipe
+            if recipe.image:  # a start image that cannot be used is refused before anything waits
+                await asyncio.to_thread(read_start_image, recipe, self._pictures.store)
+            lacks = self.catalogue.get(recipe.checkpoint).lacks
+            count = len(drafts) if number == last else 0
+            admission = await self._gate(recipe, asker, lacks, count)
+            asked.append((_new_job(draft, asker, number), admission.allow))
+            caps.append(admission.caps)
         if asker.later:
-            return await self._storage.jobs.add(new, allow=admission.allow)
-        with self._worker.queue.reserve(asker.person):
-            job = await self._storage.jobs.add(new, allow=admission.allow)
-            self._worker.submit(job, admission.caps)
-        return job
+            return await self._storage.jobs.add_all(asked)
+        with ExitStack() as reserved:
+            for _ in drafts:
+                reserved.enter_context(self._worker.queue.reserve(asker.person))
+            jobs = await self._storage.jobs.add_all(asked)
+            for job, groups in zip(jobs, caps, strict=True):
+                self._worker.submit(job, groups)
+        return jobs
+
+
+def _new_job(draft: _Draft, asker: Asker, number: int) -> NewJob:
+    """Return the job of a draft; number: which of one request's, from 0."""
+    reply, event = asker.reply, asker.event
+    if number:
+        reply = reply if asker.further_reply is None else asker.further_reply
+        event = event and f"{event}/{number + 1}"
+    return NewJob(
+        recipe=draft.built.recipe,
+        person=asker.person,
+        place=asker.place,
+        reply=reply,
+        event=event,
+        **draft.origin,
+    )
 
 
 def _check_edit(given: Sequence[str], values: Mapping[str, Any], model: Checkpoint) -> None:

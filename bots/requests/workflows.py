@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -114,6 +114,16 @@ def take_workflow(typed: Typed) -> tuple[str | None, Typed]:
     """Return the workflow among options that were typed, if any, and the others."""
     names = [text for name, text in typed if name == WORKFLOW.name]
     return (names[-1] if names else None), [each for each in typed if each[0] != WORKFLOW.name]
+
+
+def the_workflow(names: Sequence[str | None]) -> str | None:
+    """Return the workflow that the texts of one request name; raises `UserError` for several texts.
+
+    names: of each text's, as `take_workflow` found it.
+    """
+    if len(names) > 1 and any(names):
+        raise UserError(Sentence("permuted_workflow"))
+    return names[0]
 
 
 def _read(path: Path) -> bytes:

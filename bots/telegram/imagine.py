@@ -15,8 +15,9 @@ from bots.chat.access import Target
 from bots.presentation.lines import ignored_text, name_of, reading_lines, reading_notes
 from bots.presentation.text import fit_lines, utf16_length
 from bots.requests.options import Flag, Values, parse_values
+from bots.requests.permutations import permutations
 from bots.requests.typed_options import split_message
-from bots.requests.workflows import WORKFLOW, take_workflow
+from bots.requests.workflows import WORKFLOW, take_workflow, the_workflow
 from bots.telegram.address import message_key, post
 from bots.telegram.errors import translate
 from bots.telegram.messages import ParsedMessage, Picture
@@ -49,6 +50,8 @@ async def imagine(request: Request, parsed: ParsedMessage) -> None:
             return await _redraw(request, parsed, name_of(*found))
         if not (found or parsed.command or request.address.private):
             return  # talk below something else that Marble said
+    if len(texts := permutations(parsed.text)) > 1:
+        return await _imagine_each(request, parsed, texts)
     prompt, typed = split_message(parsed.text, [WORKFLOW, RESULT])
     workflow, typed = take_workflow(typed)
     result = next((text for name, text in typed if name == RESULT.name), None)
@@ -77,6 +80,23 @@ async def imagine(request: Request, parsed: ParsedMessage) -> None:
         values["image"] = await app.studio.keep_image(await _fetch(request, picture))
     job = await app.studio.imagine(values, request.asker, request.saved_by)
     await request.announce(job)
+
+
+async def _imagine_each(request: Request, parsed: ParsedMessage, texts: Sequence[str]) -> None:
+    """Draw a picture for each of several texts, all from the same start image, if there is one."""
+    choices, workflows = [], []
+    for text in texts:
+        prompt, typed = split_message(text, [WORKFLOW])
+        workflow, typed = take_workflow(typed)
+        workflows.append(workflow)
+        choices.append({**parse_values(typed), "prompt": prompt})
+    the_workflow(workflows)
+    studio, start = request.app.studio, {}
+    if picture := parsed.picture or parsed.replied_picture:
+        await request.app.gate.admit(request.asker)  # nothing is fetched for who may not ask
+        start["image"] = await studio.keep_image(await _fetch(request, picture))
+    asked = [values | start for values in choices]
+    await request.announce_each(await studio.imagine_each(asked, request.asker, request.saved_by))
 
 
 def _names_workflow(text: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -159,6 +159,17 @@ class Request:
     async def announce(self, job: Job, *notes: str) -> None:
         """Show that a job waits and how far it is, and what is to be said beside it."""
         self.placeholders.begin(job)
+        await self._say_notes(job, *notes)
+
+    async def announce_each(self, jobs: Sequence[Job]) -> None:
+        """Say what is to be said beside jobs, how many they are first, and show each."""
+        if len(jobs) == 1:
+            return await self.announce(jobs[0])
+        await self._say_notes(jobs[0])
+        for job in jobs:
+            self.placeholders.begin(job)
+
+    async def _say_notes(self, job: Job, *notes: str) -> None:
         said = (quote_names(say(each, self.words)) for each in self.asker.notes)
         if text := "\n".join((*notes, *said)):
             try:

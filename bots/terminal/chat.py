@@ -34,7 +34,7 @@ from bots.terminal.arguments import BAD_INPUT, OK, number
 from bots.terminal.commands import Make, Session, in_session, read_edit, read_imagine
 from bots.terminal.console import styled
 from bots.terminal.files import looks_like_file, picture_file
-from bots.terminal.inputs import IMAGINED, INPUTS, read_direction, read_source, read_values
+from bots.terminal.inputs import INPUTS, read_direction, read_source, read_values
 from bots.terminal.recipe_files import TEXT, WORKFLOW
 from engine.errors import LONGEST_PATH, UnknownOption, UserError, shorten
 
@@ -171,7 +171,7 @@ def _values(text: str) -> Values:
 
 
 async def _imagine(session: Session, text: str) -> None:
-    await session.imagine(*read_imagine(*split_message(text, IMAGINED)))
+    await session.imagine(*read_imagine(text))
 
 
 async def _rerun(session: Session, text: str, first: Iterable[tuple[str, str]] = ()) -> None:

@@ -15,9 +15,10 @@ from bots.operations.settings import Settings
 from bots.presentation.lines import OTHER_DEVICE, name_of, parent_of
 from bots.requests.derive import the_picture
 from bots.requests.options import Values, parse_values
+from bots.requests.permutations import permutations
 from bots.requests.studio import Asker, Studio
-from bots.requests.typed_options import Typed, read_request
-from bots.requests.workflows import take_workflow
+from bots.requests.typed_options import read_request
+from bots.requests.workflows import take_workflow, the_workflow
 from bots.service.app import App, open_app
 from bots.terminal.arguments import number, options_of, out_of, upscale_of
 from bots.terminal.console import Listing, open_console, styled
@@ -74,16 +75,17 @@ class Session:
                 with suppress(StaleEpoch, IllegalStep):  # another process draws it already
                     await self._storage.jobs.failed(job.id, job.epoch, reason)
 
-    async def imagine(self, values: Values, workflow: str | None = None) -> None:
-        """Draw a prompt, and show it. Values come from `read_values`, here and below.
+    async def imagine(self, choices: Sequence[Values], workflow: str | None = None) -> None:
+        """Draw a prompt for each of several choices, and show them.
 
-        workflow: of the owner's, by which it is drawn.
+        Values come from `read_values`, here and below. workflow: of the owner's, by which it is
+        drawn; then there is one choice.
         """
-        values = await self._keep_inputs(values)
+        kept = [await self._keep_inputs(values) for values in choices]
         if workflow is None:
-            await self._draw(self._studio.imagine(values, self._asker))
+            await self._draw_each(self._studio.imagine_each(kept, self._asker))
         else:
-            await self._draw(self._workflows.draw(workflow, values, self._asker))
+            await self._draw(self._workflows.draw(workflow, kept[0], self._asker))
 
     async def rerun(self, name: str | None, values: Values) -> None:
         """Draw a picture again, with some values changed, and show it.
@@ -217,26 +219,45 @@ class Session:
 
     async def _draw(self, asked: Awaitable[Job]) -> None:
         """Wait for a job that is being committed, follow it, and show its pictures."""
-        job = await asked
+
+        async def alone() -> Sequence[Job]:
+            return [await asked]
+
+        await self._draw_each(alone())
+
+    async def _draw_each(self, asked: Awaitable[Sequence[Job]]) -> None:
+        """Do that for several jobs; raises the first error when all are done."""
+        jobs = await asked
         for said in self._asker.notes:
             self.console.print(styled(said, "dim"), soft_wrap=True)
         self._asker.notes.clear()
+        errors, shown = [], 0
+        for at, job in enumerate(jobs):
+            try:
+                shown += await self._follow(job, shown + 1)
+            except UserError as error:
+                errors.append(error)
+            except asyncio.CancelledError:
+                for other in jobs[at:]:
+                    await asyncio.shield(self._cancel(other))
+                raise
+        if errors:
+            raise errors[0]
+
+    async def _follow(self, job: Job, first: int) -> int:
+        """Follow a job and show its pictures; return how many, numbered from `first`."""
         if self._asker.later:
             self.console.print(
                 f"Job {job.id} waits for `marble serve`; `marble show {job.id}` shows it then."
             )
-            return
+            return 0
         # A model's note on its limits is printed before the first job of a person.
         note = self._studio.catalogue.get(job.recipe.checkpoint).notes.get("en")
         if note and len(await self._storage.history.page(person=job.person, limit=2)) == 1:
             self.console.print(styled(note, "dim"))
-        try:
-            with LiveProgress(self.console, previews=self._previews) as progress:
-                async for news in self._worker.follow(job.id):
-                    progress.show(news)
-        except asyncio.CancelledError:
-            await asyncio.shield(self._cancel(job))
-            raise
+        with LiveProgress(self.console, previews=self._previews) as progress:
+            async for news in self._worker.follow(job.id):
+                progress.show(news)
         job = await self._storage.jobs.get(job.id)
         if job.status is not Status.RENDERED:
             raise UserError(job.error or f"Job {job.id} was cancelled.")
@@ -245,9 +266,10 @@ class Session:
             self.console.print(styled(OTHER_DEVICE, "dim"), soft_wrap=True)
         self._last = str(job.id)
         try:
-            self._show(job.pictures)
+            self._show(job.pictures, first)
         finally:  # whether or not copies could be written
             await self._storage.jobs.delivered(job.id)
+        return len(job.pictures)
 
     async def _cancel(self, job: Job) -> None:
         with suppress(TooLate):
@@ -268,7 +290,7 @@ async def imagine(arguments: Namespace, settings: Settings) -> None:
     """Draw a prompt."""
     # All that can be wrong with the words themselves is said before anything is opened.
     given = options_of(arguments)
-    asked = read_imagine(*read_request(" ".join(arguments.prompt), given, IMAGINED))
+    asked = read_imagine(" ".join(arguments.prompt), given)
     await in_session(arguments, settings, lambda session: session.imagine(*asked))
 
 
@@ -344,16 +366,24 @@ async def serve(arguments: Namespace, settings: Settings) -> None:
         await serve.serve(settings)
 
 
-def read_imagine(words: str, typed: Typed) -> tuple[Values, str | None]:
-    """Return the values of a picture, and the workflow by which it is drawn, if one is named.
+def read_imagine(
+    text: str, given: Iterable[tuple[str, str]] = ()
+) -> tuple[list[Values], str | None]:
+    """Return the values of each picture, and the workflow by which it is drawn, if one is named.
 
-    Raises `UserError`; only a workflow may have words of its own.
+    given: options beside the text. Raises `UserError`; only a workflow may have words of its own.
     """
-    workflow, rest = take_workflow(typed)
-    if words or workflow is None:
-        check_words(words)
-        return {"prompt": words} | read_values(rest), workflow
-    return read_values(rest), workflow
+    given, choices, workflows = list(given), [], []
+    for each in permutations(text):
+        words, typed = read_request(each, given, IMAGINED)
+        workflow, rest = take_workflow(typed)
+        if words or workflow is None:
+            check_words(words)
+            choices.append({"prompt": words} | read_values(rest))
+        else:
+            choices.append(read_values(rest))
+        workflows.append(workflow)
+    return choices, the_workflow(workflows)
 
 
 def read_edit(words: str, given: Iterable[tuple[str, str]] = ()) -> tuple[Values, list[str]]:

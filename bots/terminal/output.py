@@ -72,14 +72,20 @@ def in_words(value: object) -> str:
 
 
 def show_pictures(
-    console: Console, store: Pictures, mode: str, copy_to: Path | None, pictures: Sequence[Picture]
+    console: Console,
+    store: Pictures,
+    mode: str,
+    copy_to: Path | None,
+    pictures: Sequence[Picture],
+    first: int = 1,
 ) -> None:
     """Show pictures by a `Protocol` or "auto", say where their files are, and copy them there.
 
-    Raises `UserError` for a file that cannot be read, and last for copies that cannot be written.
+    first: the number by which the first one's copy is called, from 1. Raises `UserError` for a file
+    that cannot be read, and last for copies that cannot be written.
     """
     failed = None
-    for number, picture in enumerate(pictures, 1):
+    for number, picture in enumerate(pictures, first):
         path = store.file(picture)
         where = _near(path) if path else store.where
         try:

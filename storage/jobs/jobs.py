@@ -54,30 +54,44 @@ class Jobs:
         `DatabaseFault` within `database.ADMISSION` seconds when the database cannot take it;
         nothing was then written.
         """
-        self._check_room()
-        values = row_of(new, self.now())
-        if new.recipe.inputs:  # a store that is away is found out before the lock is held
-            await asyncio.to_thread(self.files.missing, new.recipe.inputs)
-        guest = (new.person, new.place)
+        [job] = await self.add_all([(new, allow)])
+        return job
 
-        def unit(connection: Connection, introduce: bool) -> Job:
+    async def add_all(self, asked: Sequence[tuple[NewJob, Allow]]) -> list[Job]:
+        """Commit jobs of one person in one place as `add` does, in one transaction: all or none.
+
+        Each `allow` counts those before it.
+        """
+        self._check_room()
+        rows = [(new, allow, row_of(new, self.now())) for new, allow in asked]
+        needs = [needed for new, _ in asked for needed in new.recipe.inputs]
+        if needs:  # a store that is away is found out before the lock is held
+            await asyncio.to_thread(self.files.missing, needs)
+        guest = (asked[0][0].person, asked[0][0].place)
+
+        def one(
+            connection: Connection, new: NewJob, allow: Allow, values: dict[str, Any], greet: bool
+        ) -> Job:
             if new.event and (known := find_by_event(connection, new.event)):
                 return known
             # Files are removed under the same lock: what is here now will stay.
             for needed in apart(lambda: self.files.missing(new.recipe.inputs)):
                 raise MissingPicture(needed)
             allow(Quota(connection, new.person))
-            return insert_job(connection, new, values, introduce=introduce)
+            return insert_job(connection, new, values, introduce=greet)
+
+        def unit(connection: Connection, greet: bool) -> list[Job]:
+            return [one(connection, *row, greet) for row in rows]
 
         introduce = guest not in self._greeted
         try:
-            job = await self.database.write(lambda connection: unit(connection, introduce))
+            jobs = await self.database.write(lambda connection: unit(connection, introduce))
         except IntegrityError:  # another process has removed the person or place
-            job = await self.database.write(lambda connection: unit(connection, True))
+            jobs = await self.database.write(lambda connection: unit(connection, True))
         if len(self._greeted) >= GREETED_LIMIT:
             self._greeted.clear()
         self._greeted.add(guest)
-        return job
+        return jobs
 
     async def may(self, person: str, allow: Allow) -> None:
         """Raise what `allow` would, as things stand now."""

@@ -25,7 +25,9 @@ from storage import Job
 from tests.factories import pixels
 
 
-async def allow_all(recipe: Recipe, asker: Asker, lacks: Container[str] = ()) -> Admission:
+async def allow_all(
+    recipe: Recipe, asker: Asker, lacks: Container[str] = (), count: int = 1
+) -> Admission:
     """Admit everything."""
     return Admission()
 

@@ -9,8 +9,9 @@ from bots.discord.forms import TEXT, imagine_form, offered_in
 from bots.discord.handler import Handler
 from bots.discord.interaction import InteractionRequest
 from bots.requests.options import parse_values
+from bots.requests.permutations import permutations
 from bots.requests.typed_options import Typed, read_request, write_options
-from bots.requests.workflows import WORKFLOW, take_workflow
+from bots.requests.workflows import WORKFLOW, take_workflow, the_workflow
 from engine.errors import UserError
 from engine.recipe.limits import check_words
 
@@ -26,34 +27,42 @@ async def imagine(
 ) -> None:
     """Draw what the words say, from a start image and under a mask if they are given.
 
-    workflow: one of the owner's, by which it is drawn, without a prompt by its own words. Errors
-    in the words themselves are answered before anything else is done.
+    Words with permutations are a job for each. workflow: one of the owner's, by which it is drawn,
+    without a prompt by its own words. Errors in the words themselves are answered before anything
+    else is done.
     """
     given = [(name, str(value)) for name, value in typed.items()]
     if workflow:
         given.append((WORKFLOW.name, workflow))
-    words, options = read_request(prompt or "", given, [WORKFLOW])
-    workflow, options = take_workflow(options)
-    values = parse_values(options)
     if mask and not image:
         raise UserError(request.words.mask_alone)
-    if not (words or workflow or mask) and _takes_form(request, options):
-        await _open_form(handler, request, image, options)
-        return
-    if words or workflow is None:
-        check_words(words)
-        values["prompt"] = words
+    texts, choices, workflows = permutations(prompt or ""), [], []
+    for text in texts:
+        words, options = read_request(text, given, [WORKFLOW])
+        workflow, options = take_workflow(options)
+        values = parse_values(options)
+        wordless = len(texts) == 1 and not (words or workflow or mask)
+        if wordless and _takes_form(request, options):
+            return await _open_form(handler, request, image, options)
+        if words or workflow is None:
+            check_words(words)
+            values["prompt"] = words
+        choices.append(values)
+        workflows.append(workflow)
+    workflow = the_workflow(workflows)
     async with handler.drawing(request):
+        start = {}
         if image:
             await handler.app.gate.admit(request)  # nothing is fetched for who may not ask
-            values["image"] = kept = await handler.studio.keep_image(await read_attachment(image))
+            start["image"] = kept = await handler.studio.keep_image(await read_attachment(image))
             if mask:
-                values["mask"] = await handler.studio.keep_mask(kept, await read_attachment(mask))
+                start["mask"] = await handler.studio.keep_mask(kept, await read_attachment(mask))
+        asked = [values | start for values in choices]
         if workflow is None:
-            job = await handler.studio.imagine(values, request.asker, saved_by=request.person)
+            jobs = await handler.studio.imagine_each(asked, request.asker, request.person)
         else:
-            job = await handler.app.workflows.draw(workflow, values, request.asker)
-    await handler.placeholders.announce(request, job)
+            jobs = [await handler.app.workflows.draw(workflow, asked[0], request.asker)]
+    await handler.placeholders.announce_each(request, jobs)
 
 
 def _takes_form(request: InteractionRequest, options: Typed) -> bool:

@@ -61,6 +61,12 @@ SENTENCES: Final[Mapping[str, str]] = {
     "written_instead": "，或写 Marble 的选项：{pairs}",
     "weight_of_words": "这里不这样写权重：{written}；要加重请写 (词语:1.2)，"
     "不想出现的内容请写 --no 词语。",
+    "too_many_permutations": "花括号里的选择会产生超过 {most} 个任务；请减少一些，"
+    "文字中的花括号请写 \\{{。",
+    "permuted": "将产生 {count} 个任务，花括号里的每种选择一个。",
+    "permuted_workflow": "工作流一次只画一个任务；请去掉花括号里的选择。",
+    "too_many_at_once": "花括号里的选择会产生 {count} 个任务，"
+    "而这里每分钟最多接受 {most} 个；请减少一些。",
     "given_twice": "{name} 给了两次：{first} 和 {second}；请只给一次。",
     "nearest": "（是不是 {name!r}？）",
     # Words and pictures that people give

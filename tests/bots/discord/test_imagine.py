@@ -191,3 +191,66 @@ async def test_commands_are_registered_only_when_they_changed(
     await marble.kill()
     await marble.start()
     assert discord.syncs == 1
+
+
+async def test_each_choice_in_braces_becomes_a_message_of_its_own(
+    discord: FakeDiscord, marble: Marble, ann: Person
+) -> None:
+    reply = await ann.imagine("a {red, blue, {old, new} green} cat --seed {7, 8}", steps=5)
+    assert reply.interaction
+    said = "That makes 8 jobs, one for each choice in braces."
+    [note] = await discord.until(lambda: reply.interaction.followups, "the note")  # type: ignore[union-attr]
+    assert (note.content, note.ephemeral) == (said, True)
+
+    def finished() -> bool:
+        shown = discord.shown()
+        return len(shown) == 8 and all("Same seed" in each.buttons() for each in shown)
+
+    await discord.until(finished, "all results")
+    recipes = [read_recipe(each.attachments[0].data).recipe for each in discord.shown()]
+    assert [(recipe.prompt, recipe.seed) for recipe in recipes] == [
+        (f"a {colour} cat", seed)
+        for colour in ("red", "blue", "old green", "new green")
+        for seed in (7, 8)
+    ]
+
+
+async def test_a_killed_process_delivers_each_choice_once(
+    discord: FakeDiscord, marble: Marble, ann: Person
+) -> None:
+    await ann.imagine("wait {for, with} a cat", steps=5)
+    await discord.until(lambda: len(discord.shown()) == 2, "two placeholders")
+    await marble.kill()
+    marble.gate.touch()
+    await marble.start()
+
+    def prompts() -> list[str]:
+        shown = [each for each in discord.shown() if "Same seed" in each.buttons()]
+        return sorted(read_recipe(each.attachments[0].data).recipe.prompt for each in shown)
+
+    await discord.until(lambda: len(prompts()) == 2, "both results")
+    assert prompts() == ["wait for a cat", "wait with a cat"]
+    assert len(discord.shown()) == 2
+
+
+async def test_too_many_choices_and_a_workflow_are_refused(
+    discord: FakeDiscord, marble: Marble, ann: Person
+) -> None:
+    many = await ann.imagine("{a, b, c, d}{1, 2, 3} cat")
+    assert "make more than 10 jobs" in await many.said("braces")
+    both = await ann.imagine("a {red, blue} cat --workflow portrait")
+    assert "A workflow draws one job at a time" in await both.said("braces")
+
+
+async def test_each_choice_is_answered_by_the_interaction_where_marble_is_no_member(
+    discord: FakeDiscord, marble: Marble, ann: Person
+) -> None:
+    ann.installed_by_user = True
+    reply = await ann.imagine("a {red, blue} cat", steps=5)
+
+    def finished() -> bool:
+        assert reply.interaction
+        shown = [reply.interaction.original, *reply.interaction.followups[1:]]
+        return len(shown) == 2 and all(each and "Same seed" in each.buttons() for each in shown)
+
+    await discord.until(finished, "both results")

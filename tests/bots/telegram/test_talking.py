@@ -189,6 +189,20 @@ async def test_an_answer_to_a_result_redraws_it_with_other_words(ada: Person) ->
     assert text_of(await ada.chat.picture(said)).startswith("a jade owl\n")
 
 
+async def test_each_choice_in_braces_becomes_a_picture_of_its_own(
+    telegram: TelegramServer, ada: Person
+) -> None:
+    said = await ada.says("a {red, blue} cat --seed 7")
+    await ada.chat.words(said, "That makes 2 jobs, one for each choice in braces.")
+    results = await ada.chat.results(said, 2)
+    texts = sorted(text_of(each) for each in results)
+    for text, words in zip(texts, ("a blue cat", "a red cat"), strict=True):
+        assert text.startswith(f"{words}\n")
+        assert "seed 7" in text
+    refused = await ada.says("{a, b, c, d}{1, 2, 3} cat")
+    await ada.chat.words(refused, "make more than 10 jobs")
+
+
 async def test_a_recipe_and_the_history_can_be_read(ada: Person) -> None:
     picture = await ada.chat.picture(await ada.says("a stone fish --seed 3"))
     await ada.presses(picture, "Recipe")

@@ -116,3 +116,14 @@ def test_nonsense_about_pictures_is_answered_in_a_sentence_each(chat: Chat) -> N
     assert "factor must be a number" in answer.out
     assert "A picture is named by one word, like 12.3, not '1 2 3'" in answer.out
     assert "Traceback" not in answer.out + answer.err
+
+
+def test_each_choice_in_braces_is_drawn(chat: Chat) -> None:
+    lines = [
+        f"a {{red, blue}} cat --seed 7 {TINY}",
+        "{a, b, c, d}{1, 2, 3}",
+    ]
+    answer = chat("\n".join(lines))
+    assert "That makes 2 jobs, one for each choice in braces." in answer.out
+    assert re.findall(r"^\d  a (\w+) cat", answer.out, re.M) == ["red", "blue"]
+    assert "The choices in braces make more than 10 jobs" in answer.out

@@ -89,6 +89,19 @@ def test_options_in_quoted_words_mean_what_they_mean_elsewhere(marble: Marble) -
         assert (refused.code, said in refused.err) == (2, True), refused
 
 
+def test_each_choice_in_braces_is_drawn_and_copied(marble: Marble, tmp_path: Path) -> None:
+    answer = marble("imagine", "a", "{red,", "blue}", "cat", "--out", "cat.png", *TINY)
+    assert (answer.code, answer.err) == (0, "")
+    assert "That makes 2 jobs, one for each choice in braces." in answer.out
+    drawn = [read_recipe(path_of(answer.out, name).read_bytes()).recipe for name in ("1.1", "2.1")]
+    assert [recipe.prompt for recipe in drawn] == ["a red cat", "a blue cat"]
+    copies = [read_recipe(Path(name).read_bytes()).recipe for name in ("cat.png", "cat-2.png")]
+    assert copies == drawn
+    later = marble("imagine", "a {red, blue} cat", "--later", *TINY)
+    assert "Job 3 waits" in later.out
+    assert "Job 4 waits" in later.out
+
+
 def test_a_workflow_or_file_starts_from_a_picture_that_is_given(
     marble: Marble, tmp_path: Path
 ) -> None:
