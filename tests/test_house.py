@@ -134,7 +134,6 @@ MAY_IMPORT = {
     ),
     "sqlalchemy": ("storage", "migrations"),
     "alembic": ("storage", "migrations"),
-    "aiosqlite": ("storage",),
     "asyncpg": ("storage",),
     "prometheus_client": ("bots.service.metrics",),
     "cv2": ("engine.pictures.control_images",),

@@ -18,7 +18,6 @@ from typing import Final
 OURS: Final = ("bots", "engine", "storage", "marble")  # who may say more than warnings
 # Libraries that would write addresses with tokens, people's words or the rows of the database.
 TALKATIVE: Final[Mapping[str, int]] = {
-    "aiosqlite": logging.INFO,
     "discord": logging.INFO,
     "httpcore": logging.WARNING,
     "httpx": logging.WARNING,

@@ -112,7 +112,10 @@ class Delivery:
     stopped: dict[str, str] = field(default_factory=dict)  # adapters that are refused, and why
     elsewhere: set[str] = field(default_factory=set)  # adapters that another process may run
     _refusals: dict[str, asyncio.Event] = field(default_factory=lambda: defaultdict(asyncio.Event))
-    in_flight: dict[int, tuple[PendingReply, asyncio.Task[None]]] = field(default_factory=dict)
+    in_flight: dict[int, tuple[PendingReply, asyncio.Task[bool]]] = field(default_factory=dict)
+    _more: dict[str, bool] = field(
+        default_factory=dict
+    )  # whether an adapter's latest listing was full
 
     async def run(self) -> None:
         """Deliver until cancelled; replies in flight are then cut off, see `drain`."""
@@ -133,16 +136,19 @@ class Delivery:
         started = 0
         for name in self.adapters.keys() - self.stopped.keys() - self.elsewhere:
             room = AT_ONCE - sum(pending.adapter == name for pending, _ in self.in_flight.values())
+            if not room:
+                continue
             try:
-                # Those in flight are listed as well, so there is always one more than they are.
-                due = await self.outbox.list_due([name], limit=AT_ONCE) if room else ()
+                due = await self.outbox.list_due([name], room, self.in_flight)
             except StorageError as error:
                 _log.error("The outbox cannot be read: %s", error)
                 return started
+            self._more[name] = len(due) == room
+            # Another caller may have started some of them meanwhile.
             waiting = [pending for pending in due if pending.job.id not in self.in_flight]
-            for pending in waiting[:room]:
+            for pending in waiting:
                 self._start(pending)
-                started += 1
+            started += len(waiting)
         return started
 
     async def drain(self) -> None:
@@ -194,20 +200,25 @@ class Delivery:
         self.in_flight[job] = (pending, task)
         task.add_done_callback(lambda done: self._land(job, done))
 
-    def _land(self, job: int, done: asyncio.Task[None]) -> None:
-        del self.in_flight[job]
-        self.outbox.arrived.set()
-        if not done.cancelled() and (error := done.exception()):
+    def _land(self, job: int, done: asyncio.Task[bool]) -> None:
+        pending, _ = self.in_flight.pop(job)
+        if done.cancelled():
+            return
+        if error := done.exception():
             # The database failed: the reply is still in the outbox, and found again.
             _log.error("The delivery of job %d was not recorded: %s", job, error)
+        elif done.result() and not self._more[pending.adapter]:
+            return
+        self.outbox.arrived.set()
 
-    async def _deliver(self, pending: PendingReply) -> None:
+    async def _deliver(self, pending: PendingReply) -> bool:
+        """Try one way; return whether the reply arrived: else another way may be due at once."""
         adapter, job = self.adapters[pending.adapter], pending.job.id
         if pending.way >= len(adapter.ways):
             await self._abandon(pending, "no way is left")
-            return
+            return False
         if not await self.process.claim_reply(job, pending.way):
-            return
+            return False
         way = adapter.ways[pending.way]
         if pending.sending and not way.repeatable:
             self.possible_duplicates += 1
@@ -217,10 +228,11 @@ class Delivery:
                 shown = await adapter.deliver(pending, way)
         except Exception as error:
             await self._after(error, pending, way)
-        else:
-            await self._record(job, shown)
-            self.delivered += 1
-            await self._hasten(pending)
+            return False
+        await self._record(job, shown)
+        self.delivered += 1
+        await self._hasten(pending)
+        return True
 
     async def _record(self, job: int, shown: Shown) -> None:
         """Record a reply that arrived: while the database fails, hold on to it, never resend."""
@@ -242,6 +254,7 @@ class Delivery:
         due = [job for job, adapter in self._unreached.items() if adapter == arrived.adapter]
         if due:
             await self.outbox.hasten(due)
+            self.outbox.arrived.set()
             self._unreached.update(dict.fromkeys(due))
 
     async def _after(self, error: Exception, pending: PendingReply, way: Way) -> None:

@@ -10,7 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, create_engine, select
+from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
@@ -48,16 +49,28 @@ async def look(folder: Path, url: str | None) -> Found:
         if await asyncio.to_thread(sqlite_files.look, file) is None:
             raise Corrupt(where, "it holds no tables of Marble's")
     try:
-        engine = create_async_engine(parsed, poolclass=NullPool, hide_parameters=True)
+        if file:
+            return await asyncio.to_thread(_look_into_file, parsed, where)
+        return await _ask_server(parsed, where)
+    except StorageError:
+        raise
+    except Exception as error:
+        raise explain(error, where) or error from error
+
+
+def _look_into_file(url: URL, where: str) -> Found:
+    with create_engine(url, poolclass=NullPool, hide_parameters=True).connect() as connection:
+        return _look(connection, where)
+
+
+async def _ask_server(url: URL, where: str) -> Found:
+    try:
+        engine = create_async_engine(url, poolclass=NullPool, hide_parameters=True)
     except (ArgumentError, ImportError) as error:
         raise BadURL(where, str(error)) from error
     try:
         async with engine.connect() as connection:
             return await connection.run_sync(_look, where)
-    except StorageError:
-        raise
-    except Exception as error:
-        raise explain(error, where) or error from error
     finally:
         await engine.dispose()
 

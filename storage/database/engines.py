@@ -21,6 +21,7 @@ from sqlalchemy.pool import NullPool
 from storage.database.urls import is_sqlite, show
 
 READERS: Final = 4
+READER_WAIT: Final = 10.0  # seconds until a connection must be free
 LOCK_WAIT: Final = 0.25  # seconds that one try for the write lock takes; the writer tries again
 ADVISORY_LOCK: Final = 0x6D61_7262_6C65  # "marble": PostgreSQL's stand-in for one writer
 SAFE_WAL: Final = (3, 51, 3)
@@ -51,17 +52,17 @@ def _json(value: object) -> str:
 _COMMON: Final[dict[str, Any]] = {"json_serializer": _json, "hide_parameters": True}
 
 
-def create(url: URL) -> tuple[Engine | AsyncEngine, AsyncEngine]:
-    """Return the engine that writes and the one that reads."""
+def create(url: URL) -> tuple[Engine | AsyncEngine, Engine | AsyncEngine]:
+    """Return the engine that writes and the one that reads: plain ones of SQLite."""
     return (_sqlite if is_sqlite(url) else _postgres)(url)
 
 
-def _sqlite(url: URL) -> tuple[Engine, AsyncEngine]:
+def _sqlite(url: URL) -> tuple[Engine, Engine]:
     _warn_of_wal(url)
-    writer = create_engine(url.set(drivername="sqlite"), pool_size=1, max_overflow=0, **_COMMON)
-    reader = create_async_engine(url, pool_size=READERS, max_overflow=0, pool_timeout=10, **_COMMON)
+    writer = create_engine(url, pool_size=1, max_overflow=0, **_COMMON)
+    reader = create_engine(url, pool_size=READERS, max_overflow=0, **_COMMON)
     prepare(writer, _WRITER, "BEGIN IMMEDIATE")
-    prepare(reader.sync_engine, _READER, "BEGIN")
+    prepare(reader, _READER, "BEGIN")
     return writer, reader
 
 
@@ -86,7 +87,9 @@ def _postgres(url: URL) -> tuple[AsyncEngine, AsyncEngine]:
     make = partial(create_async_engine, url, max_overflow=0, **_COMMON)
     writer = make(pool_size=1, connect_args=_TIMEOUTS)
     reads_only = {"server_settings": {"default_transaction_read_only": "on"}}
-    reader = make(pool_size=READERS, pool_timeout=10, connect_args={**_TIMEOUTS, **reads_only})
+    reader = make(
+        pool_size=READERS, pool_timeout=READER_WAIT, connect_args={**_TIMEOUTS, **reads_only}
+    )
 
     def start(connection: Connection) -> None:
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = {int(LOCK_WAIT * 1000)}")

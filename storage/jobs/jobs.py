@@ -18,7 +18,7 @@ from engine.files.private import MIN_FREE
 from storage.clock import Clock
 from storage.database import audit
 from storage.database.database import OUTCOME, Database, apart
-from storage.database.tables import jobs, messages, outbox, pictures
+from storage.database.tables import jobs, messages, pictures
 from storage.errors import DatabaseFault, DiskFull, PicturesFault, UnknownJob
 from storage.jobs import transitions as steps
 from storage.jobs.intake import find_by_event, insert_job, row_of
@@ -32,6 +32,7 @@ from storage.states import Status, Step
 PAGE: Final = 50
 GREETED_LIMIT: Final = 10_000
 RETRY: Final = 0.5  # seconds between tries to write a file
+_DRAWN: Final = insert(pictures)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +129,7 @@ class Jobs:
 
     async def release(self, job: int, epoch: int) -> Job:
         """Queue a running job again at a normal end of its process: no attempt is counted."""
-        values = {**steps.GIVEN_BACK, "attempts": jobs.c.attempts - 1}
-        return await self._step(job, Step.RELEASE, epoch, values)
+        return await self._step(job, Step.RELEASE, epoch, steps.GIVEN_BACK)
 
     async def lost(self, job: int, epoch: int, *, alone: bool = False) -> Job:
         """Queue a running job again whose engine died, or quarantine it as poison.
@@ -162,7 +162,7 @@ class Jobs:
             )
             if changed and rows:
                 shared = {"job": job, "seed": int(row.recipe["seed"])}
-                connection.execute(insert(pictures), [{**each, **shared} for each in rows])
+                connection.execute(_DRAWN, [{**each, **shared} for each in rows])
             return with_pictures(connection, row)
 
         while (done := await self._recorded(unit)) is None:
@@ -211,8 +211,7 @@ class Jobs:
         def unit(connection: Connection) -> Job:
             now = self.now()
             row, _ = steps.take(connection, job, Step.DELIVERED, now)
-            closed = {"closed_at": now, "delivered": True, "sending": False, "sender": None}
-            connection.execute(update(outbox).where(outbox.c.job == job).values(closed))
+            steps.close_reply(connection, job, now)
             steps.show(connection, job, shown or {}, now)
             return with_pictures(connection, row)
 

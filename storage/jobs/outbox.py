@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, func, or_, select, update
+from sqlalchemy import Connection, Integer, bindparam, func, or_, select, update
 
 from storage.clock import Clock
 from storage.database.database import OUTCOME, Database
@@ -19,6 +19,33 @@ from storage.states import Status
 
 PENDING: Final = ("job", "adapter", "outcome", "way", "tries", "sending", "due_at")
 LONGEST: Final = timedelta(minutes=5)  # a reply waits no longer than this between two tries
+
+# In no other worker's hands. What is in this process's own is known to `Delivery`.
+_FREE: Final = or_(outbox.c.sender.is_(None), outbox.c.sender == bindparam("me"))
+# Built once, as in `storage.jobs.rows`.
+_DUE: Final = (
+    select(*(outbox.c[name] for name in PENDING))
+    .where(
+        outbox.c.closed_at.is_(None),
+        _FREE,
+        outbox.c.adapter.in_(bindparam("adapters", expanding=True)),
+        outbox.c.job.not_in(bindparam("apart", expanding=True)),
+        # Due later than anything is ever put off: the clock was set back meanwhile.
+        or_(outbox.c.due_at <= bindparam("now"), outbox.c.due_at > bindparam("latest")),
+    )
+    .order_by(outbox.c.due_at, outbox.c.job)
+    .limit(bindparam("limit", type_=Integer))
+)
+CLAIM: Final = (
+    update(outbox)
+    .where(
+        outbox.c.job == bindparam("number"),
+        outbox.c.way == bindparam("by"),
+        outbox.c.closed_at.is_(None),
+        _FREE,
+    )
+    .values(sender=bindparam("me"), sending=True)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,22 +60,23 @@ class Outbox:
     arrived: asyncio.Event
     now: Clock
 
-    async def list_due(self, adapters: Sequence[str], limit: int = 100) -> tuple[PendingReply, ...]:
-        """Return what waits for these adapters, is due and in no other's hands, oldest first."""
+    async def list_due(
+        self, adapters: Sequence[str], limit: int = 100, apart: Collection[int] = ()
+    ) -> tuple[PendingReply, ...]:
+        """Return what waits for these adapters, is due and in no other's hands, oldest first.
+
+        apart: jobs whose replies this process has in hand.
+        """
         now = self.now()
-        query = (
-            select(*(outbox.c[name] for name in PENDING))
-            .where(
-                outbox.c.closed_at.is_(None),
-                free_for(self.worker),
-                outbox.c.adapter.in_(adapters),
-                # Due later than anything is ever put off: the clock was set back meanwhile.
-                or_(outbox.c.due_at <= now, outbox.c.due_at > now + LONGEST),
-            )
-            .order_by(outbox.c.due_at, outbox.c.job)
-            .limit(limit)
-        )
-        return await self.database.read(lambda c: _pending_replies(c, query))
+        which = {
+            "me": self.worker,
+            "adapters": [*adapters],
+            "apart": [*apart],
+            "now": now,
+            "latest": now + LONGEST,
+            "limit": limit,
+        }
+        return await self.database.read(lambda c: _pending_replies(c, which))
 
     async def postpone(
         self, job: int, seconds: float, error: str, *, failed: bool = True, unknown: bool = False
@@ -93,16 +121,8 @@ class Outbox:
         await self.database.write(lambda c: c.execute(query), OUTCOME)
 
 
-def free_for(worker: str) -> ColumnElement[bool]:
-    """Say of replies whether they are in no other worker's hands.
-
-    What is in this process's own hands is known to `Delivery`.
-    """
-    return or_(outbox.c.sender.is_(None), outbox.c.sender == worker)
-
-
-def _pending_replies(connection: Connection, query: Any) -> tuple[PendingReply, ...]:
-    rows = connection.execute(query).all()
+def _pending_replies(connection: Connection, which: Mapping[str, Any]) -> tuple[PendingReply, ...]:
+    rows = connection.execute(_DUE, which).all()
     jobs = jobs_by_id(connection, [row.job for row in rows])
     return tuple(
         PendingReply(**{**row._mapping, "job": jobs[row.job], "outcome": Status(row.outcome)})

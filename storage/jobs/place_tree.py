@@ -48,6 +48,9 @@ def _above() -> Select[tuple[str | None]]:
 
 
 _ABOVE: Final = _above()
+_SETTINGS: Final = select(place_settings).where(
+    place_settings.c.place.in_(bindparam("names", expanding=True))
+)
 
 
 def above(connection: Connection, place: str) -> list[str]:
@@ -64,8 +67,8 @@ def above(connection: Connection, place: str) -> list[str]:
 def line_of(connection: Connection, place: str) -> Line:
     """Return a place and what it lies in, each with its own settings; `EVERYWHERE` is last."""
     names = above(connection, place)
-    query = select(place_settings).where(place_settings.c.place.in_(names))
-    kept = {row.place: row._mapping["values"] for row in connection.execute(query)}
+    found = connection.execute(_SETTINGS, {"names": names})
+    kept = {row.place: row._mapping["values"] for row in found}
     return tuple(Level(place=name, settings=kept.get(name, {})) for name in names)
 
 

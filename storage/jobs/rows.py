@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final, cast
 
-from sqlalchemy import Connection, Row, Table, select
+from sqlalchemy import Connection, Row, Table, bindparam, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from engine.errors import UserError
@@ -23,6 +23,15 @@ _log: Final = logging.getLogger("marble.storage")
 
 # What a Job is made of; the words are for the index alone, the cost for quotas.
 JOB: Final = tuple(column for column in jobs.c if column.name not in ("words", "worker", "cost"))
+
+# What every job needs is built once: that takes longer than SQLite takes to run it.
+_ROW: Final = select(*JOB).where(jobs.c.id == bindparam("number"))
+_ROWS: Final = select(*JOB).where(jobs.c.id.in_(bindparam("numbers", expanding=True)))
+_PICTURES: Final = (
+    select(pictures)
+    .where(pictures.c.job.in_(bindparam("numbers", expanding=True)))
+    .order_by(pictures.c.job, pictures.c.index)
+)
 
 
 def to_job(row: Row[Any], drawn: Iterable[Picture] = ()) -> Job:
@@ -40,10 +49,14 @@ def to_job(row: Row[Any], drawn: Iterable[Picture] = ()) -> Job:
     return Job(**known)
 
 
+def seek(connection: Connection, job: int) -> Row[Any] | None:
+    """Return a job's row, None where there is none."""
+    return connection.execute(_ROW, {"number": job}).one_or_none()
+
+
 def find(connection: Connection, job: int) -> Row[Any]:
     """Return a job's row, or raise `UnknownJob`."""
-    row = connection.execute(select(*JOB).where(jobs.c.id == job)).one_or_none()
-    if row is None:
+    if (row := seek(connection, job)) is None:
         raise UnknownJob(job)
     return row
 
@@ -87,7 +100,7 @@ def to_picture(row: Row[Any]) -> Picture:
 
 def jobs_by_id(connection: Connection, ids: Iterable[int]) -> dict[int, Job]:
     """Return several jobs with their pictures, by number."""
-    rows = connection.execute(select(*JOB).where(jobs.c.id.in_(set(ids))))
+    rows = connection.execute(_ROWS, {"numbers": [*set(ids)]})
     return {job.id: job for job in to_jobs(connection, rows)}
 
 
@@ -96,8 +109,7 @@ def pictures_of(connection: Connection, ids: list[int]) -> dict[int, tuple[Pictu
     found: dict[int, tuple[Picture, ...]] = {}
     if not ids:
         return found
-    query = select(pictures).where(pictures.c.job.in_(ids))
-    for row in connection.execute(query.order_by(pictures.c.job, pictures.c.index)):
+    for row in connection.execute(_PICTURES, {"numbers": ids}):
         found[row.job] = (*found.get(row.job, ()), to_picture(row))
     return found
 

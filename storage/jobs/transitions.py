@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, insert, update
 
 from engine.sentences import Sentence
 from storage.database.tables import jobs, messages, outbox
 from storage.errors import StaleEpoch, UnknownJob
-from storage.jobs.rows import JOB
+from storage.jobs.rows import JOB, seek
 from storage.records import platform
 from storage.states import Status, Step, after
 
@@ -29,6 +29,17 @@ DONE: Final[Mapping[Step, frozenset[Status]]] = {
 }
 ANSWERED: Final = frozenset({Step.RENDERED, Step.FAILED, Step.CANCEL})
 GIVEN_BACK: Final[Mapping[str, Any]] = {"worker": None, "started_at": None}
+# By how much a step raises what is counted of a job.
+COUNTED: Final[Mapping[Step, Mapping[str, int]]] = {
+    Step.CLAIM: {"epoch": 1, "attempts": 1},
+    Step.RELEASE: {"attempts": -1},
+}
+# Built once, as in `storage.jobs.rows`.
+_CHANGE: Final = update(jobs).where(jobs.c.id == bindparam("number")).returning(*JOB)
+_ANSWER: Final = insert(outbox)
+_CLOSE: Final = update(outbox).where(outbox.c.job == bindparam("number"))
+_HIDE: Final = delete(messages).where(messages.c.id == bindparam("number"))
+_SHOW: Final = insert(messages)
 
 
 def take(
@@ -45,7 +56,7 @@ def take(
     An outcome puts the job's reply into the outbox. Raises `UnknownJob`, `StaleEpoch` when
     `epoch` is no longer the job's or the job is gone, `IllegalStep` or `TooLate`.
     """
-    row = connection.execute(select(*JOB).where(jobs.c.id == job)).one_or_none()
+    row = seek(connection, job)
     if epoch is not None and (row is None or row.epoch != epoch):
         raise StaleEpoch(job, epoch, None if row is None else row.epoch)
     if row is None:
@@ -58,8 +69,8 @@ def take(
     if step in ANSWERED:
         changed |= {"finished_at": now, "worker": None}
         _reply(connection, row, target, now)
-    query = update(jobs).where(jobs.c.id == job).values(changed).returning(*JOB)
-    return connection.execute(query).one(), True
+    changed |= {name: getattr(row, name) + by for name, by in COUNTED.get(step, {}).items()}
+    return connection.execute(_CHANGE, {"number": job, **changed}).one(), True
 
 
 def why(sentence: str) -> dict[str, Any]:
@@ -71,9 +82,15 @@ def why(sentence: str) -> dict[str, Any]:
 def show(connection: Connection, job: int, shown: Mapping[str, int | None], now: datetime) -> None:
     """Remember the messages that show a job, and which picture if only one."""
     for message, picture in shown.items():
-        connection.execute(messages.delete().where(messages.c.id == message))
+        connection.execute(_HIDE, {"number": message})
         values = {"id": message, "job": job, "picture": picture, "created_at": now}
-        connection.execute(insert(messages), values)
+        connection.execute(_SHOW, values)
+
+
+def close_reply(connection: Connection, job: int, now: datetime) -> None:
+    """Record that a job's reply arrived."""
+    closed = {"closed_at": now, "delivered": True, "sending": False, "sender": None}
+    connection.execute(_CLOSE, {"number": job, **closed})
 
 
 def _reply(connection: Connection, job: Row[Any], outcome: Status, now: datetime) -> None:
@@ -88,4 +105,4 @@ def _reply(connection: Connection, job: Row[Any], outcome: Status, now: datetime
         "created_at": now,
         "delivered": False,
     }
-    connection.execute(insert(outbox), values)
+    connection.execute(_ANSWER, values)

@@ -29,7 +29,7 @@ from storage.database.tables import jobs, outbox, workers
 from storage.database.writer import Unit
 from storage.errors import IllegalStep, SeveralMachines, StorageError, UnknownJob
 from storage.jobs import transitions as steps
-from storage.jobs.outbox import free_for
+from storage.jobs.outbox import CLAIM
 from storage.jobs.rows import add_if_new, to_job
 from storage.liveness.alive import Alive, FileAlive
 from storage.liveness.locks import boot
@@ -67,8 +67,7 @@ class WorkerProcess:
 
         def unit(connection: Connection) -> Row[Any] | None:
             now = self.now()
-            raised = {"epoch": jobs.c.epoch + 1, "attempts": jobs.c.attempts + 1}
-            values = {**raised, "worker": self.name, "started_at": now}
+            values = {"worker": self.name, "started_at": now}
             try:
                 return steps.take(connection, job, Step.CLAIM, now, values=values)[0]
             except (UnknownJob, IllegalStep):
@@ -83,17 +82,8 @@ class WorkerProcess:
 
         From here on its outcome counts as unknown, until a method of `Outbox` tells.
         """
-        query = (
-            update(outbox)
-            .where(
-                outbox.c.job == job,
-                outbox.c.way == way,
-                outbox.c.closed_at.is_(None),
-                free_for(self.name),
-            )
-            .values(sender=self.name, sending=True)
-        )
-        return await self._act(lambda c: c.execute(query).rowcount == 1, OUTCOME)
+        which = {"number": job, "by": way, "me": self.name}
+        return await self._act(lambda c: c.execute(CLAIM, which).rowcount == 1, OUTCOME)
 
     async def requeue_lost(self) -> tuple[Job, ...]:
         """Queue again, or quarantine, what dead or hung processes ran; return those jobs.

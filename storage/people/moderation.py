@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, insert, or_, select
+from sqlalchemy import Connection, bindparam, delete, insert, or_, select
 
 from storage.clock import Clock
 from storage.database.audit import AuditEntry, note, on_job
@@ -25,6 +25,16 @@ QUEUE: Final = "queue"  # the target of the acts below
 PAUSE: Final = "pause"
 RESUME: Final = "resume"
 PAGE: Final = 50
+_BAN: Final = (  # built once, as in `storage.jobs.rows`
+    select(bans.c.person, bans.c.place, bans.c.reason, bans.c.by, bans.c.until)
+    .where(
+        bans.c.person == bindparam("person"),
+        bans.c.place.in_(bindparam("places", expanding=True)),
+        or_(bans.c.until.is_(None), bans.c.until > bindparam("now")),
+    )
+    .order_by(bans.c.created_at.desc())
+    .limit(1)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,17 +149,8 @@ def admission(
     them from it, or None, and the settings that apply there (`line_of`).
     """
     line = line_of(connection, place)
-    query = (
-        select(bans.c.person, bans.c.place, bans.c.reason, bans.c.by, bans.c.until)
-        .where(
-            bans.c.person == person,
-            bans.c.place.in_(level.place for level in line),
-            or_(bans.c.until.is_(None), bans.c.until > now),
-        )
-        .order_by(bans.c.created_at.desc())
-        .limit(1)
-    )
-    row = connection.execute(query).one_or_none()
+    which = {"person": person, "places": [level.place for level in line], "now": now}
+    row = connection.execute(_BAN, which).one_or_none()
     return Ban(**row._mapping) if row else None, line
 
 

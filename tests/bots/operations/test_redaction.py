@@ -123,6 +123,6 @@ def test_no_record_shows_a_token_a_password_or_what_holds_one(room: ModuleType) 
 
 def test_libraries_that_write_tokens_and_rows_are_quiet_even_when_everything_is_logged() -> None:
     logs.set_up(debug=True)
-    for name in ("aiosqlite", "discord.gateway", "discord.http", "httpx", "httpcore.http11"):
+    for name in ("discord.gateway", "discord.http", "httpx", "httpcore.http11"):
         assert not logging.getLogger(name).isEnabledFor(logging.DEBUG)
     assert logging.getLogger("bots").isEnabledFor(logging.DEBUG)

@@ -12,19 +12,21 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from pathlib import Path
+from threading import Event, Semaphore
 
 import asyncpg
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.engine.base import RootTransaction
 
 from engine.errors import OptionError
 from storage import Status, Storage
 from storage.database import engines, urls
-from storage.database.database import OUTCOME
+from storage.database.database import OUTCOME, apart
 from storage.errors import (
     BadURL,
+    Closed,
     Corrupt,
     DatabaseBusy,
     DatabaseFault,
@@ -199,6 +201,30 @@ async def locked(storage: Storage) -> AsyncIterator[None]:
         yield
     finally:
         await connection.close()
+
+
+async def test_people_wait_for_a_free_reader_only_so_long(
+    empty_home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "READER_WAIT", 0.05)
+    async with empty_home.open() as storage:
+        database, begun, go_on = storage.database, Semaphore(0), Event()
+
+        def hang(connection: Connection) -> str:
+            begun.release()
+            apart(go_on.wait)
+            return "read"
+
+        hanging = [asyncio.create_task(database.read(hang)) for _ in range(engines.READERS)]
+        for _ in hanging:
+            await asyncio.to_thread(begun.acquire)
+        with pytest.raises(DatabaseBusy, match="all connections are in use"):
+            await database.read(hang)
+        go_on.set()
+        assert await asyncio.gather(*hanging) == ["read"] * engines.READERS
+        assert await storage.jobs.list_queued() == ()
+    with pytest.raises(Closed):
+        await storage.jobs.list_queued()
 
 
 async def test_a_caller_that_gives_up_leaves_nothing_behind(storage: Storage) -> None:

@@ -65,7 +65,6 @@ async def in_transaction(home: Home, work: Any) -> Any:
 
     home.folder.mkdir(parents=True, exist_ok=True)
     writes, reads = engines.create(urls.resolve(home.folder, home.url))
-    await reads.dispose()
     try:
         if isinstance(writes, AsyncEngine):
             async with writes.connect() as connected:
@@ -73,7 +72,8 @@ async def in_transaction(home: Home, work: Any) -> Any:
         with writes.connect() as connection:
             return call(connection)
     finally:
-        await writes.dispose() if isinstance(writes, AsyncEngine) else writes.dispose()
+        for engine in (reads, writes):
+            await engine.dispose() if isinstance(engine, AsyncEngine) else engine.dispose()
 
 
 async def test_the_migrations_make_the_tables(empty_home: Home) -> None:
