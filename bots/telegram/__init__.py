@@ -6,6 +6,7 @@ messages.py             what an update asks for, if it is meant for Marble at al
 handler.py request.py   each update is handled once: who asks, where, and the answer
 commands.py imagine.py moderation.py  what commands do
 actions.py keyboards.py what buttons and reactions do; the buttons
+inline.py inline_messages.py  pictures for chats in which Marble is no member
 progress.py             the placeholder that shows a job's progress
 replies.py              the outbox → the placeholder becomes the picture
 connection.py rate_limits.py errors.py supergroups.py features.py  the bot, Telegram's limits, its

@@ -20,6 +20,7 @@ from bots.telegram.connection import make_bot
 from bots.telegram.errors import translate
 from bots.telegram.features import Features
 from bots.telegram.handler import Handler
+from bots.telegram.inline import Acquaintances
 from bots.telegram.progress import Placeholders
 from bots.telegram.rate_limits import RateLimiter
 from bots.telegram.replies import WAYS, Replies
@@ -62,6 +63,7 @@ class Telegram:
             Places(storage.people),
             features,
             Once(storage.moderation),
+            Acquaintances(self.bot),
         )
         self._updates = Updates(
             self.bot, storage.inbox, features, self._handler.start, self._handler.put_off

@@ -15,6 +15,8 @@ from bots.texts import Words, words_of
 PLATFORM: Final = "telegram"
 # Telegram's own accounts, which stand for a group's anonymous administrators and for channels.
 ANONYMOUS: Final = frozenset({1087968824, 136817688, 777000})
+# The place of what is asked for by inline or guest queries: Telegram does not say in which chat.
+INLINE: Final = f"{PLATFORM}:inline"
 T = TypeVar("T")
 
 
@@ -22,13 +24,15 @@ T = TypeVar("T")
 class Address:
     """Where an answer goes: a chat, its topic, the message it replies to, and the language.
 
-    A job keeps the values, as plain JSON.
+    inline: the id of a message in some other chat that shows it, too, asked for by an inline or
+    guest query; empty where none can be changed. A job keeps the values, as plain JSON.
     """
 
     chat: int
     thread: int | None = None
     to: int | None = None
     language: str | None = None
+    inline: str | None = None
 
     @property
     def private(self) -> bool:
@@ -43,7 +47,7 @@ class Address:
     @property
     def place(self) -> str:
         """Return the place that a job there belongs to."""
-        return place_key(self.chat, self.thread)
+        return INLINE if self.inline is not None else place_key(self.chat, self.thread)
 
     @property
     def spot(self) -> dict[str, Any]:
@@ -97,9 +101,9 @@ def place_key(chat: int, thread: int | None = None) -> str:
 
 
 def chat_of(place: str) -> int | None:
-    """Return the chat of a place, or of a topic in it; None for a place of another platform."""
+    """Return the chat of a place, or of a topic in it; None for `INLINE` and other platforms'."""
     platform, _, rest = place.partition(":")
-    return int(rest.partition("/")[0]) if platform == PLATFORM else None
+    return int(rest.partition("/")[0]) if platform == PLATFORM and place != INLINE else None
 
 
 def person_key(user: User | None, chat: Chat | None = None) -> str:
@@ -111,6 +115,16 @@ def person_key(user: User | None, chat: Chat | None = None) -> str:
 def message_key(chat: int, message: int) -> str:
     """Return how storage names a message."""
     return f"{PLATFORM}:{chat}/{message}"
+
+
+def key_of(message: Message) -> str:
+    """Return how storage names a message that was sent."""
+    return message_key(message.chat.id, message.message_id)
+
+
+def inline_key(message: str) -> str:
+    """Return how storage names a message that was sent by an inline or guest query."""
+    return f"{INLINE}/{message}"
 
 
 def read_message_key(key: str) -> tuple[int, int]:

@@ -26,6 +26,7 @@ async def check_telegram(settings: Settings) -> AsyncIterator[Finding]:
             me = bot.bot
             yield Finding(WHAT, State.GOOD, f"@{me.username} at {settings.telegram_api_base}")
             yield _groups(bool(me.can_join_groups), bool(me.can_read_all_group_messages))
+            yield _inline(bool(me.supports_inline_queries), bool(me.supports_guest_queries))
             info = await bot.get_webhook_info()
             yield _webhook(settings.telegram_webhook_url, info.url, info.last_error_message)
             if info.pending_update_count > PENDING:
@@ -44,6 +45,14 @@ def _groups(may_join: bool, reads_all: bool) -> Finding:
         cure = "turn it on with /setprivacy at @BotFather: Marble needs only commands and replies"
         return Finding(WHAT, State.POOR, "privacy mode is off: Marble gets all messages", cure)
     return Finding(WHAT, State.GOOD, "privacy mode is on: groups send commands and replies")
+
+
+def _inline(inline: bool, guest: bool) -> Finding:
+    if not inline:
+        cure = "send /setinline and /setinlinefeedback to @BotFather, if that is wanted"
+        return Finding(WHAT, State.POOR, "inline mode is off: no pictures in other chats", cure)
+    more = ", and guest mode" if guest else ""
+    return Finding(WHAT, State.GOOD, f"inline mode is on{more}; it needs /setinlinefeedback, too")
 
 
 def _webhook(wanted: str | None, there: str, error: str | None) -> Finding:

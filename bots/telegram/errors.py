@@ -34,6 +34,7 @@ NO_PHOTO: Final = (
     "not enough rights to send photos",
 )
 MEDIA_NOW: Final = ("there is no text in the message to edit",)
+INLINE_GONE: Final = ("message_id_invalid", "message to edit not found", "inline message id")
 # Where a message would go in a chat is no more: its topic, or what it answers.
 NO_SPOT: Final = (
     "message thread not found",

@@ -20,7 +20,10 @@ from bots.telegram.errors import GONE, says, translate
 
 STOPPED: Final = "stopped_message_generation"  # an update of 10.3
 EPHEMERAL: Final = "ephemeral_message_id"  # of a message that one person sees, whose other id is 0
-OLD: Final = (Update.MESSAGE, Update.CALLBACK_QUERY, Update.MESSAGE_REACTION)
+OLD: Final = (
+    *(Update.MESSAGE, Update.CALLBACK_QUERY, Update.MESSAGE_REACTION),
+    *(Update.INLINE_QUERY, Update.CHOSEN_INLINE_RESULT),
+)
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +36,7 @@ class Features:
     that one person sees, and commands that only Marble sees. known: whether the server has said so.
     """
 
-    updates: Sequence[str] = (*OLD, STOPPED)  # that it is asked for
+    updates: Sequence[str] = (*OLD, Update.GUEST_MESSAGE, STOPPED)  # that it is asked for
     drafts: bool = False
     ephemeral: bool = False
     known: asyncio.Event = field(default_factory=asyncio.Event)

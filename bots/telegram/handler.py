@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 from weakref import WeakValueDictionary
 
-from telegram import CallbackQuery, Message, MessageReactionUpdated, Update
+from telegram import CallbackQuery, InlineQuery, Message, MessageReactionUpdated, Update, User
 from telegram.error import TelegramError
 from telegram.ext import ExtBot
 
@@ -22,6 +22,7 @@ from bots.presentation.lines import name_of
 from bots.presentation.text import cut, quote_names, utf16_length
 from bots.requests.studio import Asker
 from bots.service.app import App
+from bots.telegram import inline, inline_messages
 from bots.telegram.actions import perform, press, stop
 from bots.telegram.address import Address, message_key, number_of, place_key, post
 from bots.telegram.commands import COMMANDS
@@ -67,6 +68,7 @@ class Handler:
     places: Places
     features: Features
     once: Once
+    acquaintances: inline.Acquaintances
     _albums: deque[str] = field(default_factory=lambda: deque(maxlen=ALBUMS))
     _migrations: set[asyncio.Task[None]] = field(default_factory=set)
     _locks: WeakValueDictionary[int, asyncio.Lock] = field(default_factory=WeakValueDictionary)
@@ -121,11 +123,19 @@ class Handler:
                 await self._answer_message(incoming, update.message, incoming.message)
             elif incoming.stopped:
                 await self._answer_stop(incoming, incoming.stopped)
+            elif update.inline_query:
+                await self._answer_inline(incoming, update.inline_query)
+            elif chosen := update.chosen_inline_result:
+                sent = chosen.inline_message_id or ""
+                await self._draw_elsewhere(incoming, chosen.from_user, sent, chosen.query)
+            elif update.guest_message:
+                await self._answer_guest(incoming, update.guest_message)
         except TelegramError as error:  # the answer could not be sent: nothing else is lost
             log.warning("%s was not answered: %s", incoming.id, translate(error))
         except Exception:  # it would fail again
             log.exception("%s cannot be handled", incoming.id)
-        await self._finish(incoming.id)  # not where this task was cancelled
+        if not update.inline_query:  # which is not stored
+            await self._finish(incoming.id)  # not where this task was cancelled
 
     async def _finish(self, update: str) -> None:
         try:
@@ -160,6 +170,12 @@ class Handler:
 
     async def _answer_button(self, incoming: Incoming, query: CallbackQuery) -> None:
         """Run a button's action, and acknowledge the press at once."""
+        if query.inline_message_id and query.data == inline.CANCEL:
+            message = query.inline_message_id
+            elsewhere = self._elsewhere(incoming, query.from_user, message)
+            outcome = await self._run(elsewhere, inline.stop, message)
+            await self._answer(query, outcome.text)
+            return
         if not isinstance(query.message, Message) or query.data is None:  # too old to be seen
             words = words_of(query.from_user.language_code)
             await self._answer(query, words.unknown_message)
@@ -215,6 +231,41 @@ class Handler:
         """Cancel the job of a draft that was stopped; only errors are answered."""
         request = self._request(incoming, Address(chat=stopped.chat, thread=stopped.thread))
         await _answer(request, await self._run(request, stop, str(stopped.job)))
+
+    async def _answer_inline(self, incoming: Incoming, query: InlineQuery) -> None:
+        """Offer the message that becomes a picture, or say why there is none."""
+        request = self._elsewhere(incoming, query.from_user, "")
+        text = query.query.strip()
+        outcome = await self._run(request, inline.check, text, self.acquaintances)
+        await inline.answer(request, query, outcome.text)
+
+    async def _answer_guest(self, incoming: Incoming, message: Message) -> None:
+        """Answer a message that mentions Marble in a chat in which it is no member."""
+        assert message.from_user
+        assert message.guest_query_id
+        request = self._elsewhere(incoming, message.from_user, "")
+        text = inline.words_for(message, self.bot.bot)
+        why = (await self._run(request, inline.check, text, self.acquaintances)).text
+        sent = await inline.answer_guest(request, message.guest_query_id, text, why)
+        if not why:
+            await self._draw_elsewhere(incoming, message.from_user, sent, text)
+
+    async def _draw_elsewhere(
+        self, incoming: Incoming, user: User, message: str, text: str
+    ) -> None:
+        """Draw what a message in another chat waits for; where that fails, it says why."""
+        request = self._elsewhere(incoming, user, message)
+        outcome = await self._run(request, inline.draw, text)
+        if outcome.text and message:
+            await inline_messages.say(self.bot, message, outcome.text)
+
+    def _elsewhere(self, incoming: Incoming, user: User, message: str) -> Request:
+        """Return a request from another chat, whose picture is sent in private as well.
+
+        message: that chat's id of the message that shows it, or nothing.
+        """
+        address = Address(chat=user.id, language=user.language_code, inline=message)
+        return self._request(incoming, address)
 
     def _request(
         self, incoming: Incoming, address: Address, *, by_reaction: bool = False

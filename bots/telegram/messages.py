@@ -90,6 +90,11 @@ def read_update(update: Update, me: User) -> Incoming | None:
             person = person_key(update.message.from_user, update.message.sender_chat)
         else:
             person = None
+    elif asked := update.inline_query or update.chosen_inline_result:
+        person = None if is_bot(asked.from_user) else person_key(asked.from_user)
+    elif guest := update.guest_message:
+        by_person = not (guest.sender_chat or is_bot(guest.from_user))
+        person = person_key(guest.from_user) if guest.guest_query_id and by_person else None
     elif stopped := stopped_draft(update):
         person = place_key(stopped.chat)
     else:

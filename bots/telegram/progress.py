@@ -22,7 +22,7 @@ from telegram.ext import ExtBot
 from bots.admission.gate import Gate
 from bots.presentation.lines import progress_line
 from bots.telegram import keyboards
-from bots.telegram.address import Address, message_key, read_message_key
+from bots.telegram.address import Address, key_of, read_message_key
 from bots.telegram.errors import never_sent, translate
 from bots.telegram.features import Features
 from bots.telegram.rate_limits import ALL, DROPPABLE, Dropped
@@ -178,7 +178,7 @@ class Placeholders:
                     log.warning("job %d has no placeholder: %s", job.id, translate(error))
                     return None
                 await asyncio.sleep(back_off(failures))
-        key = message_key(message.chat.id, message.message_id)
+        key = key_of(message)
         try:
             await self.jobs.acknowledged(job.id, key)
         except StorageError as error:

@@ -144,7 +144,7 @@ class RateLimiter(BaseRateLimiter[str]):
         `BRIEFLY` and would have to wait longer. An ordinary answer waits out flood waits, and is
         sent again while it cannot have arrived, for `PATIENCE` seconds.
         """
-        chat = data.get("chat_id")
+        chat = data.get("chat_id", data.get("inline_message_id"))
         limit = self._limit(chat) if chat is not None and COUNTED.match(endpoint) else None
         patient = urgency is None and ANSWERS.match(endpoint)
         end = _now() + (PATIENCE if patient else 0)

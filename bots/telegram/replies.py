@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from telegram import InlineKeyboardMarkup, InputMediaDocument, InputMediaPhoto
+from telegram import InlineKeyboardMarkup, InputMediaDocument, InputMediaPhoto, Message
 from telegram.error import BadRequest, TelegramError
 from telegram.ext import ExtBot
 
@@ -25,13 +25,13 @@ from bots.presentation.fit import Limit, fit
 from bots.presentation.grid import compose
 from bots.presentation.lines import caption, device_note
 from bots.presentation.text import cut, quote_names, utf16_length
-from bots.telegram import keyboards
-from bots.telegram.address import Address, at_or_near, message_key, read_message_key
+from bots.telegram import inline_messages, keyboards
+from bots.telegram.address import Address, at_or_near, inline_key, key_of, read_message_key
 from bots.telegram.errors import MEDIA_NOW, NO_PHOTO, SAME, says, translate
 from bots.telegram.progress import Placeholders
 from bots.telegram.rate_limits import BRIEF, BRIEFLY
 from bots.texts import Words, say, tell
-from bots.worker.delivery import Shown, TryLater, Way, WayClosed
+from bots.worker.delivery import Shown, TryLater, Undeliverable, Way, WayClosed
 from engine.pictures.images import blank
 from storage import DatabaseFault, Job, Jobs, PendingReply, Picture, Status
 
@@ -75,21 +75,56 @@ class Replies:
     placeholders: Placeholders
 
     async def deliver(self, pending: PendingReply, way: Way) -> Shown:
-        """Send a reply and return the message that shows it, or raise as `delivery` says."""
-        address = Address(**pending.job.reply)
+        """Send a reply and return the messages that show it, or raise as `delivery` says."""
+        job, address = pending.job, Address(**pending.job.reply)
 
-        async def send(near: Address) -> Shown:
+        async def send(near: Address) -> tuple[Reply, Message]:
             reply = await self._compose(pending, way, near)
-            return await self._post(reply, near, BRIEFLY)
+            return reply, await self._post(reply, near, BRIEFLY)
 
         try:
             if way in (EDIT, IN_WORDS):
-                return await self._edit(pending.job, await self._compose(pending, way, address))
-            shown = await at_or_near(send, address.chat_itself if way == ALONE else address)
+                reply = await self._compose(pending, way, address)
+                key, sent = await self._edit(job, reply)
+            else:
+                near = address.chat_itself if way == ALONE else address
+                reply, posted = await at_or_near(send, near)
+                key, sent = key_of(posted), posted
         except TelegramError as error:
-            raise translate(error) from None
-        await self._remove_placeholder(pending.job)
+            found = translate(error)
+            if address.inline and isinstance(found, Undeliverable):
+                await self._show_inline(address.inline, way, address.words.start_first)
+            raise found from None
+        if way not in (EDIT, IN_WORDS):
+            await self._remove_placeholder(job)
+        shown = {key: reply.picture}
+        if address.inline:
+            picture = sent if reply.photo else True  # else it may show a preview, or a blank
+            await self._show_inline(address.inline, way, reply.text, picture, spoiler=reply.spoiler)
+            shown[inline_key(address.inline)] = reply.picture
         return shown
+
+    async def _show_inline(
+        self,
+        inline: str,
+        way: Way,
+        text: str,
+        sent: Message | bool = True,
+        *,
+        spoiler: bool = False,
+    ) -> None:
+        """Show a message that was sent, or a text, in the other chat that it was asked for in.
+
+        Where the reply would come twice if that was tried again, it is tried once.
+        """
+        more: dict[str, Any] = {"spoiler": spoiler, "urgency": BRIEFLY}
+        try:
+            await inline_messages.show(self.bot, inline, sent, text, **more)
+        except (TelegramError, TryLater) as error:
+            found = translate(error) if isinstance(error, TelegramError) else error
+            if way.repeatable and not isinstance(found, (WayClosed, Undeliverable)):
+                raise found from None
+            log.warning("an inline message could not be changed: %s", found)
 
     async def show(self, address: Address, job: Job, pictures: Sequence[Picture]) -> Shown:
         """Send a job's pictures again."""
@@ -97,21 +132,26 @@ class Replies:
         async def send(near: Address) -> Shown:
             view = await self.gate.view(near.place)
             reply = await asyncio.to_thread(_read, job, pictures, view, near.words)
-            return await self._post(reply, near)
+            return {key_of(await self._post(reply, near)): reply.picture}
 
         return await at_or_near(send, address)
 
-    async def _edit(self, job: Job, reply: Reply) -> Shown:
-        message = await self._placeholder(job)
-        chat, number = read_message_key(message)
+    async def _edit(self, job: Job, reply: Reply) -> tuple[str, Message | bool]:
+        """Turn a job's placeholder into a reply; return its key, and the message where needed."""
+        key = await self._placeholder(job)
+        chat, number = read_message_key(key)
         where: dict[str, Any] = {"chat_id": chat, "message_id": number}
         where |= {"reply_markup": reply.buttons, "rate_limit_args": BRIEFLY}
         try:
-            await self._become(reply, where)
+            return key, await self._become(reply, where)
         except BadRequest as error:
             if not says(error, SAME):
                 raise
-        return {message: reply.picture}
+        if not (job.reply.get("inline") and reply.photo):
+            return key, True
+        # Telegram returns a message when it changes, and this one has the file.
+        await self.bot.edit_message_reply_markup(**{**where, "reply_markup": None})
+        return key, await self.bot.edit_message_reply_markup(**where)
 
     async def _placeholder(self, job: Job) -> str:
         """Return the message that is a job's placeholder, once no edit of it is under way.
@@ -126,35 +166,35 @@ class Replies:
             raise TryLater(self.placeholders.delay) from None
         # The job may have been read before its placeholder was recorded.
         message = message or (await self.jobs.get(job.id)).message
-        if message is None and self.placeholders.drafts(job):
+        if message is None and (job.reply.get("inline") or self.placeholders.drafts(job)):
             message = await self.placeholders.place(job, BRIEFLY)
         if message is None:
             raise WayClosed("there is no placeholder")
         return message
 
-    async def _become(self, reply: Reply, where: dict[str, Any]) -> None:
-        """Turn a message into a reply, whatever it shows now."""
+    async def _become(self, reply: Reply, where: dict[str, Any]) -> Message | bool:
+        """Turn a message into a reply, whatever it shows now, and return it."""
+        bot = self.bot
         if reply.photo is None:
             try:
-                await self.bot.edit_message_text(cut(reply.text, TEXT, utf16_length), **where)
+                text = cut(reply.text, TEXT, utf16_length)
+                return await bot.edit_message_text(text, **where)
             except BadRequest as error:  # it shows a preview
                 if not says(error, MEDIA_NOW):
                     raise
-                text = cut(reply.text, CAPTION, utf16_length)
-                if reply.withheld:  # and so must its preview
-                    nothing = InputMediaPhoto(blank(*NOTHING), caption=text)
-                    await self.bot.edit_message_media(nothing, **where)
-                else:
-                    await self.bot.edit_message_caption(caption=text, **where)
-            return
+            text = cut(reply.text, CAPTION, utf16_length)
+            if reply.withheld:  # and so must its preview
+                nothing = InputMediaPhoto(blank(*NOTHING), caption=text)
+                return await bot.edit_message_media(nothing, **where)
+            return await bot.edit_message_caption(caption=text, **where)
         try:
             media = InputMediaPhoto(reply.photo, caption=reply.text, has_spoiler=reply.spoiler)
-            await self.bot.edit_message_media(media, **where)
+            return await bot.edit_message_media(media, **where)
         except BadRequest as error:
             if not says(error, NO_PHOTO):
                 raise
-            document = InputMediaDocument(_file(reply), caption=reply.text, filename=reply.name)
-            await self.bot.edit_message_media(document, **where)
+        document = InputMediaDocument(_file(reply), caption=reply.text, filename=reply.name)
+        return await bot.edit_message_media(document, **where)
 
     async def _remove_placeholder(self, job: Job) -> None:
         """Remove a placeholder that could not become the reply, as far as Telegram lets.
@@ -171,20 +211,18 @@ class Replies:
         except TimeoutError:
             log.info("the placeholder of job %d could not be changed in time", job.id)
 
-    async def _post(self, reply: Reply, near: Address, wait: str | None = None) -> Shown:
+    async def _post(self, reply: Reply, near: Address, wait: str | None = None) -> Message:
         bot, chat = self.bot, near.chat
         more: dict[str, Any] = {"reply_markup": reply.buttons, "rate_limit_args": wait, **near.spot}
         if reply.photo is None:
-            message = await bot.send_message(chat, cut(reply.text, TEXT, utf16_length), **more)
-        else:
-            more["caption"] = reply.text
-            try:
-                message = await bot.send_photo(chat, reply.photo, has_spoiler=reply.spoiler, **more)
-            except BadRequest as error:
-                if not says(error, NO_PHOTO):
-                    raise
-                message = await bot.send_document(chat, _file(reply), filename=reply.name, **more)
-        return {message_key(message.chat.id, message.message_id): reply.picture}
+            return await bot.send_message(chat, cut(reply.text, TEXT, utf16_length), **more)
+        more["caption"] = reply.text
+        try:
+            return await bot.send_photo(chat, reply.photo, has_spoiler=reply.spoiler, **more)
+        except BadRequest as error:
+            if not says(error, NO_PHOTO):
+                raise
+        return await bot.send_document(chat, _file(reply), filename=reply.name, **more)
 
     async def _compose(self, pending: PendingReply, way: Way, near: Address) -> Reply:
         job, words = pending.job, near.words

@@ -179,7 +179,8 @@ class Request:
 
     def shares(self, place: str) -> bool:
         """Return whether a place is in this chat: its members see all of its topics."""
-        return chat_of(place) == chat_of(self.asker.place)
+        chat = chat_of(place)
+        return chat is not None and chat == chat_of(self.asker.place)
 
     async def relation(self, place: str) -> Relation:
         """Return how the asker is related to a place; `NONE` where Telegram does not say."""

@@ -101,6 +101,8 @@ class Updates:
         """Store updates meant for Marble, waiting out a locked database; start new ones."""
         found = (read_update(each, self.bot.bot) for each in updates)
         arrived = {each.id: each for each in found if each}
+        for each in [each for each in arrived.values() if each.update.inline_query]:
+            self.start(arrived.pop(each.id))  # of no use in a second, and comes with each letter
         letters = [
             InboxEntry(id=each.id, adapter=PLATFORM, person=each.person, body=each.update.to_dict())
             for each in arrived.values()

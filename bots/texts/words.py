@@ -28,6 +28,13 @@ class Words:
 
     # A job on its way
     submitted = "In line …"
+    inline_waiting = "{prompt}\n\nIn line …"
+    inline_offer = "Draw this"
+    inline_hint = "Describe a picture"
+    inline_silent = (
+        "Nothing is drawn here: Telegram did not tell Marble of this message. Marble's owner can "
+        "turn on inline feedback at @BotFather."
+    )
     next_in_line = "next in line"
     nth_in_line = "number {place} in line"
     with_eta = "{line}, about {time}"
@@ -319,6 +326,7 @@ class Words:
         "Marble's database is unavailable, so nothing can be saved; Marble's owner can find the "
         "reason in the log."
     )
+    start_first = "Start a chat with me first: the picture is sent there, too."
     put_off = "{why} Your message is not lost; it will be answered later."
     album = "I can use one picture of an album: reply to that one and describe what you want."
     missing_permission = (

@@ -82,6 +82,25 @@ def drafted(config: EngineConfig) -> InstantExecutor:
     return make_narrow(config)
 
 
+def linked(config: EngineConfig) -> InstantExecutor:
+    """Die when it is recorded which message in another chat waits for a picture."""
+    return _after(Jobs, "shown", config)
+
+
+def answered(config: EngineConfig) -> InstantExecutor:
+    """Die when a guest query is answered, before its picture is asked for."""
+    from telegram.ext import ExtBot
+
+    return _after(ExtBot, "answer_guest_query", config)
+
+
+def edited(config: EngineConfig) -> InstantExecutor:
+    """Die when one message shows a picture, before another does, or that is recorded."""
+    from telegram.ext import ExtBot
+
+    return _after(ExtBot, "edit_message_media", config)
+
+
 def rendered(config: EngineConfig) -> InstantExecutor:
     """Die when pictures are drawn, before that is recorded."""
     return _before(Jobs, "rendered", config)

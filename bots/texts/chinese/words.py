@@ -25,6 +25,13 @@ class Chinese(Words):
 
     # A job on its way
     submitted = "排队中 …"
+    inline_waiting = "{prompt}\n\n排队中 …"
+    inline_offer = "画这个"
+    inline_hint = "描述一张图片"
+    inline_silent = (
+        "这里没有在画图：Telegram 没有把这条消息告知 Marble。"
+        "Marble 所有者可以在 @BotFather 打开 inline feedback。"
+    )
     next_in_line = "下一个就是你"
     nth_in_line = "排在第 {place} 位"
     with_eta = "{line}，约 {time}"
@@ -280,6 +287,7 @@ class Chinese(Words):
     busy = "现在太忙，请求没有排队；请稍后再试。"
     disk_full = "Marble 的磁盘已满，什么都无法保存；需由 Marble 所有者腾出空间。"
     database_out = "Marble 的数据库暂时无法使用，什么都无法保存；Marble 所有者可在日志中查看原因。"
+    start_first = "请先与我开始私聊：图片也会发到那里。"
     put_off = "{why}你的消息没有丢失，稍后会回复。"
     album = "我一次只能用一张图：请回复相册中的那一张，并写明要画什么。"
     missing_permission = "我需要此频道的“{permission}”权限才能回复；请管理员授予。"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bots.telegram.features import OLD
 from tests.bots.telegram.conftest import a_marble
 from tests.fakes.process import Marble
 from tests.fakes.telegram.faults import refuse
@@ -117,7 +118,7 @@ async def test_a_server_that_refuses_new_names_of_updates_is_polled_with_the_old
     telegram.faults.append(refuse("Bad Request: unknown update type", "getUpdates"))
     async with a_marble(telegram, tmp_path):
         await ada.chat.picture(await ada.says("a cat"))
-    assert telegram.allowed == {"message", "callback_query", "message_reaction"}
+    assert telegram.allowed == set(OLD)
     assert telegram.drafts == {}
 
 
@@ -136,4 +137,4 @@ async def test_a_webhook_is_set_with_the_updates_that_the_server_takes(
         await telegram.until(lambda: telegram.webhook)
     finally:
         await marble.kill()
-    assert telegram.allowed == {"message", "callback_query", "message_reaction"}
+    assert telegram.allowed == set(OLD)

@@ -12,6 +12,7 @@ from bots.chat.errors import excuse
 from bots.chat.places import Places
 from bots.telegram.features import Features
 from bots.telegram.handler import Handler
+from bots.telegram.inline import Acquaintances
 from bots.telegram.messages import Incoming, read_update
 from bots.telegram.supergroups import Supergroups
 from bots.telegram.updates import Updates
@@ -60,7 +61,8 @@ def handler_of(locked: Any, tasks: list[Any]) -> Handler:
     groups, places = Supergroups(locked), Places(locked)
     return Handler(
         *(app, locked, locked, locked, lambda task, name: tasks.append(task)),
-        *({}, groups, places, Features(), Once(locked)),
+        *({}, groups, places),
+        *(Features(), Once(locked), Acquaintances(locked)),
     )
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -102,3 +104,55 @@ async def test_random_kills_lose_nothing_and_double_nothing(
     finally:
         await marble.kill()
     assert set(pictures(telegram).values()) == {1}
+
+
+async def killed_once(
+    telegram: TelegramServer, folder: Path, ada: Person, point: str, true: Callable[[], object]
+) -> None:
+    """Let Marble handle what waits and die at a point, and then handle the rest till it is true."""
+    marble = Marble(folder, telegram.environment)
+    gate = folder / "data" / "gate"
+    await asyncio.to_thread(gate.parent.mkdir, mode=0o700)
+    await asyncio.to_thread(gate.touch)
+    await marble.start(MARBLE_EXECUTOR=f"tests.fakes.deadly:{point}")
+    assert await marble.ended() < 0
+    await marble.start()
+    try:
+        await telegram.until(true)
+        last = person(telegram, MESSAGES)  # what would come twice has come before this
+        await last.chat.picture(await last.says("the end"))
+    finally:
+        await marble.kill()
+
+
+@pytest.mark.parametrize(
+    "point", ["kept", "committed", "linked", "placed", "rendered", "edited", "sent", "recorded"]
+)
+@pytest.mark.slow
+async def test_a_picture_for_another_chat_comes_once_to_both_at_a_kill_there(
+    telegram: TelegramServer, tmp_path: Path, ada: Person, point: str
+) -> None:
+    waiting = {"inline_keyboard": [[{"text": "Cancel", "callback_data": "cancel"}]]}
+    message = telegram.send_inline(
+        {"input_message_content": {"message_text": "waits"}, "reply_markup": waiting}
+    )
+    chosen = {"result_id": "picture", "from": ada.user, "query": "an owl"}
+    await telegram.add_update("chosen_inline_result", {**chosen, "inline_message_id": message})
+    shown = telegram.inline[message]
+    await killed_once(telegram, tmp_path, ada, point, lambda: "photo" in shown)
+    assert len([each for each in ada.chat.shown if is_result(each)]) == 1
+
+
+@pytest.mark.parametrize("point", ["kept", "answered", "committed", "linked", "edited", "sent"])
+@pytest.mark.slow
+async def test_a_guest_gets_one_picture_at_a_kill_there(
+    telegram: TelegramServer, tmp_path: Path, ada: Person, point: str
+) -> None:
+    await ada.mentions("an owl")
+
+    def results() -> list[object]:
+        return [each for each in ada.chat.shown if is_result(each)]
+
+    await killed_once(telegram, tmp_path, ada, point, results)
+    assert len(results()) == 1
+    assert len(telegram.inline) == 1

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from telegram.error import RetryAfter
 
 from bots.telegram.rate_limits import (
+    BRIEFLY,
     DROPPABLE,
     GROUP,
     PRIVATE,
@@ -22,6 +23,7 @@ from bots.telegram.rate_limits import (
     Window,
 )
 from bots.telegram.supergroups import Supergroups
+from bots.worker.delivery import TryLater
 
 
 @given(st.lists(st.floats(0, 30), max_size=60))
@@ -100,6 +102,20 @@ async def test_one_chats_flood_wait_lets_the_others_go_on() -> None:
     assert not waiting.done()
     waiting.cancel()
     assert [chat for _, chat in calls.made] == [1, 2, None]
+
+
+async def test_messages_in_chats_that_are_not_known_have_a_limit_each() -> None:
+    limiter, calls = a_limiter(), Calls()
+
+    async def edit(inline: str) -> None:
+        data = {"inline_message_id": inline}
+        await limiter.process_request(calls, (), {}, "editMessageText", data, BRIEFLY)
+
+    for _ in range(GROUP[0]):
+        await edit("one")
+    with pytest.raises(TryLater):
+        await edit("one")
+    await edit("another")
 
 
 async def test_what_is_to_spare_is_left_unsaid_rather_than_waited_for() -> None:

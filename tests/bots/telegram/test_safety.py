@@ -11,6 +11,7 @@ from typing import Any, Final
 import pytest
 from PIL import Image
 
+from bots.telegram.address import INLINE
 from storage import Storage
 from tests.bots.telegram.conftest import a_marble
 from tests.classifiers import make_classifier
@@ -103,6 +104,21 @@ async def test_where_spoilers_are_wanted_unsafe_pictures_have_one_and_are_no_fil
             else:
                 await ada.presses(picture, "Original")
                 await chat.picture_file(picture)
+
+
+async def test_the_rule_of_inline_mode_is_for_both_chats_that_show_its_picture(
+    telegram: TelegramServer, tmp_path: Path, ada: Person
+) -> None:
+    async with a_marble(telegram, tmp_path, **judged(tmp_path, "nsfw")):
+        await rule(tmp_path, f"telegram:{ada.id}", "off")
+        refused = telegram.inline[await ada.sends_inline("an owl --steps 1")]
+        await telegram.until(lambda: WITHHELD in text_of(refused))
+        await rule(tmp_path, INLINE, "spoiler")
+        veiled = telegram.inline[await ada.sends_inline("an owl --steps 1")]
+        await telegram.until(lambda: "photo" in veiled)
+    assert "photo" not in refused
+    assert veiled[VEIL]
+    assert [VEIL in each for each in ada.chat.shown] == [False, True]
 
 
 async def test_what_is_safe_is_shown_wherever_it_is_asked_for(

@@ -119,25 +119,43 @@ async def sendDocument(server: TelegramServer, values: Json, files: Files) -> Js
 
 
 async def sendChatAction(server: TelegramServer, values: Json, files: Files) -> bool:
+    chat = values["chat_id"]
+    if chat not in server.chats or chat in server.blocked:
+        raise Refusal(403, "Forbidden: bot can't initiate conversation with a user")
     return True
 
 
-async def editMessageText(server: TelegramServer, values: Json, files: Files) -> Json:
+async def answerInlineQuery(server: TelegramServer, values: Json, files: Files) -> bool:
+    server.inline_answers[values["inline_query_id"]] = values
+    return True
+
+
+async def answerGuestQuery(server: TelegramServer, values: Json, files: Files) -> Json:
+    query = values["guest_query_id"]
+    if server.guests.get(query, "") != "":
+        raise Refusal(400, "Bad Request: QUERY_ID_INVALID")
+    server.guests[query] = server.send_inline(values["result"])
+    return {"inline_message_id": server.guests[query]}
+
+
+async def editMessageText(server: TelegramServer, values: Json, files: Files) -> Json | bool:
     message = _found(server, values)
     if "text" not in message:
         raise Refusal(400, "Bad Request: there is no text in the message to edit")
     return _edit(server, message, values, text=values["text"])
 
 
-async def editMessageCaption(server: TelegramServer, values: Json, files: Files) -> Json:
+async def editMessageCaption(server: TelegramServer, values: Json, files: Files) -> Json | bool:
     message = _found(server, values)
     if "text" in message:
         raise Refusal(400, "Bad Request: there is no caption in the message to edit")
     return _edit(server, message, values, caption=values.get("caption", ""))
 
 
-async def editMessageMedia(server: TelegramServer, values: Json, files: Files) -> Json:
+async def editMessageMedia(server: TelegramServer, values: Json, files: Files) -> Json | bool:
     message, media = _found(server, values), values["media"]
+    if "inline_message_id" in values and media["media"].startswith("attach://"):
+        raise Refusal(400, "Bad Request: a new file can't be uploaded to an inline message")
     data = _file(server, media["media"], files)
     shown = (
         {"photo": server.photo(data)}
@@ -149,7 +167,7 @@ async def editMessageMedia(server: TelegramServer, values: Json, files: Files) -
     return _edit(server, message, values, **shown, **_captioned(media), **_veiled(media))
 
 
-async def editMessageReplyMarkup(server: TelegramServer, values: Json, files: Files) -> Json:
+async def editMessageReplyMarkup(server: TelegramServer, values: Json, files: Files) -> Json | bool:
     return _edit(server, _found(server, values), values)
 
 
@@ -271,6 +289,10 @@ def _send_alone(server: TelegramServer, values: Json) -> Json:
 
 
 def _found(server: TelegramServer, values: Json) -> Json:
+    if inline := values.get("inline_message_id"):
+        if inline not in server.inline:
+            raise Refusal(400, "Bad Request: MESSAGE_ID_INVALID")
+        return server.inline[inline]
     if values["chat_id"] in server.blocked:
         raise Refusal(403, "Forbidden: bot was blocked by the user")
     message = server.messages.get((values["chat_id"], values["message_id"]))
@@ -279,7 +301,7 @@ def _found(server: TelegramServer, values: Json) -> Json:
     return message
 
 
-def _edit(server: TelegramServer, message: Json, values: Json, **content: Any) -> Json:
+def _edit(server: TelegramServer, message: Json, values: Json, **content: Any) -> Json | bool:
     before = dict(message)
     message.update(content)
     message.pop("reply_markup", None)
@@ -291,7 +313,7 @@ def _edit(server: TelegramServer, message: Json, values: Json, **content: Any) -
             "Bad Request: message is not modified: specified new message content and reply markup "
             "are exactly the same as a current content and reply markup of the message",
         )
-    return message
+    return message if "chat" in message else True
 
 
 VEIL = "has_media_spoiler"  # as a message has it

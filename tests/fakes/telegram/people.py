@@ -210,6 +210,56 @@ class Person:
         }
         await self.server.add_update("message_reaction", body)
 
+    async def types_inline(self, text: str) -> Json:
+        """Type the bot's name and some words in any chat; return what is offered."""
+        query = f"inline-query-{time.monotonic_ns()}"
+        body = {"id": query, "from": self.user, "query": text, "offset": ""}
+        await self.server.add_update("inline_query", body)
+        found: Json = await self.server.until(lambda: self.server.inline_answers.get(query))
+        return found
+
+    async def sends_inline(self, text: str, *, told: bool = True) -> str:
+        """Send what is offered for some words; return the message's id.
+
+        told: the bot hears of it, as inline feedback is on.
+        """
+        [result] = (await self.types_inline(text))["results"]
+        message = self.server.send_inline(result)
+        body = {
+            "result_id": result["id"],
+            "from": self.user,
+            "query": text,
+            "inline_message_id": message,
+        }
+        if told:
+            await self.server.add_update("chosen_inline_result", body)
+        return message
+
+    async def presses_inline(self, message: str, label: str) -> str:
+        """Press a button of a message that was sent through the bot."""
+        rows = self.server.inline[message]["reply_markup"]["inline_keyboard"]
+        button = next(each for row in rows for each in row if each["text"] == label)
+        query = f"query-{len(self.server.answers)}-{time.monotonic_ns()}"
+        body = {
+            "id": query,
+            "from": self.user,
+            "chat_instance": "1",
+            "inline_message_id": message,
+            "data": button["callback_data"],
+        }
+        await self.server.add_update("callback_query", body)
+        return query
+
+    async def mentions(self, text: str) -> str:
+        """Mention the bot in a chat where it is no member; return the guest query."""
+        query = f"guest-query-{len(self.server.guests) + 1}"
+        self.server.guests[query] = ""
+        chat = {"id": -77, "type": "supergroup", "title": "Elsewhere"}
+        body = {"message_id": 5, "date": int(time.time()), "chat": chat, "from": self.user}
+        body |= {"text": f"@{NAME} {text}", "guest_query_id": query}
+        await self.server.add_update("guest_message", body)
+        return query
+
     async def stops_draft(self, draft: int) -> None:
         """Press the button below a draft, which disappears."""
         del self.server.drafts[self.id, draft]

@@ -76,6 +76,10 @@ class TelegramServer:
     # Messages that one person sees, by chat and person; and commands that only the bot saw.
     ephemeral: dict[tuple[int, int], list[Json]] = field(default_factory=lambda: defaultdict(list))
     commanded: set[tuple[int, int]] = field(default_factory=set)  # chat, number
+    inline: dict[str, Json] = field(default_factory=dict)  # messages sent through the bot, by id
+    inline_answers: dict[str, Json] = field(default_factory=dict)  # inline query → its answer
+    guests: dict[str, str] = field(default_factory=dict)  # guest query → the message that answers
+    inline_mode: bool = True
     drafts: dict[tuple[int, int], str] = field(default_factory=dict)  # chat, draft → its text
     polls: int = 0  # a newer one ends an older one
     poll_cut: bool = False  # the latest was hung up on
@@ -129,7 +133,7 @@ class TelegramServer:
             "username": NAME,
             "can_join_groups": True,
             "can_read_all_group_messages": self.reads_all,
-            "supports_inline_queries": False,
+            "supports_inline_queries": self.inline_mode,
         }
 
     def change(self) -> None:
@@ -186,6 +190,17 @@ class TelegramServer:
         }
         self.messages[chat, self._next_message] = message
         return message
+
+    def send_inline(self, result: Json) -> str:
+        """Send a result of a query to some chat; return the message's id."""
+        self._next_message += 1
+        number = f"inline-{self._next_message}"
+        content = {"text": result["input_message_content"]["message_text"]}
+        if markup := result.get("reply_markup"):
+            content["reply_markup"] = markup
+        self.inline[number] = content
+        self.change()
+        return number
 
     def keep_file(self, data: bytes) -> str:
         """Keep a file and return its id."""

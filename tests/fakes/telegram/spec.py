@@ -54,7 +54,10 @@ NEWER: Final[Mapping[str, list[dict[str, Any]]]] = {  # fields, by method or typ
 }
 NEWER_UPDATES: Final = ("stopped_message_generation",)
 # The rest of `Update` that tests have to do with, where the description is absent.
-UPDATES: Final = ("message", "callback_query", "message_reaction")
+UPDATES: Final = (
+    *("message", "callback_query", "message_reaction"),
+    *("inline_query", "chosen_inline_result", "guest_message"),
+)
 
 
 class Refused(Exception):
@@ -208,6 +211,10 @@ def _check_limits(method: str, values: Json, files: Files) -> None:
             raise Refused("message text is empty")
         if _length(text) > TEXT:
             raise Refused("message is too long")
+    for result in [*values.get("results", []), *filter(None, [values.get("result")])]:
+        text = result["input_message_content"]["message_text"]
+        if not (text.strip() and _length(text) <= TEXT and 1 <= len(result["id"].encode()) <= 64):
+            raise Refused("RESULT_INVALID")
     for media in _media(method, values):
         caption = _shown(media.get("caption", ""), media.get("parse_mode"))
         if _length(caption) > CAPTION:
@@ -255,7 +262,7 @@ def check_photo(data: bytes) -> None:
 
 
 def _buttons(values: Json) -> Iterator[Json]:
-    markup = values.get("reply_markup") or {}
+    markup = values.get("reply_markup") or values.get("result", {}).get("reply_markup") or {}
     for row in markup.get("inline_keyboard", []):
         yield from row
 
