@@ -220,6 +220,7 @@ ENGLISH: Final[Mapping[str, str]] = {
     "being_restarted": "Marble is restarting.",
     "disk_nearly_full": "Marble's disk is nearly full, so nothing new starts; Marble's owner has "
     "been notified.",
+    "no_engine_yet": "No engine takes jobs yet ({why}); the job waits, and goes on by itself.",
     "engines_away": "The machines that draw cannot be reached; jobs wait, and go on by themselves.",
     "on_an_engine_away": "No machine that draws now has {names}; one that is away may have it.",
     "on_no_engine": "No machine that draws has {names}; the owner can copy it to one.",

@@ -131,6 +131,9 @@ async def open_app(settings: Settings, *, serving: bool = False) -> AsyncIterato
                 await tasks.enter_async_context(_running(upkeep, "marble-upkeep"))
                 maintenance = Maintenance(storage, queue, settings)
                 await tasks.enter_async_context(_running(maintenance.run(), "marble-maintenance"))
+            else:
+                watching = _watch_engine(queue, executor.health)
+                await tasks.enter_async_context(_running(watching, "marble-engine-watch"))
             workflows = WorkflowFolder(settings.workflows_dir)
             if serving:  # a thousand take seconds once, and Discord's completion waits for three
                 ahead = _look_ahead(workflows)
@@ -193,12 +196,21 @@ async def report_devices(settings: Settings) -> None:
         log.error("MARBLE_DEVICE: %s", line)
 
 
-def watch_engine(queue: Queue, health: Health) -> None:
-    """Say why nothing starts while no engine can be reached; go on once one can."""
+def watch_engine(queue: Queue, health: Health, *, owner: bool = False) -> None:
+    """Say why nothing starts while no engine can be reached; go on once one can.
+
+    owner: whether it is said to the owner, who can mend the cause.
+    """
     if health.waits and not health.alive:
-        queue.pause(AWAY, ENGINE)
+        queue.pause(Sentence("no_engine_yet", why=health.waits) if owner else AWAY, ENGINE)
     else:
         queue.resume(ENGINE)
+
+
+async def _watch_engine(queue: Queue, health: Callable[[], Health]) -> None:
+    while True:
+        watch_engine(queue, health(), owner=True)
+        await asyncio.sleep(LOOK)
 
 
 async def _upkeep(

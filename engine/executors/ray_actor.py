@@ -235,13 +235,13 @@ def of_this_machine(config: Mapping[str, Any]) -> EngineConfig:
         own,
         models_dir=models if models and models.is_dir() else None,
         starter=own.starter if own.starter.is_dir() else STARTER_FOLDER,
-        notes=measurements() if own.notes else None,
+        notes=measurements() / own.notes.name if own.notes else None,
         safety_model=own.safety_model and (os.environ.get(SAFETY) or own.safety_model),
     )
 
 
 def measurements() -> Path:
-    """Return the folder of what this machine's devices were measured at."""
+    """Return the folder of what this machine's devices were measured at, by each Marble."""
     return Path(os.environ.get("XDG_CACHE_HOME") or HOME).expanduser() / "marble" / "engine"
 
 

@@ -18,8 +18,10 @@ engine bear its name; the others are about the connection:
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import os
+import platform
 import re
 import signal
 import socket
@@ -279,6 +281,7 @@ class Bridge:
         tell({"placed": True})
         # An engine is given the pictures that it starts from, and no key to where they are.
         config = {**self._connect.config, "pictures": None, "pictures_url": None}
+        config["notes"] = config["notes"] and own_folder(config["notes"])
         start = actor.start.remote(config, self._connect.level, self._measured)
         starting = asyncio.ensure_future(_value(start))
         try:
@@ -392,6 +395,14 @@ def free_resources() -> dict[str, dict[str, float]]:
     from ray._private.state import available_resources_per_node
 
     return dict(available_resources_per_node())
+
+
+def own_folder(notes: str) -> str:
+    """Return the name of the folder in which machines keep what this Marble's engines measured.
+
+    What another Marble measured is not used: the bits of pictures follow from it.
+    """
+    return hashlib.sha256(f"{platform.node()}:{notes}".encode()).hexdigest()[:12]
 
 
 def knock(address: str) -> None:

@@ -129,7 +129,8 @@ class Connection:
                 why = f"an unexpected error ended it ({first_line(error)})"
             failures = 1 if time.monotonic() - began > STARTING else failures + 1
             wait = self._backoff(failures)
-            log.error("no connection to Ray: %s; it is tried again in %.1f s", why, wait)
+            level = logging.DEBUG if why == self.reason else logging.WARNING
+            log.log(level, "no connection to Ray: %s; it is tried again until there is one", why)
             self._say(why)
             await asyncio.sleep(wait)
 

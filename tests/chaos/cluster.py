@@ -41,7 +41,6 @@ class Machines:
     """Hold the nodes of a cluster; blocking calls are made in a thread."""
 
     nodes: Any
-    cache: Path  # where engines keep what they measured
     workers: list[Any] = field(default_factory=list)
 
     @property
@@ -98,7 +97,7 @@ def machines(folder: Path) -> Iterator[Machines]:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     try:
         with ray_nodes() as nodes:
-            found = Machines(nodes, folder / "cache" / "marble" / "engine")
+            found = Machines(nodes)
             for _ in range(WORKERS):
                 found.add()
             yield found

@@ -6,6 +6,7 @@ Every moment counts once, for the first of `KINDS` that was going on.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,14 +23,14 @@ QUEUED: Final = "jobs waited and none was at work"
 KINDS: Final = (DOWN, LOCKED, BACK_OFF, STARTING, DRAWING, QUEUED, SENDING)
 REST: Final = "anything else"
 
-# What Marble logs, and the kind that ends and the one that begins with it.
+# What Marble logs, as a pattern, and the kind that ends and the one that begins with it.
 SAID: Final[Mapping[str, tuple[str | None, str | None]]] = {
     "commits wait for the database": (None, LOCKED),
     "the database takes commits again": (LOCKED, None),
-    "the engine's process may start again": (None, BACK_OFF),
-    "the engine's process starts": (BACK_OFF, STARTING),
-    "the engine's process is ready": (STARTING, None),
-    "the engine's process ended": (STARTING, None),
+    r"the engine's process on \S+ may start again": (None, BACK_OFF),
+    r"the engine's process on \S+ starts": (BACK_OFF, STARTING),
+    r"the engine's process on \S+ is ready": (STARTING, None),
+    r"the engine's process on \S+ ended": (STARTING, None),
 }
 
 
@@ -64,7 +65,7 @@ def logged_spans(log: str, until: float) -> Iterator[Span]:
             continue
         entry = json.loads(line)
         at = datetime.fromisoformat(entry["time"]).timestamp()
-        said = next((each for each in SAID if each in entry["message"]), None)
+        said = next((each for each in SAID if re.search(each, entry["message"])), None)
         if entry["message"] == "Marble is running":
             yield from (Span(kind, began, at) for kind, began in since.items())
             since.clear()

@@ -60,8 +60,8 @@ class Stage:
 
     @property
     def notes(self) -> Path:
-        """Return where engines keep what they measured."""
-        return self.machines.cache if self.machines else self.data / "engine"
+        """Return where it is kept what engines measured, those of a cluster's machines, too."""
+        return self.data / "engine"
 
     @property
     def database(self) -> Path:

@@ -36,13 +36,13 @@ def test_the_shares_add_up_and_what_hinders_counts_before_what_is_hindered() -> 
 
 def test_an_engine_waits_starts_and_is_ready() -> None:
     log = logged(
-        (1, "the engine's process ended (SIGKILL) with 1 jobs"),
-        (1, "the engine's process may start again in 4.0 s"),
-        (5, "the engine's process starts"),
-        (8, "the engine's process is ready"),
+        (1, "the engine's process on cuda:0 ended (SIGKILL) with 1 jobs"),
+        (1, "the engine's process on cuda:0 may start again in 4.0 s"),
+        (5, "the engine's process on cuda:0 starts"),
+        (8, "the engine's process on cuda:0 is ready"),
         (9, "3 commits wait for the database"),
         (10, "the database takes commits again"),
-        (20, "the engine's process starts"),
+        (20, "the engine's process on cuda:0 starts"),
     )
     assert list(logged_spans(f"no JSON\n{log}", 30)) == [
         Span(BACK_OFF, 1, 5),
@@ -53,7 +53,7 @@ def test_an_engine_waits_starts_and_is_ready() -> None:
 
 
 def test_a_service_that_starts_anew_ends_what_its_predecessor_waited_for() -> None:
-    log = logged((1, "the engine's process starts"), (7, "Marble is running"))
+    log = logged((1, "the engine's process on cuda:0 starts"), (7, "Marble is running"))
     assert list(logged_spans(log, 30)) == [Span(STARTING, 1, 7)]
 
 

@@ -186,6 +186,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     # Who may ask for what
     "being_restarted": "Marble 正在重启。",
     "disk_nearly_full": "Marble 的磁盘将满，暂不开始新任务；已通知 Marble 所有者。",
+    "no_engine_yet": "还没有引擎接受任务（{why}）；任务会等待，之后自动继续。",
     "engines_away": "目前联系不上绘图的机器；任务会等待，之后自动继续。",
     "on_an_engine_away": "现在能绘图的机器上没有 {names}；暂时不在的机器上可能有。",
     "on_no_engine": "没有任何绘图机器上有 {names}；所有者可以把它复制到其中一台。",

@@ -11,6 +11,7 @@ from bots.service.app import open_app, report_devices, watch_engine
 from engine.errors import UserError
 from engine.events import Progress, Waiting
 from engine.executors import Health
+from engine.executors.inprocess import InProcessExecutor
 from engine.queue.estimates import SPEEDS
 from engine.queue.queue import Queue
 from engine.recipe.recipe import Recipe
@@ -137,6 +138,25 @@ def test_an_engine_that_cannot_be_reached_pauses_the_queue_and_says_so() -> None
     assert queue.order.reason is None
     watch_engine(queue, Health(alive=False))  # it has not been asked for yet
     assert queue.order.reason is None
+
+
+async def test_a_terminal_is_told_why_no_engine_takes_its_jobs(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = Health(alive=False, waits="nothing that is Ray answers at head:6379")
+    monkeypatch.setattr(InProcessExecutor, "health", lambda executor: away)
+    async with open_app(settings) as app:
+        job = await app.studio.imagine(WORDS, Asker(person="terminal:ada", place="terminal"))
+        said: str | None = None
+        async with asyncio.timeout(PATIENCE):
+            async for news in app.worker.follow(job.id):
+                said = news.reason if isinstance(news, Waiting) else said
+                if said:
+                    break
+    assert said == (
+        "No engine takes jobs yet (nothing that is Ray answers at head:6379); the job waits, and "
+        "goes on by itself."
+    )
 
 
 async def test_a_device_that_is_not_there_is_told_at_the_start(

@@ -13,7 +13,8 @@ from engine.device.figures import add_figures, figures_in
 from engine.executors import ray_bridge, ray_connection, wire
 from engine.executors.base import end_task
 from engine.executors.config import EngineConfig
-from engine.executors.ray_bridge import Bridge, Connect, Line, NoPlace
+from engine.executors.ray_actor import of_this_machine
+from engine.executors.ray_bridge import Bridge, Connect, Line, NoPlace, own_folder
 from engine.executors.ray_connection import Connection, RaySettings, environment
 
 CONNECT = Connect(
@@ -22,7 +23,7 @@ CONNECT = Connect(
     silence=0.0,
     look=0.0,
     level=0,
-    config={"pictures": None, "pictures_url": None},
+    config={"pictures": None, "pictures_url": None, "notes": None},
 )
 
 
@@ -123,6 +124,24 @@ async def test_what_an_engine_measured_first_is_kept_and_told_to_all(
     assert figures_in(tmp_path) == {"a": 1, "b": 2}
 
 
+def test_what_two_marbles_measure_lies_in_folders_of_their_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folders = []
+    for data in ("/srv/one/engine", "/srv/two/engine"):
+        config = EngineConfig(notes=Path(data)).to_dict()
+        for _ in range(2):  # the same after each start
+            told = {**config, "notes": own_folder(config["notes"])}
+            folders.append(of_this_machine(told).notes)
+    first, again, second, _ = folders
+    assert first == again != second
+    assert first
+    assert first.parent == tmp_path / "marble" / "engine"
+    monkeypatch.setattr("platform.node", lambda: "another-machine")
+    assert own_folder("/srv/one/engine") != first.name
+
+
 def test_without_a_connection_no_call_starts_a_cluster() -> None:
     settings = RaySettings(address="ray://head:10001")
     assert environment(settings)["RAY_ENABLE_AUTO_CONNECT"] == "0"
@@ -157,14 +176,14 @@ async def test_a_header_of_an_actor_does_not_name_its_engine() -> None:
 
 
 async def test_an_unexpected_error_does_not_end_the_attempts_to_connect(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     tries: list[int] = []
     again = asyncio.Event()
 
     def fail(*arguments: object) -> None:
         tries.append(len(tries))
-        if len(tries) == 2:
+        if len(tries) == 3:
             again.set()
         raise KeyError("resources")
 
@@ -177,3 +196,8 @@ async def test_an_unexpected_error_does_not_end_the_attempts_to_connect(
         await again.wait()
     assert connection.reason == "an unexpected error ended it ('resources')"
     await end_task(running)
+    told = [each.message for each in caplog.records if each.message.startswith("no connection")]
+    assert told == [
+        "no connection to Ray: an unexpected error ended it ('resources'); it is tried again "
+        "until there is one"
+    ]  # once, however often it is tried
