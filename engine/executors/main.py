@@ -73,7 +73,7 @@ def main(descriptor: int) -> None:
     end = socket.socket(fileno=descriptor)
     commands, parent = end.makefile("rb"), Parent(end.makefile("wb"))
     first = wire.read(commands).header
-    logging.basicConfig(level=first["level"], handlers=[parent], force=True)
+    logging.basicConfig(level=first["level"], handlers=[parent], format=wire.BARE, force=True)
     config = EngineConfig.from_dict(first["config"])
     loop = make_loop(config, parent.send)
     threading.Thread(

@@ -138,7 +138,7 @@ class Engine:
         for name, value in THREADS.items():
             os.environ.setdefault(name, value)  # before torch is imported
         self._outbox = Outbox(asyncio.get_running_loop())
-        logging.basicConfig(level=level, handlers=[self._outbox], force=True)
+        logging.basicConfig(level=level, handlers=[self._outbox], format=wire.BARE, force=True)
         logging.getLogger("ray").setLevel(logging.ERROR)
         self._pictures = GivenPictures()
         self._commands = 0

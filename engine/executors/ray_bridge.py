@@ -52,7 +52,10 @@ KNOCKING: Final = 5.0  # seconds to connect to an address
 PICTURES: Final = 30.0  # seconds for which pictures are asked for while their store is away
 CLOSING: Final = 5.0  # seconds to leave the cluster, or to end one that was started here
 ORDINARY: Final = {"CPU": "num_cpus", "GPU": "num_gpus", "memory": "memory"}
-MACHINE_LOST: Final = re.compile(r"node (has )?died|node was|its node|NodeDied")
+MACHINE_LOST: Final = re.compile(
+    r"node (has )?died|node was|its node|NodeDied|doesn't exist any more"
+)
+CUT_OFF: Final = "the connection to Ray was lost for too long"
 LOCAL_STORE: Final = 500_000_000  # bytes of the object store of a cluster that is started here
 
 
@@ -170,7 +173,7 @@ class Bridge:
         answered = time.monotonic()
         while True:
             if not is_connected(self._connect.address):
-                return "the connection was lost for too long"
+                return CUT_OFF
             try:
                 async with asyncio.timeout(BEAT):
                     found = await asyncio.to_thread(ray.nodes)
@@ -247,7 +250,10 @@ class Bridge:
         except TimeoutError:
             tell({"gone": f"it did not answer for {self._connect.silence:.0f} s", "silent": True})
         except Exception as error:
-            tell({"gone": how_it_ended(error), "outside": is_outside(error)})
+            if is_connected(self._connect.address):
+                tell({"gone": how_it_ended(error), "outside": is_outside(error)})
+            else:
+                tell({"gone": CUT_OFF, "outside": True})
         finally:
             self._lines.pop(name, None)
             if actor is not None:
@@ -502,7 +508,9 @@ async def main(descriptor: int) -> None:
     first = (await wire.receive(reader)).header["connect"]
     connect = Connect(**first)
     bridge = Bridge(writer, connect)
-    logging.basicConfig(level=connect.level, handlers=[_Records(bridge)], force=True)
+    logging.basicConfig(
+        level=connect.level, handlers=[_Records(bridge)], format=wire.BARE, force=True
+    )
     logging.getLogger("ray").setLevel(logging.ERROR)
     await bridge.run(reader)
     with suppress(Exception):

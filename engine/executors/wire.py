@@ -20,6 +20,7 @@ from engine.sentences import Sentence
 
 LENGTHS: Final = struct.Struct("!II")
 CANCELLED: Final = "cancelled"
+BARE: Final = "%(message)s"  # of log records that are sent: who receives one adds the rest
 LIMIT: Final = 2**28  # bytes of a frame's part; anything longer is invalid
 
 # Errors cross as the first of these classes that they are instances of, else as `EngineError`.

@@ -203,6 +203,16 @@ async def test_an_unexpected_error_ends_what_is_at_work_and_not_the_engine(
     assert len(await collect(executor, make_spec(job=2))) > 0
 
 
+async def test_a_log_line_of_a_child_is_as_it_was_written_with_its_device(
+    child: ChildExecutor, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(EngineError):
+        await collect(child, make_spec("break"))
+    [record] = [each for each in caplog.records if "Traceback" in each.message]
+    assert record.message.startswith("stub:0: the engine failed\nTraceback")
+    assert (record.name, record.levelname) == ("engine.executors.loop", "ERROR")
+
+
 async def test_closing_the_executor_loses_what_is_at_work() -> None:
     executor = ChildExecutor(STUB)
     events = executor.run(make_spec("hang"))

@@ -72,7 +72,30 @@ async def test_a_bridge_whose_client_gave_up_says_so_and_ends(
     async with asyncio.timeout(60):
         await bridge.run(asyncio.StreamReader())
     assert sent[0] == {"connected": True}
-    assert sent[-1] == {"failed": "the connection was lost for too long"}
+    assert sent[-1] == {"failed": "the connection to Ray was lost for too long"}
+
+
+@pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
+async def test_an_engine_is_not_to_blame_for_a_connection_that_is_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bridge, sent = make_bridge()
+
+    def make(node: str | None) -> None:
+        raise ConnectionError("Ray Client is not connected. Please connect by calling `ray.init`")
+
+    monkeypatch.setattr(bridge, "_make", make)
+    bridge._take(wire.Frame({"engine": "engine 1", "open": None}))
+    (line,) = bridge._lines.values()
+    assert line.task
+    await line.task
+    assert sent == [
+        {
+            "engine": "engine 1",
+            "gone": "the connection to Ray was lost for too long",
+            "outside": True,
+        }
+    ]
 
 
 @pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")

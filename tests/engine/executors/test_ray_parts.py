@@ -174,6 +174,11 @@ def test_why_there_is_no_connection(error: Exception, printed: str, said: str) -
         ),
         ("The actor died because its node has died. Node Id: 12", "its machine left the cluster"),
         (
+            "The actor is not schedulable: The node specified via NodeAffinitySchedulingStrategy "
+            "doesn't exist any more or is infeasible, and soft=False was specified",
+            "its machine left the cluster",
+        ),
+        (
             "Worker unexpectedly exits with a connection error code 2. End of file.",
             "its process died",
         ),
