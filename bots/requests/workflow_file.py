@@ -15,6 +15,7 @@ from bots.requests.loaded_pictures import OURS, find_beside
 from bots.requests.options import OPTIONS, Values
 from bots.requests.styles import STYLE
 from engine.errors import GraphError, UserError
+from engine.formats.a1111.reader import is_a1111
 from engine.formats.file_texts import holds_json
 from engine.formats.graphs.marks import (
     RESULT,
@@ -28,7 +29,7 @@ from engine.formats.graphs.marks import (
 from engine.formats.graphs.node_values import LoadedPicture, as_number
 from engine.formats.graphs.recipe import from_graph, pictures_of
 from engine.formats.graphs.survey import INPUTS, SIDES
-from engine.formats.metadata import graph_in
+from engine.formats.metadata import graph_in, read_object, read_recipe
 from engine.formats.reading import Reading
 from engine.formats.texts import decode_text, parse_json
 from engine.recipe.limits import LATENT_SIDE
@@ -36,6 +37,7 @@ from engine.recipe.prompt_tags import take_loras
 from engine.recipe.recipe import Recipe, random_seed
 from engine.sentences import Sentence
 
+TEXT_FILES: Final = (".json", ".txt")  # endings: workflows, and what A1111 writes beside pictures
 LARGEST_GRAPH: Final = 16 * 2**20  # bytes; ComfyUI's largest are some megabytes
 IMAGE, MASK, PROMPT, SIZE, LORA, STRENGTH = "image", "mask", "prompt", "size", "lora", "strength"
 SEED, FIXED_SEED = "seed", "fixed seed"
@@ -157,6 +159,41 @@ class Workflow:
         if FIXED_SEED not in self.graph.marked:
             found.setdefault("seed", random_seed())
         return found
+
+
+def workflow_in(data: bytes) -> Any:
+    """Return the JSON of which a file consists, None for pictures and other texts.
+
+    Raises `GraphError` where it is too large or damaged.
+    """
+    if not holds_json(data):
+        return None
+    try:
+        return parse_graph(data)
+    except GraphError:
+        if is_a1111(decode_text(data) or "", comment=True):  # whose prompt begins so
+            return None
+        raise
+
+
+def read_content(
+    data: bytes,
+    pictures: Mapping[str, LoadedPicture] | None = None,
+    result: str | None = None,
+    graph: Any = None,
+) -> Reading:
+    """Read what a picture, a text or a workflow says of how its picture was made; blocks.
+
+    pictures, result: as for `read_recipe`; graph: what `workflow_in` found, if it was called.
+    Raises `UserError`.
+    """
+    graph = workflow_in(data) if graph is None else graph
+    if graph is None:
+        reading = read_recipe(data, pictures, result)
+    else:
+        reading = read_object(graph, pictures, result)
+    reading.check_result(result)
+    return reading
 
 
 def parse_graph(data: bytes) -> Any:

@@ -17,6 +17,7 @@ from bots.presentation.text import fit_lines, utf16_length
 from bots.requests.options import Flag, Values, parse_values
 from bots.requests.permutations import permutations
 from bots.requests.typed_options import split_message
+from bots.requests.workflow_file import read_content
 from bots.requests.workflows import WORKFLOW, take_workflow, the_workflow
 from bots.telegram.address import message_key, post
 from bots.telegram.errors import translate
@@ -24,7 +25,6 @@ from bots.telegram.messages import ParsedMessage, Picture
 from bots.telegram.replies import TEXT
 from bots.telegram.request import Request
 from engine.errors import UserError
-from engine.formats.metadata import read_recipe
 from engine.formats.reading import Reading
 from engine.sentences import Sentence
 from storage import UnknownPicture, parse_name
@@ -57,19 +57,18 @@ async def imagine(request: Request, parsed: ParsedMessage) -> None:
     result = next((text for name, text in typed if name == RESULT.name), None)
     typed = [each for each in typed if each[0] != RESULT.name]
     picture = parsed.picture or parsed.replied_picture
-    if picture:  # nothing is fetched for who may not ask
+    file = picture if isinstance(picture, Document) else None if picture else parsed.text_file
+    file = None if prompt else file
+    if picture or file:  # nothing is fetched for who may not ask
         await app.gate.admit(request.asker)
-    file = picture if isinstance(picture, Document) and not prompt else None
     if result is not None and (file is None or workflow is not None):
         raise UserError(request.words.result_how)
     if workflow is not None:
         return await _draw_workflow(request, workflow, prompt, parse_values(typed), picture)
-    if (
-        file
-        and (reading := await _reading_in(request, file, result))
-        and await _drawn_again(request, file, reading, parse_values(typed))
-    ):
-        return None
+    if file and (reading := await _reading_in(request, file, result, is_text=picture is None)):
+        drawn = await _drawn_again(request, file, reading, parse_values(typed))
+        if drawn or picture is None:
+            return None
     if not prompt:
         return await _ask(request, picture, nothing=not parsed.text and not parsed.command)
     values = {**parse_values(typed), "prompt": prompt}
@@ -189,23 +188,22 @@ async def _redraw(request: Request, parsed: ParsedMessage, name: str) -> None:
 
 
 async def _reading_in(
-    request: Request, file: Document, result: str | None = None
+    request: Request, file: Document, result: str | None, *, is_text: bool
 ) -> Reading | None:
-    """Return what a picture file says of how it was made; Telegram removes it from photos.
+    """Return what a file says of how a picture was made; Telegram removes it from photos.
 
-    result: the node of a graph that is meant. Raises `UserError` only where one is named.
+    result: the node of a graph that is meant. Raises `UserError` where one is named or the file is
+    a text: a picture may be meant as such.
     """
-    if (file.file_size or 0) > LARGEST:
+    if (file.file_size or 0) > LARGEST and not is_text:
         return None
     data = await _fetch(request, file)
     try:
-        reading = await asyncio.to_thread(read_recipe, data, result=result)
-        reading.check_result(result)
+        return await asyncio.to_thread(read_content, data, result=result)
     except UserError:
-        if result is not None:
+        if is_text or result is not None:
             raise
         return None
-    return reading
 
 
 async def _drawn_again(request: Request, file: Document, reading: Reading, values: Values) -> bool:

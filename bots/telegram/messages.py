@@ -10,6 +10,7 @@ from typing import Final
 from telegram import Document, Message, PhotoSize, ReactionType, Update, User
 
 from bots.chat.actions import VARIATION
+from bots.requests.workflow_file import TEXT_FILES
 from bots.telegram.address import PLATFORM, person_key, place_key
 from bots.telegram.features import STOPPED
 from bots.texts import LANGUAGES
@@ -38,6 +39,7 @@ class ParsedMessage:
     reply_to: int | None  # its number, where Marble wrote it
     answers_question: bool  # … and it is one of `QUESTIONS`
     album: str | None  # the id of the album that it is a picture of
+    text_file: Document | None = None  # a workflow, or a text about a picture; or one replied to
 
     @property
     def wordless(self) -> bool:
@@ -144,6 +146,7 @@ def parse_message(message: Message, me: User) -> ParsedMessage | None:
         text=text[found.end() :].strip() if found else text.strip(),
         picture=picture_of(message),
         replied_picture=picture_of(replied) if replied else None,
+        text_file=text_file_of(message) or (text_file_of(replied) if replied else None),
         replied_person=person_key(replied.from_user, replied.sender_chat) if replied else None,
         reply_to=replied.message_id if replied and ours else None,
         answers_question=replied is not None and ours and text_of(replied) in QUESTIONS,
@@ -173,6 +176,13 @@ def picture_of(message: Message) -> Picture | None:
     if document and not message.animation and (document.mime_type or "").startswith("image/"):
         return document
     return None
+
+
+def text_file_of(message: Message) -> Document | None:
+    """Return a message's file that may be a workflow or a text about a picture."""
+    document = message.document
+    is_text = document and (document.file_name or "").lower().endswith(TEXT_FILES)
+    return document if is_text else None
 
 
 def is_bot(user: User | None) -> bool:

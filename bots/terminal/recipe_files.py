@@ -15,7 +15,7 @@ from rich.console import Console
 from bots.operations.settings import Settings
 from bots.presentation.lines import NO_WORDS
 from bots.requests.loaded_pictures import OURS, describe, find_beside
-from bots.requests.workflow_file import parse_graph
+from bots.requests.workflow_file import read_content, workflow_in
 from bots.terminal.console import Listing, open_console, styled
 from bots.terminal.files import read_file
 from bots.terminal.output import recipe_table
@@ -29,10 +29,9 @@ from engine.errors import (
 )
 from engine.formats.a1111.writer import no_line_reasons
 from engine.formats.comfy.limits import graph_differences, no_graph_reasons
-from engine.formats.file_texts import holds_json
 from engine.formats.graphs.node_values import LoadedPicture
 from engine.formats.graphs.recipe import pictures_of
-from engine.formats.metadata import graph_in, read_object, read_recipe
+from engine.formats.metadata import graph_in
 from engine.formats.reading import Reading, called
 from engine.models.catalogue import Catalogue, Checkpoint
 from engine.pictures.image_header import read_image_header
@@ -51,7 +50,7 @@ async def read(arguments: argparse.Namespace, settings: Settings) -> None:
     """Print the recipe in a picture or workflow file, whichever program wrote it."""
     data, graph, loaded = _content(arguments.file)
     given, names = _stand_ins(loaded, Path(arguments.file).parent)
-    reading, console = _reading(data, graph, given, arguments.result), open_console()
+    reading, console = read_content(data, given, arguments.result, graph), open_console()
     console.print(reading_table(reading, names))
     if missing := reading.missing:
         console.print(styled(f"Missing: {called(missing)}.", "dim"), soft_wrap=True)
@@ -92,7 +91,7 @@ async def read_workflow(
         elif graph is not None:  # a picture may hold another line beside its graph
             where = "neither beside it nor in a folder `input`"
             raise GraphError(f"The ComfyUI workflow loads {shorten(name)}, which is {where}.")
-    return await asyncio.to_thread(_reading, data, graph, given, result)
+    return await asyncio.to_thread(read_content, data, given, result, graph)
 
 
 def _content(name: str) -> tuple[bytes, Any, dict[str, set[str]]]:
@@ -101,8 +100,8 @@ def _content(name: str) -> tuple[bytes, Any, dict[str, set[str]]]:
     Raises `UserError`.
     """
     data = _read(name)
-    if holds_json(data):
-        graph, loaded = parse_graph(data), {}
+    if (graph := workflow_in(data)) is not None:
+        loaded: dict[str, set[str]] = {}
         with suppress(GraphError):  # said where it is read; it may be no graph at all
             loaded = pictures_of(graph)
         return data, graph, loaded
@@ -120,17 +119,6 @@ def _read(name: str) -> bytes:
         most = f"{LARGEST >> 20} MiB at most"
         raise UserError(f"The file {shorten(name, LONGEST_PATH)} is too large; it may have {most}.")
     return data
-
-
-def _reading(
-    data: bytes, graph: Any, given: Mapping[str, LoadedPicture], result: str | None = None
-) -> Reading:
-    if graph is None:
-        reading = read_recipe(data, given, result)
-    else:
-        reading = read_object(graph, given, result)
-    reading.check_result(result)
-    return reading
 
 
 def note_ignored(ignored: tuple[str, ...], console: Console) -> None:

@@ -191,8 +191,15 @@ def _read_text(key: str, text: str, texts: Mapping[str, str], graphs: _Graphs) -
     text = text.strip("\0 \t\r\n\ufeff")
     if key == "marble":
         return read_marble(text)
-    if key in GRAPHS or (key == TEXT_FILE and text[:1] in ("{", "[")):
+    if key in GRAPHS:
         return graphs.read(text, texts)
+    if key == TEXT_FILE and text[:1] in ("{", "["):
+        try:
+            return graphs.read(text, texts)
+        except MetadataError:
+            if found := _read_line(key, text):
+                return found
+            raise
     if key == XMP:
         said = (_read_text("", each, texts, _Graphs()) for each in comments_in_xmp(text))
         return next((found for found in said if found), None)
@@ -200,9 +207,12 @@ def _read_text(key: str, text: str, texts: Mapping[str, str], graphs: _Graphs) -
         try:
             return read_json(_object(text), texts)
         except MetadataError:
-            return None
-    if found := read_dream(text):
-        return found
+            return _read_line(key, text)
+    return read_dream(text) or _read_line(key, text)
+
+
+def _read_line(key: str, text: str) -> Reading | None:
+    """Read A1111's text, whose prompt may begin as JSON does; None where it is none."""
     return from_a1111(text) if is_a1111(text, comment=key != "parameters") else None
 
 

@@ -25,9 +25,9 @@ from bots.discord.replies import CONTENT, Reply, recipe_text
 from bots.discord.results import readings_of
 from bots.presentation.lines import ignored_text, name_of, reading_lines, reading_notes
 from bots.presentation.text import cut, escape_markdown
+from bots.requests.workflow_file import TEXT_FILES, read_content
 from bots.texts import Words
 from engine.errors import UserError
-from engine.formats.metadata import read_recipe
 from engine.formats.reading import Reading
 from engine.pictures.images import check_file_size
 from engine.sentences import Sentence
@@ -66,7 +66,7 @@ async def act(
     if found is not None:
         await ACTIONS[action](handler, request, name_of(*found))
         return
-    file = _picture_in(message)
+    file = _picture_in(message) or _text_in(message)
     if file is None or action not in FROM_FILES:
         raise UserError(request.words.unknown_message)
     await FROM_FILES[action](handler, request, file)
@@ -121,7 +121,7 @@ async def _show_recipe(
     """Show what a file says of how it was made, and what of it Marble cannot honour."""
     await handler.acknowledge(request, private=True)
     data, words = await read_attachment(file), request.words
-    reading = await asyncio.to_thread(read_recipe, data)
+    reading = await asyncio.to_thread(read_content, data)
     notes = (f"\n{escape_markdown(note)}" for note in reading_notes(reading, words))
     below = cut("".join(notes), CONTENT // 2)
     values = reading_lines(reading, words)
@@ -141,7 +141,7 @@ async def _rerun(handler: Handler, request: InteractionRequest, file: discord.At
     """
     async with handler.drawing(request):
         await handler.app.gate.admit(request)  # nothing is fetched for who may not ask
-        reading = await asyncio.to_thread(read_recipe, await read_attachment(file))
+        reading = await asyncio.to_thread(read_content, await read_attachment(file))
         job = await _draw(handler, request, reading)
     await handler.placeholders.announce(request, job)
 
@@ -164,7 +164,7 @@ async def _draw(handler: Handler, request: InteractionRequest, reading: Reading)
     return job
 
 
-# What can be done with a picture that Marble does not know.
+# What can be done with a file that Marble does not know.
 FROM_FILES: Final = {"recipe": _show_recipe, "rerun": _rerun}
 
 
@@ -174,6 +174,12 @@ def _picture_in(message: discord.Message) -> discord.Attachment | None:
         if (each.content_type or "image/").startswith("image/"):
             return each
     return None
+
+
+def _text_in(message: discord.Message) -> discord.Attachment | None:
+    """Return a message's first file that may be a workflow or a text about a picture."""
+    files = message.attachments
+    return next((each for each in files if each.filename.lower().endswith(TEXT_FILES)), None)
 
 
 def _ignored(reading: Reading, words: Words) -> str:

@@ -13,6 +13,7 @@ from engine.formats.exif import write_texts
 from engine.formats.metadata import read_recipe, write_png
 from tests.bots.discord.conftest import Marble
 from tests.bots.presentation.test_presentation import png
+from tests.bots.workflow_graphs import marked, two_results
 from tests.engine.formats import others
 from tests.engine.formats.test_comfy import default_graph
 from tests.factories import make_recipe, pixels
@@ -54,6 +55,24 @@ async def test_a_strangers_picture_tells_what_it_was_made_from(
     graph = by_comfy({"1": {"class_type": "KSampler", "inputs": {}}})
     told = await li.chooses("Recipe", bob.posts("a.jpg", graph))
     assert "ComfyUI 图什么也不保存" in await told.said("节点")
+
+
+async def test_workflows_and_lines_in_text_files_are_told_and_drawn(
+    discord: FakeDiscord, marble: Marble, ann: Person, bob: Person
+) -> None:
+    line = LINE.replace("a **marble** owl", "[marble] owl")
+    told = await ann.chooses("Recipe", bob.posts("owl.txt", line.encode()))
+    assert r"prompt: \[marble\] owl" in await told.said("Recipe of owl.txt** (A1111)")
+    workflow = bob.posts("two.json", json.dumps(two_results()).encode())
+    told = await ann.chooses("Recipe", workflow)
+    assert "several results" in await told.said("Recipe of two.json** (ComfyUI)")
+    drawn = await ann.clicks("Draw another result", told, value="61")
+    assert read_recipe(await drawn.picture()).recipe.seed == 7
+    alone = bob.posts("one.json", json.dumps(marked()).encode())
+    rerun = await ann.chooses("Rerun", alone)
+    assert read_recipe(await rerun.picture()).recipe.seed == 156680208700286
+    torn = await ann.chooses("Recipe", bob.posts("torn.json", b'{"nodes": ['))
+    await torn.said("The file holds no ComfyUI workflow: it is not valid JSON.")
 
 
 async def test_a_strangers_picture_is_drawn_again_for_all_and_what_is_missing_said_to_one(

@@ -20,6 +20,7 @@ from PIL import Image
 from bots.telegram.actions import BUTTONS
 from engine.formats.metadata import read_recipe, write_png
 from tests.bots.telegram.conftest import a_marble, a_server
+from tests.bots.workflow_graphs import two_results
 from tests.engine.formats import others
 from tests.engine.formats.test_comfy import default_graph
 from tests.factories import make_recipe
@@ -615,6 +616,35 @@ async def test_a_file_that_cannot_be_drawn_is_shown(ada: Person) -> None:
     said = await ada.sends_file(nameless, "image/png")
     await ada.chat.words(said, "does not name its model: choose one with")
     assert "seed: 11 (Seed)" in text_of(await ada.chat.words(said, "(A1111)"))
+
+
+async def test_a_workflow_or_a_line_in_a_text_file_is_drawn_as_in_a_picture(ada: Person) -> None:
+    graph = json.dumps(two_results()).encode()
+    said = await ada.sends_file(graph, "application/json", name="two.JSON")
+    assert seed_of(await ada.chat.picture(said)) == "156680208700286"
+    other = await ada.sends_file(graph, "application/json", "--result 61", name="two.json")
+    assert seed_of(await ada.chat.picture(other)) == "7"
+    line = (
+        "{an} owl\nSteps: 2, Sampler: Euler, CFG scale: 4, Seed: 5, Size: 64x64, Model: starter, "
+        "RNG: CPU, Version: v1.10.1"
+    )
+    written = await ada.sends_file(line.encode("utf-16"), "text/plain", name="owl.txt")
+    assert seed_of(await ada.chat.picture(written)) == "5"
+
+
+async def test_a_text_file_that_is_not_drawn_is_shown_or_named(ada: Person) -> None:
+    graph = default_graph()
+    graph["9"]["inputs"]["images"] = ["lost", 0]
+    data = json.dumps(graph).encode()
+    said = await ada.sends_file(data, "application/json", name="lost.json")
+    text = text_of(await ada.chat.words(said, "Cannot be drawn: In the ComfyUI graph"))
+    assert "steps: 20 (KSampler (node 3): steps)" in text
+    said = await ada.sends_file(b'{"nodes": [', "application/json", name="torn.json")
+    await ada.chat.words(said, "The file holds no ComfyUI workflow: it is not valid JSON.")
+    said = await ada.sends_file(b"milk, eggs", "text/plain", name="list.txt")
+    await ada.chat.words(said, "no text that a program writes about one")
+    drawn = await ada.sends_file(data, "application/json", "an owl --size 64", name="lost.json")
+    await ada.chat.picture(drawn)
 
 
 async def test_in_groups_photos_are_left_alone_unless_marble_is_asked(

@@ -158,6 +158,14 @@ def test_a_workflow_file_is_read_in_any_encoding(key: str, encoding: str) -> Non
     assert read_recipe(json.dumps(GRAPHS[key]).encode(encoding)).recipe == RECIPE
 
 
+@pytest.mark.parametrize("words", ["{gold|jade} king", "[gold] king", "{a {king}}", '{"a": 1}x'])
+def test_a_line_whose_prompt_begins_as_json_does_is_read(words: str) -> None:
+    line = f"{words}\n{LINE.partition(chr(10))[2]}"
+    for data in (line.encode(), png({"parameters": line}), jpeg(b"ASCII\0\0\0" + line.encode())):
+        reading = read_recipe(data)
+        assert (reading.source, reading.values["prompt"]) == ("A1111", words)
+
+
 @pytest.mark.parametrize(
     "data", [b"", b"   ", b"Dear diary", b"\x7fELF\0\0\1", b"a, b\nSteps: few"]
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mimetypes
 import time
 from dataclasses import dataclass, field
 from itertools import count
@@ -258,7 +259,7 @@ def attachment(each: Attachment, channel: int, host: str) -> Json:
         "url": url,
         "proxy_url": url,
         "description": each.description,
-        "content_type": None,
+        "content_type": mimetypes.guess_type(each.filename)[0],
     }
 
 

@@ -168,10 +168,13 @@ class Person:
         photo = self.server.photo(data)
         return await self._send(to or self.chat, answering, photo=photo, **words)
 
-    async def sends_file(self, data: bytes, kind: str, caption: str | None = None) -> Json:
+    async def sends_file(
+        self, data: bytes, kind: str, caption: str | None = None, name: str | None = None
+    ) -> Json:
         """Send a file as it is."""
         document = {"file_id": self.server.keep_file(data), "file_unique_id": "unique"}
         document |= {"mime_type": kind, "file_size": len(data)}  # type: ignore[dict-item]
+        document |= {} if name is None else {"file_name": name}
         words = {} if caption is None else {"caption": caption}
         return await self._send(self.chat, None, document=document, **words)
 
