@@ -68,6 +68,10 @@ ENGLISH: Final[Mapping[str, str]] = {
     "permuted_workflow": "A workflow draws one job at a time; leave out the choices in braces.",
     "too_many_at_once": "The choices in braces make {count} jobs, but here at most {most} a minute "
     "are taken; leave some out.",
+    "blend_so_many": "A blend is made of two to {most} pictures, not {count}.",
+    "blend_words": "The model {model!r} draws by words: say what the blended picture should show.",
+    "blended": "The model {model!r} does not see several pictures, so it starts from all of them "
+    "laid over each other, at strength {strength}.",
     "given_twice": "{name} is given twice, as {first} and as {second}; give it once.",
     "nearest": " (did you mean {name!r}?)",
     # Words and pictures that people give

@@ -148,6 +148,13 @@ ACTIONS: Final[Mapping[str, Action]] = {
         command="edit",
         terminal=":edit",
     ),
+    "blend": Action(  # with others
+        purpose=Purpose.DRAW,
+        one=True,
+        asks=True,
+        command="blend",
+        terminal=":blend",
+    ),
     **{
         f"pan_{direction}": Action(
             purpose=Purpose.DRAW,

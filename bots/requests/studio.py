@@ -27,17 +27,21 @@ from engine.errors import UserError
 from engine.formats.reading import Reading, called
 from engine.models.catalogue import STARTER, Catalogue, Checkpoint
 from engine.pictures.image_header import read_image_header
-from engine.pictures.images import read_image, read_stored_image, to_png
+from engine.pictures.images import lay_over, read_image, read_stored_image, to_png
 from engine.pictures.masks import channel_mask, colour_mask, read_mask, transparency_mask
 from engine.pictures.references import MEGAPIXEL
 from engine.pictures.start_image import read_start_image
-from engine.recipe.limits import check_words
+from engine.recipe.limits import Range, check_words
 from engine.recipe.parts import LANCZOS
+from engine.recipe.prompt_tags import plain
 from engine.recipe.recipe import Recipe, random_seed
 from engine.sentences import Sentence
 from storage import Job, NewJob, Picture, Storage, parse_name
 
 NEGATIVE: Final = "negative_prompt"
+BLENDED: Final = Range(2, 5, 1)  # pictures that are made one
+LEAST: Final = 2  # references of a model that can see them beside each other
+BLEND: Final = "Blend these pictures into one."  # what such a model is told where nothing was typed
 ALPHA: Final = "alpha"  # a mask of what is transparent in the start image
 
 
@@ -207,7 +211,7 @@ class Studio:
         """
         job, index = await self.get(name)
         picture = the_picture(job, index)
-        origin = {"parent": job.id, "parent_picture": picture.index}
+        origin: dict[str, Any] = {"parent": job.id, "parent_picture": picture.index}
         given = (picture.sha256, *others)
         return await self._edit(given, values, asker, saved_by, job.recipe, **origin)
 
@@ -221,6 +225,33 @@ class Studio:
     ) -> Job:
         """Commit and start a job that edits a stored picture, as `edit` does."""
         return await self._edit((image, *others), values, asker, saved_by)
+
+    async def blend(
+        self,
+        names: Sequence[str],
+        others: Sequence[str],
+        values: Mapping[str, Any],
+        asker: Asker,
+        saved_by: str | None = None,
+    ) -> Job:
+        """Commit and start a job that makes one picture of two to five.
+
+        names: of ours; others: by sha256. A model that sees several references gets all of them,
+        chosen as for `edit`. Another starts from all laid over each other, and draws the words of
+        ours where nothing else was typed; the notes say so. saved_by: as for `imagine`.
+        """
+        found = [await self.get(name) for name in names]
+        pictures = [the_picture(*each) for each in found]
+        given = (*(picture.sha256 for picture in pictures), *others)
+        if len(given) not in BLENDED:
+            raise UserError(Sentence("blend_so_many", count=len(given), most=int(BLENDED.high)))
+        recipes = [job.recipe for job, _ in found]
+        origin: dict[str, Any] = {}
+        if found:
+            origin = {"parent": found[0][0].id, "parent_picture": pictures[0].index}
+        words = "" if others else ", ".join(dict.fromkeys(each.prompt for each in recipes))
+        recipe = recipes[0] if recipes else None
+        return await self._edit(given, values, asker, saved_by, recipe, blended=words, **origin)
 
     async def can_edit(
         self,
@@ -334,23 +365,37 @@ class Studio:
         asker: Asker,
         saved_by: str | None,
         recipe: Recipe | None = None,
+        blended: str | None = None,
         **origin: Any,
     ) -> Job:
         """Commit and start a job that edits pictures by words, or starts from the only one.
 
         recipe: of the first, if it is ours. What its model drew it with is kept by that model, and
-        saved options count for the model that they were saved for.
+        saved options count for the model that they were saved for. blended: all pictures are made
+        one; these are the words where the model starts from them and none were typed.
         """
         saved = await self._saved(saved_by, asker.place) if saved_by else {}
         model = self._editor(values, saved, recipe)
         own = recipe if recipe and recipe.checkpoint == model.name else None
-        _check_edit(given, values, model)
+        laid_over = blended is not None and model.references < LEAST
+        if not laid_over:
+            _check_edit(given, values, model)
+        if blended is not None and not values.get("prompt"):
+            values = {**values, "prompt": blended if laid_over else BLEND}
+            if not values["prompt"]:
+                raise UserError(Sentence("blend_words", model=model.name))
         usual = derive.manner(own) if own else saved if self._is_usual(model, saved) else {}
         usual = {name: usual[name] for name in usual.keys() - {"width", "height"}}
         filled, style, notes = await self._styled({**usual, **values}, asker, model)
         size = await self._size_of(given[0])
         start: dict[str, Any]
-        if model.references:
+        if laid_over:
+            pixels = own.width * own.height if own else _usual_pixels(model)
+            image = await asyncio.to_thread(self._lay_over, given)
+            start = {"image": image, **_in_shape(size, pixels, model)}
+            strength = plain(values.get("strength", derive.START_STRENGTH))
+            notes.append(Sentence("blended", model=model.name, strength=strength))
+        elif model.references:
             start = {"references": given, **_in_shape(size, min(MEGAPIXEL, math.prod(size)), model)}
         else:
             pixels = own.width * own.height if own else _usual_pixels(model)
@@ -414,6 +459,11 @@ class Studio:
             facts = {"option": NEGATIVE, "called": TYPED_AS[NEGATIVE], "model": model.name}
             notes.append(Sentence("style_left_out", style=known.name, **facts))
         return {**rest, **styled(texts, known)}, known.name, notes
+
+    def _lay_over(self, given: Iterable[str]) -> str:
+        return self._keep(
+            lay_over([read_stored_image(self._pictures.fetch(each)) for each in given])
+        )
 
     def _keep(self, image: Image) -> str:
         return self._pictures.add(to_png(image))

@@ -30,7 +30,7 @@ from bots.telegram import keyboards, moderation
 from bots.telegram.address import message_key, number_of, place_key
 from bots.telegram.errors import translate
 from bots.telegram.features import Features
-from bots.telegram.imagine import edit, imagine
+from bots.telegram.imagine import blend, edit, imagine
 from bots.telegram.messages import ParsedMessage
 from bots.telegram.replies import DOCUMENT
 from bots.telegram.request import Request
@@ -51,12 +51,14 @@ class Command:
     """A command, the key of `Words.commands` that describes it, and who may use it.
 
     personal: in groups it and its answer are seen by who uses it alone, where the server can do so.
+    albums: it takes all pictures of an album.
     """
 
     do: Do
     text: str
     moderators: bool = False
     personal: bool = False
+    albums: bool = False
 
 
 async def _help(request: Request, parsed: ParsedMessage) -> None:
@@ -165,6 +167,7 @@ async def forget(request: Request) -> str | None:
 COMMANDS: Final[Mapping[str, Command]] = {
     "imagine": Command(do=imagine, text="imagine"),
     "edit": Command(do=edit, text="edit"),
+    "blend": Command(do=blend, text="blend", albums=True),
     "history": Command(do=lambda request, parsed: show_history(request), text="history"),
     "show": Command(do=_show, text="show"),
     "queue": Command(do=_listing("queue"), text="queue"),

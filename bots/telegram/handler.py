@@ -28,7 +28,7 @@ from bots.telegram.address import Address, message_key, number_of, place_key, po
 from bots.telegram.commands import COMMANDS
 from bots.telegram.errors import translate
 from bots.telegram.features import EPHEMERAL, Features
-from bots.telegram.messages import Incoming, ParsedMessage, StoppedDraft, read_update
+from bots.telegram.messages import Incoming, ParsedMessage, Picture, StoppedDraft, read_update
 from bots.telegram.progress import Placeholders
 from bots.telegram.replies import Replies
 from bots.telegram.request import Request
@@ -42,6 +42,7 @@ from storage.errors import DatabaseBusy
 ALERT: Final = 200  # characters that are shown above a chat
 PATIENCE: Final = 5.0  # seconds that updates wait for a migration that came in
 ALBUMS: Final = 1_000  # that are remembered
+SETTLED: Final = 1.0  # seconds after the last picture of an album in which another may come
 PROMPTLY: Final = 1.0  # seconds after which a button is answered, finished or not
 
 log = logging.getLogger(__name__)
@@ -69,12 +70,15 @@ class Handler:
     features: Features
     once: Once
     acquaintances: inline.Acquaintances
+    # By album, the pictures that have come, by their messages.
+    _pictures: dict[str, dict[int, Picture]] = field(default_factory=dict)
     _albums: deque[str] = field(default_factory=lambda: deque(maxlen=ALBUMS))
     _migrations: set[asyncio.Task[None]] = field(default_factory=set)
     _locks: WeakValueDictionary[int, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
     def start(self, incoming: Incoming) -> None:
         """Handle an update soon; all others wait for a group's migration."""
+        self._note_picture(incoming)
         if incoming.message and not incoming.message.wordless:
             self._needs_answer(incoming.message.album)  # its words are those of the whole album
         task = self.spawn(self._handle(incoming), f"telegram-update-{incoming.id}")
@@ -151,12 +155,30 @@ class Handler:
         if (command := COMMANDS.get(parsed.command or "")) and command.personal:
             request = replace(request, command=message.api_kwargs.get(EPHEMERAL))
         async with self._locks.setdefault(message.chat.id, asyncio.Lock()):
+            if command and command.albums and parsed.album is not None:
+                parsed = replace(parsed, album_pictures=await self._album(parsed.album))
             if not parsed.wordless:
                 outcome = await self._run(request, run_command, parsed)
             else:
                 needed = self._needs_answer(parsed.album)
                 outcome = Outcome(request.words.album if needed else None)
         await _answer(request, outcome)
+
+    def _note_picture(self, incoming: Incoming) -> None:
+        """Remember a picture of an album until its command wants all of them."""
+        parsed, message = incoming.message, incoming.update.message
+        if parsed and message and parsed.picture and parsed.album is not None:
+            self._pictures.setdefault(parsed.album, {})[message.message_id] = parsed.picture
+            if len(self._pictures) > ALBUMS:
+                del self._pictures[next(iter(self._pictures))]
+
+    async def _album(self, album: str) -> tuple[Picture, ...]:
+        """Return an album's pictures in order, once no more come: each is a message of its own."""
+        known = 0
+        while known < len(found := self._pictures.get(album, {})):
+            known = len(found)
+            await asyncio.sleep(SETTLED)
+        return tuple(picture for _, picture in sorted(found.items()))
 
     def _needs_answer(self, album: str | None) -> bool:
         """Return whether an album has neither words nor an answer yet; it counts as answered then.

@@ -16,6 +16,7 @@ from bots.presentation.lines import ignored_text, name_of, reading_lines, readin
 from bots.presentation.text import fit_lines, utf16_length
 from bots.requests.options import Flag, Values, parse_values
 from bots.requests.permutations import permutations
+from bots.requests.studio import BLENDED
 from bots.requests.typed_options import split_message
 from bots.requests.workflow_file import read_content
 from bots.requests.workflows import WORKFLOW, take_workflow, the_workflow
@@ -141,6 +142,38 @@ async def edit(request: Request, parsed: ParsedMessage) -> None:
         return await _edit(request, target, values, pictures)
     await request.app.gate.admit(request.asker)  # nothing is fetched for who may not ask
     await _edit_images(request, pictures, values)
+
+
+async def blend(request: Request, parsed: ParsedMessage) -> None:
+    """Make one picture of several: of an album, of one that is replied to, of those named first.
+
+    Words behind the names say what it should show.
+    """
+    names, words = [], parsed.text.split()
+    with suppress(UnknownPicture):  # the first that is no name
+        while words:
+            parse_name(words[0])
+            names.append(words.pop(0))
+    album = parsed.album_pictures or ((parsed.picture,) if parsed.picture else ())
+    pictures = [each for each in (parsed.replied_picture, *album) if each]
+    if parsed.reply_to is not None:
+        key = message_key(request.address.chat, parsed.reply_to)
+        if found := await request.app.storage.jobs.by_message(key):
+            names.insert(0, name_of(*found))
+            pictures = list(album)
+    if len(names) + len(pictures) not in BLENDED:
+        raise UserError(request.words.blend_how)
+    prompt, typed = split_message(" ".join(words))
+    values = {**parse_values(typed), **({"prompt": prompt} if prompt else {})}
+    targets = [await request.find("blend", name, parsed.reply_to) for name in names]
+    if pictures:
+        await request.app.gate.admit(request.asker)  # nothing is fetched for who may not ask
+    studio, given = request.app.studio, [await _fetch(request, each) for each in pictures]
+    others = [await studio.keep_image(each) for each in given]
+    found_names = [target.name for target in targets]
+    await request.announce(
+        await studio.blend(found_names, others, values, request.asker, request.saved_by)
+    )
 
 
 async def _edit(

@@ -40,6 +40,7 @@ class ParsedMessage:
     answers_question: bool  # … and it is one of `QUESTIONS`
     album: str | None  # the id of the album that it is a picture of
     text_file: Document | None = None  # a workflow, or a text about a picture; or one replied to
+    album_pictures: tuple[Picture, ...] = ()  # of all of it, where they are asked for
 
     @property
     def wordless(self) -> bool:

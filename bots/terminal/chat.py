@@ -31,7 +31,7 @@ from bots.requests.options import Values, parse_values
 from bots.requests.studio import Studio
 from bots.requests.typed_options import split_message
 from bots.terminal.arguments import BAD_INPUT, OK, number
-from bots.terminal.commands import Make, Session, in_session, read_edit, read_imagine
+from bots.terminal.commands import Make, Session, in_session, read_blend, read_edit, read_imagine
 from bots.terminal.console import styled
 from bots.terminal.files import looks_like_file, picture_file
 from bots.terminal.inputs import INPUTS, read_direction, read_source, read_values
@@ -47,6 +47,7 @@ HELP: Final = """\
 [bold]:dice[/bold]   :dice 12.3   the same words with a new seed
 [bold]:seed 12 --no book[/bold]   … with something changed
 [bold]:edit[/bold] 12.3 make it bronze   changed by words; also :edit photo.jpg …
+[bold]:blend[/bold] 12.3 cat.jpg   one picture of two to five; words behind them say of what
 [bold]:vary[/bold]   :vary 12.3 strong   a picture like it
 [bold]:upscale[/bold] 12.3 x2    larger; [bold]:zoom[/bold] 12.3 x2 from further away
 [bold]:pan[/bold] 12.3 left       continued to one side: left, right, up or down
@@ -190,6 +191,10 @@ async def _edit(session: Session, text: str) -> None:
     await session.edit(name, values, others)
 
 
+async def _blend(session: Session, text: str) -> None:
+    await session.blend(*read_blend(text.split()))
+
+
 async def _vary(session: Session, text: str) -> None:
     words = text.split()
     strong = words[-1:] == ["strong"]
@@ -226,6 +231,7 @@ DOES: Final[Mapping[str, Action]] = {  # by the words of the table of actions
     ":seed": _rerun,
     ":dice": partial(_rerun, first=[("seed", "new")]),
     ":edit": _edit,
+    ":blend": _blend,
     ":vary": _vary,
     ":upscale": partial(_enlarge, Studio.upscale),
     ":zoom": partial(_enlarge, Studio.zoom),

@@ -16,7 +16,7 @@ from bots.presentation.lines import OTHER_DEVICE, name_of, parent_of
 from bots.requests.derive import the_picture
 from bots.requests.options import Values, parse_values
 from bots.requests.permutations import permutations
-from bots.requests.studio import Asker, Studio
+from bots.requests.studio import BLENDED, Asker, Studio
 from bots.requests.typed_options import read_request
 from bots.requests.workflows import take_workflow, the_workflow
 from bots.service.app import App, open_app
@@ -32,6 +32,7 @@ from bots.terminal.inputs import (
     read_direction,
     read_mask,
     read_source,
+    read_sources,
     read_values,
 )
 from bots.terminal.output import headline, recipe_table, show_pictures
@@ -114,6 +115,12 @@ class Session:
             return
         name = await self._named(name)
         await self._draw(self._studio.edit(name, values, self._asker, others=given))
+
+    async def blend(self, pictures: Sequence[str], values: Values) -> None:
+        """Make one picture of several, and show it; pictures: ours by name, or files."""
+        names = [each for each in pictures if is_ours(each)]
+        others = [await self._keep("blend", each) for each in pictures if not is_ours(each)]
+        await self._draw(self._studio.blend(names, others, values, self._asker))
 
     async def run(self, file: Path, values: Values, result: str | None = None) -> None:
         """Draw what a workflow or picture file says, with some values changed, and show it.
@@ -313,6 +320,12 @@ async def edit(arguments: Namespace, settings: Settings) -> None:
     await in_session(arguments, settings, lambda session: session.edit(name, values, others))
 
 
+async def blend(arguments: Namespace, settings: Settings) -> None:
+    """Make one picture of several."""
+    pictures, values = read_blend(arguments.prompt, options_of(arguments))
+    await in_session(arguments, settings, lambda session: session.blend(pictures, values))
+
+
 async def vary(arguments: Namespace, settings: Settings) -> None:
     """Draw a picture like another one."""
     await _derive(arguments, settings, Studio.vary, strong=arguments.strong)
@@ -393,6 +406,17 @@ def read_edit(words: str, given: Iterable[tuple[str, str]] = ()) -> tuple[Values
     others = [file for name, file in typed if name == OTHERS.name]
     rest = ((name, value) for name, value in typed if name != OTHERS.name)
     return {"prompt": text} | parse_values(rest), others
+
+
+def read_blend(
+    words: Sequence[str], given: Iterable[tuple[str, str]] = ()
+) -> tuple[list[str], Values]:
+    """Return the pictures of a blend and its values; raises `UserError`."""
+    pictures, text = read_sources(words)
+    if len(pictures) not in BLENDED:
+        raise UserError("Name two to five pictures (12.3, or files), like `blend 12.3 cat.png`.")
+    text, typed = read_request(text, given)
+    return pictures, parse_values(typed) | ({"prompt": text} if text else {})
 
 
 def _read(prompt: str | None, arguments: Namespace) -> Values:

@@ -100,6 +100,18 @@ def read_source(words: Sequence[str]) -> tuple[str | None, str]:
     return None, " ".join(words)
 
 
+def read_sources(words: Sequence[str]) -> tuple[list[str], str]:
+    """Read `12.3 cat.png at night`: the pictures that are named first, and other words."""
+    names, rest = [], list(words)
+    while rest:
+        name, _ = read_source(rest)
+        if name is None:
+            break
+        names.append(name)
+        del rest[0]
+    return names, " ".join(rest)
+
+
 def read_direction(words: Sequence[str]) -> tuple[list[str], str]:
     """Read `left`, `12.3 left` or `left 12.3`: pictures' names, and the direction to pan to.
 

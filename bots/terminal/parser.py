@@ -60,6 +60,12 @@ EDIT: Final = _value(
     "a picture (12.3, or a file; the latest if left out), then what to change in it",
     nargs="*",
 )
+BLEND: Final = _value(
+    "prompt",
+    None,
+    "two to five pictures (12.3, or files), then what the blended one should show, if you like",
+    nargs="*",
+)
 WITH: Final = _value(
     "--with",
     "FILE",
@@ -141,6 +147,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "imagine": ("draw a picture from words", *(WORDS, BY_WORKFLOW, *DRAWING)),
     "rerun": ("draw a picture again: from its seed, or with changes", *(SOURCE, PROMPT, *DRAWING)),
     "edit": ("change a picture by words", *(EDIT, *RECIPE_OPTIONS, WITH, *OUTPUT)),
+    "blend": ("make one picture of two to five", *(BLEND, *RECIPE_OPTIONS, *OUTPUT)),
     "vary": ("draw a picture like another one", ID, STRONG, *OUTPUT),
     "upscale": (
         "make a picture larger, with more detail",
@@ -216,7 +223,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
             names = (flag.lstrip("-").partition("=")[0] for flag in flags)
             check_known(names, [name.lstrip("-") for name in known])
         raise UnknownOption(flags[0], known)
-    if arguments.command in ("imagine", "edit"):
+    if arguments.command in ("imagine", "edit", "blend"):
         # argparse stops taking words at the first option; people do not.
         arguments.prompt = [*arguments.prompt, *rest]
     elif rest:

@@ -156,6 +156,14 @@ class Words:
     edit_prompt = "What to change"
     edit_prompt_hint = "for example: make it bronze, keep the pose"
     edit_which = "Say which picture: give `picture`, a name like 12.3, or an `image`."
+    blend_which = (
+        "Give two to five pictures: `image`, `image2` …, or in `pictures` names like 12.3 14."
+    )
+    blend_how = (
+        "Say which two to five pictures to blend: send them to me in private as an album with "
+        "`/blend` below, reply to one with another and `/blend`, or write their names: "
+        "`/blend 12.3 14`. Words behind that say what the picture should show."
+    )
     edit_how = (
         "Say what to change in which picture: reply to it with `/edit make it bronze`, or write "
         "its name: `/edit 12.3 make it bronze`."
@@ -410,7 +418,7 @@ class Words:
         "\n"
         "**From a picture** give `/imagine` an `image` (`strength`: how much to redraw), or "
         "right-click any picture → Apps → Use as start image. `/edit` changes a picture by words: "
-        "make it bronze.\n"
+        "make it bronze. `/blend` makes one of two to five.\n"
         "\n"
         "**React to a picture** 🌱 again with its seed · 🎲 again with a new seed · ✉️ recipe and "
         "full size by DM · ⭐ favourite · ❌ cancel or delete · 1️⃣–4️⃣ pick one of a grid\n"
@@ -432,7 +440,7 @@ class Words:
         "\n"
         "**Buttons** below a picture draw it again, send the original file, or show its recipe. "
         "Reply to a picture with another prompt to draw it again with that one; reply with `/edit "
-        "make it bronze` to change it by words."
+        "make it bronze` to change it by words. `/blend` makes one of two to five."
     )
     privacy = (
         "**What is stored:** the recipes you request, their pictures, the pictures you give to "

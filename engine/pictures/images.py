@@ -5,9 +5,10 @@ Everything that comes in from outside goes through `read_image`, and what is kep
 """
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
+import numpy as np
 from PIL import ExifTags, Image, ImageCms
 
 from engine.errors import ImageError
@@ -114,6 +115,18 @@ def fit(
     if how == "pad":
         return _pad(image, width, height, resample)
     return image.resize((width, height), resample)
+
+
+def lay_over(images: Sequence[Image.Image]) -> Image.Image:
+    """Return the mean of pictures in mode RGB, each cut and scaled to the size of the first.
+
+    It is that of their values in sRGB: a double exposure of equal parts.
+    """
+    width, height = images[0].size
+    total = np.zeros((height, width, 3), np.float32)
+    for image in images:
+        total += np.asarray(fit(flatten(image), width, height, "crop"))
+    return Image.fromarray((total / len(images)).round().astype(np.uint8))
 
 
 def _check_header(header: ImageHeader) -> None:

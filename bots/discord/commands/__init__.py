@@ -8,6 +8,7 @@ from discord import app_commands
 
 from bots.discord import actions
 from bots.discord.commands import general, menus, moderation, styles
+from bots.discord.commands.blend import blend
 from bots.discord.commands.define import Offer, define, workflows
 from bots.discord.commands.edit import edit
 from bots.discord.commands.imagine import imagine
@@ -20,6 +21,7 @@ from bots.requests.options import OPTIONS, Option
 ANSWERS: Final[Mapping[str, Answer]] = {
     "imagine": imagine,
     "edit": edit,
+    "blend": blend,
     "history": general.history,
     "show": actions.show,
     "style list": styles.list_,
@@ -42,7 +44,9 @@ ANSWERS: Final[Mapping[str, Answer]] = {
     "moderate resume": moderation.resume,
 }
 # These acknowledge by themselves, or are answered without the database.
-NOT_DEFERRED: Final = frozenset({"imagine", "edit", "show", "help", "privacy", "mydata delete"})
+NOT_DEFERRED: Final = frozenset(
+    {"imagine", "edit", "blend", "show", "help", "privacy", "mydata delete"}
+)
 OPTIONS_OF: Final[Mapping[str, Sequence[Option]]] = {
     "imagine": OPTIONS,
     "edit": OPTIONS,

@@ -67,6 +67,9 @@ SENTENCES: Final[Mapping[str, str]] = {
     "permuted_workflow": "工作流一次只画一个任务；请去掉花括号里的选择。",
     "too_many_at_once": "花括号里的选择会产生 {count} 个任务，"
     "而这里每分钟最多接受 {most} 个；请减少一些。",
+    "blend_so_many": "混合需要两到 {most} 张图，而不是 {count} 张。",
+    "blend_words": "模型 {model!r} 按文字来画：请写明混合后的图应当是什么。",
+    "blended": "模型 {model!r} 不能同时看多张图，因此从叠在一起的图开始画，强度 {strength}。",
     "given_twice": "{name} 给了两次：{first} 和 {second}；请只给一次。",
     "nearest": "（是不是 {name!r}？）",
     # Words and pictures that people give

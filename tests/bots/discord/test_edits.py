@@ -105,3 +105,36 @@ async def test_weights_are_said_to_be_text_by_a_model_that_knows_none(
         "The model 'kontext' reads '(gold:1.3)' as plain text: it knows no weights of words, no "
         "BREAK and no embeddings."
     )
+
+
+async def test_pictures_are_blended_by_name_and_as_attachments(
+    discord: FakeDiscord, marble: Marble, ann: Person
+) -> None:
+    first = await ann.imagine("a cat", model="kontext", size="64x96", steps=5)
+    await first.picture()
+    photo = ann.uploads("hat.png", png(80, 80))
+    blended = await ann.types("blend", pictures="1", image=photo, prompt="a hat --steps 4")
+    recipe = await recipe_of(blended)
+    assert (recipe.prompt, recipe.steps, len(recipe.references)) == ("a hat", 4, 2)
+    assert (recipe.width, recipe.height) == (64, 96)
+    for typed in ({"pictures": "1"}, {}, {"pictures": "1, 1, 1, 1, 1, 1"}):
+        refused = await ann.types("blend", **typed)
+        assert "Give two to five pictures" in await refused.said("pictures")
+    await (await ann.in_dm().imagine("a secret", size="64")).picture()
+    unseen = await discord.person("bob").types("blend", pictures="1 3")
+    assert "There is no picture 3 that you may see here" in await unseen.said("picture")
+
+
+async def test_a_model_that_sees_no_pictures_says_how_it_blends(
+    discord: FakeDiscord, marble: Marble, ann: Person
+) -> None:
+    for words in ("a cat", "a dog"):
+        await (await ann.imagine(words, size="64", steps=5)).picture()
+    blended = await ann.types("blend", pictures="1 2")
+    assert "starts from all of them laid over each other" in await note_of(discord, blended)
+    assert blended.interaction
+    shown = blended.interaction.original
+    assert shown
+    await discord.until(lambda: "Same seed" in shown.buttons(), "the result")
+    recipe = read_recipe(shown.attachments[0].data).recipe
+    assert (recipe.prompt, recipe.strength, recipe.references) == ("a cat, a dog", 0.7, ())

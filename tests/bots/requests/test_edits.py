@@ -241,3 +241,66 @@ def test_the_owners_model_is_checked_at_the_start(
         "MARBLE_EDIT_MODEL must be a model that edits by words (`marble models` shows which do), "
         "not 'starter'."
     )
+
+
+@pytest.mark.usefixtures("editing")
+async def test_a_blend_shows_all_pictures_to_a_model_that_sees_them(
+    house: House, ann: Asker
+) -> None:
+    cat = await drawn(house, ann, checkpoint="tiny", steps=3, width=64, height=96)
+    dog = await drawn(house, ann, count=2)
+    names = [str(cat.id), f"{dog.id}.2"]
+    job = await house.studio.blend(names, [], {}, ann)
+    recipe = job.recipe
+    assert recipe.references == (cat.pictures[0].sha256, dog.pictures[1].sha256)
+    assert (recipe.prompt, recipe.steps) == ("Blend these pictures into one.", 3)
+    assert (recipe.width, recipe.height, recipe.image) == (64, 64, None)
+    assert (job.parent, job.parent_picture, ann.notes) == (cat.id, 0, [])
+    teal = await kept(house, 80, 80)
+    words = {"prompt": "at night", "checkpoint": "tiny"}
+    job = await house.studio.blend([], [teal, cat.pictures[0].sha256], words, ann)
+    assert (job.recipe.prompt, job.parent) == ("at night", None)
+    with pytest.raises(UserError, match="takes at most 2 pictures to edit, not 3"):
+        await house.studio.blend(names, [teal], words, ann)
+
+
+async def test_a_model_that_sees_no_pictures_starts_from_all_laid_over_each_other(
+    house: House, ann: Asker
+) -> None:
+    cat = await drawn(house, ann, checkpoint="tiny", steps=3, width=64, height=96)
+    dog = await drawn(house, ann, prompt="a dog")
+    job = await house.studio.blend([str(cat.id), str(dog.id)], [], {}, ann)
+    recipe = job.recipe
+    assert (recipe.prompt, recipe.checkpoint, recipe.strength) == ("a cat, a dog", "tiny", 0.7)
+    assert (recipe.width, recipe.height, recipe.references) == (80, 80, ())
+    assert ann.notes == [
+        "The model 'tiny' does not see several pictures, so it starts from all of them laid over "
+        "each other, at strength 0.7."
+    ]
+    assert "叠在一起" in say(ann.notes[0], words_of("zh"))
+    ann.notes.clear()
+    red, blue = await plain_picture(house, "red"), await plain_picture(house, "blue")
+    job = await house.studio.blend([], [red, blue, blue], {"prompt": "a", "strength": 0.5}, ann)
+    assert job.recipe.image is not None
+    mean = Image.open(io.BytesIO(house.storage.pictures.store.read(job.recipe.image)))
+    assert mean.getpixel((5, 5)) == (85, 0, 170)
+    assert "at strength 0.5" in ann.notes[0]
+
+
+async def plain_picture(house: House, colour: str) -> str:
+    file = io.BytesIO()
+    Image.new("RGB", (64, 64), colour).save(file, "PNG")
+    return await house.studio.keep_image(file.getvalue())
+
+
+async def test_a_blend_that_cannot_be_is_refused_in_a_sentence(house: House, ann: Asker) -> None:
+    red = await plain_picture(house, "red")
+    for count in (1, 6):
+        with pytest.raises(UserError, match=f"made of two to 5 pictures, not {count}"):
+            await house.studio.blend([], [red] * count, {"prompt": "a cat"}, ann)
+    with pytest.raises(UserError, match="say what the blended picture should show") as refused:
+        await house.studio.blend([], [red, red], {}, ann)
+    assert "按文字来画" in tell(refused.value, words_of("zh"))
+    grid = await drawn(house, ann, count=2)
+    with pytest.raises(UserError, match="2 pictures"):
+        await house.studio.blend([str(grid.id)], [red], {}, ann)

@@ -14,7 +14,7 @@ from tests.bots.fakes import editing_settings
 from tests.bots.presentation.test_presentation import png
 from tests.bots.telegram.conftest import a_marble
 from tests.fakes.process import Marble
-from tests.fakes.telegram.people import Chat, Person, group
+from tests.fakes.telegram.people import Chat, Person, group, person
 from tests.fakes.telegram.server import TelegramServer
 
 Json = dict[str, Any]
@@ -123,3 +123,32 @@ async def test_weights_are_said_to_be_text_by_a_model_that_knows_none(
 ) -> None:
     said = await ada.says("a (gold:1.3) cat BREAK --model kontext --size 64")
     await ada.chat.words(said, "The model 'kontext' reads '(gold:1.3)', 'BREAK' as plain text")
+
+
+async def test_an_album_a_reply_and_names_are_blended(
+    telegram: TelegramServer, marble: Marble, ada: Person
+) -> None:
+    worded = await ada.sends_photo(png(64, 96), "/blend a hat --model kontext", album="9")
+    await ada.sends_photo(png(80, 80), album="9")
+    recipe = await recipe_of(ada, ada.chat, worded)
+    assert (recipe.prompt, len(recipe.references)) == ("a hat", 2)
+    assert (recipe.width, recipe.height) == (64, 96)
+    first = await ada.chat.picture(await ada.says("a cat --model kontext --size 64x96"))
+    hat = await ada.sends_photo(png(80, 80), "/blend", answering=first)
+    recipe = await recipe_of(ada, ada.chat, hat)
+    assert (recipe.prompt, len(recipe.references)) == ("Blend these pictures into one.", 2)
+    await ada.chat.picture(await ada.says("a dog --size 64"))
+    said = await ada.says("/blend 4 2 --steps 3 --model starter")
+    await ada.chat.words(said, "starts from all of them laid over each other, at strength 0.7")
+    recipe = await recipe_of(ada, ada.chat, said)
+    assert (recipe.prompt, recipe.steps, recipe.references) == ("a dog, a cat", 3, ())
+
+
+async def test_a_blend_of_too_few_or_of_others_pictures_is_refused(
+    telegram: TelegramServer, marble: Marble, ada: Person
+) -> None:
+    for text in ("/blend", "/blend 1", "/blend a cat and a dog", "/blend 1 1 1 1 1 1"):
+        await ada.chat.words(await ada.says(text), "Say which two to five pictures to blend")
+    await ada.chat.picture(await ada.says("a cat --size 64"))
+    bob = person(telegram, 2)
+    await bob.chat.words(await bob.says("/blend 1 1"), "no picture 1")

@@ -1,5 +1,6 @@
 """Edits by words from the terminal, by command and in a chat."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from engine.errors import OptionError, UnknownOption
 from engine.formats.metadata import read_recipe
 from engine.recipe.recipe import Recipe
 from tests.bots.fakes import EDITING, alter
-from tests.bots.terminal.conftest import Marble
+from tests.bots.terminal.conftest import Answer, Marble
 from tests.bots.terminal.test_commands import path_of
 
 
@@ -130,3 +131,24 @@ def test_weights_are_said_to_be_text_by_a_model_that_knows_none(marble: Marble) 
     drawn = marble("imagine", "a (gold:1.3) cat BREAK", "--model", "tiny")
     assert "The model 'tiny' reads '(gold:1.3)', 'BREAK' as plain text: it knows no" in drawn.out
     assert "weights" not in marble("imagine", "a (gold:1.3) cat").out
+
+
+def test_pictures_are_blended_by_names_and_files(marble: Marble, photo: str) -> None:
+    assert marble("imagine", "a cat", "--size", "64").code == 0
+    blended = marble("blend", "1", photo, "a", "hat", "--model", "tiny", "--steps", "3")
+    assert (blended.code, blended.err) == (0, "")
+    recipe = recipe_of(blended.out, "2.1")
+    assert (recipe.prompt, recipe.steps, len(recipe.references)) == ("a hat", 3, 2)
+    started = marble("blend", "1", "2.1", "--model", "starter")
+    assert "starts from all of them laid over each other, at strength 0.7" in started.out
+    assert recipe_of(started.out, "3.1").prompt == "a cat, a hat"
+    for words in ([], ["1"], ["a", "cat"], ["1"] * 6):
+        refused = marble("blend", *words)
+        assert (refused.code, "Name two to five pictures" in refused.err) == (2, True)
+
+
+def test_a_chat_blends_as_well(chat: Callable[[str], Answer]) -> None:
+    answer = chat("a cat --size 64\na dog --size 64\n:blend 1 2 --steps 3\n:blend 1")
+    assert "starts from all of them laid over each other" in answer.out
+    assert "a cat, a dog" in answer.out
+    assert "Name two to five pictures" in answer.out
