@@ -32,16 +32,6 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """Progress of a stage in steps; `preview` is a small JPEG of the picture so far."""
-
-    stage: Stage
-    step: int
-    total: int
-    preview: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
     """A finished picture: its index in the job, its size in pixels, its PNG file's bytes, and the
     safety check's result."""
@@ -51,6 +41,20 @@ class Picture:
     height: int
     png: bytes
     verdict: Verdict = Verdict.UNCHECKED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Progress of a stage in steps; `preview` is a small JPEG of the picture so far.
+
+    `finished`: the job's pictures that are there already, which the worker adds.
+    """
+
+    stage: Stage
+    step: int
+    total: int
+    preview: bytes | None = None
+    finished: tuple[Picture, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from bots.admission.in_force import InForce, check_narrowing, nowhere, resolve
 from bots.admission.prompt_hook import Hook, ask
 from bots.admission.roles import Role, Roles
 from bots.admission.rulebook import (
+    DEFAULT_COUNT,
     MODERATED,
     OPEN,
     POLICY,
@@ -162,6 +163,14 @@ class Gate:
         line = await self.storage.database.read(lambda c: line_of(c, place))
         only_adults = any(adult(level.place) for level in line)
         return resolve(self.defaults, line, adult=only_adults)
+
+    async def default_count(self, place: str) -> int | None:
+        """Return how many pictures a job has in a place where nobody says how many, if it says."""
+        held = (await self.in_force(place)).rules
+        if (count := held.get(DEFAULT_COUNT)) is None:
+            return None
+        low, high = held.get("count", (count, count))
+        return int(min(max(count, low), high))
 
     async def view(self, place: str, adult: Callable[[str], bool] = nowhere) -> View:
         """Return how pictures may be shown in a place; `adult`: see `in_force`."""

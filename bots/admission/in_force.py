@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from bots.admission.rulebook import (
     COUNTED,
+    DEFAULT_COUNT,
     MEASURES,
     MODERATED,
     NAMED,
@@ -113,7 +114,7 @@ def _common(name: str, owners: Rules, asked: Any) -> Any:
     A moderators' rule that allows no name at all is possible.
     """
     held = owners.get(name)
-    if held is None:
+    if held is None or name == DEFAULT_COUNT:  # which limits nothing
         return asked
     if name in MEASURES:
         low, high = max(asked[0], held[0]), min(asked[1], held[1])

@@ -29,6 +29,7 @@ PREFIX: Final = "rules."  # of the keys under which places store the owner's rul
 POLICY: Final = "policy."  # … and those of their moderators
 OPEN: Final = "open"  # a place's setting: False where no job is taken
 KEEP: Final = "keep_days"  # a rule: after which pictures of a place that nobody marked are removed
+DEFAULT_COUNT: Final = "default_count"  # a rule: pictures of a job where nobody says how many
 WORKFLOWS: Final = "workflows"  # a rule: which of the owner's may be used
 MOST: Final = 10**9
 Rules = Mapping[str, Any]  # of one place, by name: their values as places store them
@@ -182,6 +183,14 @@ def _number(name: str, text: str) -> int:
     return int(text)
 
 
+def _count(name: str, text: str) -> int:
+    allowed = RANGES["count"]
+    if not (text.isascii() and text.isdigit() and allowed.low <= int(text) <= allowed.high):
+        low, high = plain(allowed.low), plain(allowed.high)
+        raise OptionError(name, text, Sentence("between", low=low, high=high))
+    return int(text)
+
+
 def _bounds(name: str, text: str) -> list[float]:
     allowed = MEASURES[name].allowed
     found = _BOUNDS.fullmatch(text)
@@ -226,9 +235,14 @@ RULES: Final[Mapping[str, Callable[[str, str], Any]]] = {
     "blocked": lambda name, text: read_list(text),
     "safety": _safety,
     KEEP: _number,
+    DEFAULT_COUNT: _count,
     **dict.fromkeys(MEASURES, _bounds),
     **dict.fromkeys(NAMED, _names),
 }
 LISTED: Final = ("blocked", *NAMED)  # rules that are lists of words or names
-# What a place's own moderators may narrow.
-MODERATED: Final = ("per_minute", "place_per_minute", "blocked", "safety", *MEASURES, *NAMED)
+# What a place's own moderators may narrow, and a default that they may change.
+MODERATED: Final = (
+    *("per_minute", "place_per_minute", "blocked", "safety", DEFAULT_COUNT),
+    *MEASURES,
+    *NAMED,
+)

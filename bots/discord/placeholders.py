@@ -16,6 +16,7 @@ from bots.discord.interaction import InteractionRequest
 from bots.discord.messages import ORIGINAL, dm_place, is_adult, send, send_dm, webhook_of
 from bots.discord.replies import CONTENT, Reply, outcome_reply, progress_reply, reply_in_words
 from bots.discord.request import Request
+from bots.presentation.grid import preview_of
 from bots.presentation.text import cut, escape_sentence
 from bots.service.app import App
 from bots.texts import DEFAULT, say, words_of
@@ -203,10 +204,10 @@ class Placeholders:
 
     async def _show(self, job: Job, news: News) -> None:
         """Edit a job's message; a preview is shown if the rules of now allow it."""
-        preview = news.preview if isinstance(news, Progress) else None
-        if preview:
+        preview = None
+        if isinstance(news, Progress) and (news.preview or news.finished):
             view = await self._app.gate.view(job.place, partial(is_adult, self._client))
-            preview = preview if view.previews else None
+            preview = await asyncio.to_thread(preview_of, news, checked=not view.previews)
         address = Address.from_dict(job.reply)
         # No way is left to show progress.
         if job.message is None and (address.expired or not address.original):

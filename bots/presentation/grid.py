@@ -7,10 +7,14 @@ from typing import Final
 
 from PIL import Image, ImageDraw, ImageFont
 
-from engine.pictures.images import BACKGROUND
+from bots.presentation.fit import Limit, fit
+from engine.events import Progress, Verdict
+from engine.pictures.images import BACKGROUND, blank
 
 GAP: Final = 4  # pixels between pictures
 LARGEST: Final = 2048  # pixels of a grid's longer side: more is shown by no chat
+PREVIEW: Final = 1024  # … while the rest is drawn: it is sent again with each picture
+JPEG: Final = Limit(size=2**20, formats=frozenset({"jpeg"}))
 LABEL: Final = 0.09  # a label's height, as a part of a picture's shorter side
 SMALLEST_LABEL: Final = 14  # pixels
 
@@ -46,6 +50,24 @@ def compose(pngs: Sequence[bytes], largest: int = LARGEST) -> bytes:
     out = io.BytesIO()
     grid.save(out, "PNG")
     return out.getvalue()
+
+
+def preview_of(progress: Progress, *, checked: bool) -> bytes | None:
+    """Return what is there of a job's pictures as a JPEG, or None; blocks.
+
+    What is finished, as a grid, else the preview. checked: of all that only what the safety check
+    found safe, which nothing says of a preview.
+    """
+    if not progress.finished:
+        return None if checked else progress.preview
+    seen = [not checked or each.verdict is Verdict.SAFE for each in progress.finished]
+    if not any(seen):
+        return None
+    pngs = [
+        each.png if shown else blank(each.width, each.height)
+        for each, shown in zip(progress.finished, seen, strict=True)
+    ]
+    return fit(compose(pngs, PREVIEW), JPEG).data
 
 
 def _offset(index: int, side: int) -> int:

@@ -42,6 +42,7 @@ NEGATIVE: Final = "negative_prompt"
 BLENDED: Final = Range(2, 5, 1)  # pictures that are made one
 LEAST: Final = 2  # references of a model that can see them beside each other
 BLEND: Final = "Blend these pictures into one."  # what such a model is told where nothing was typed
+COUNT: Final = "count"
 ALPHA: Final = "alpha"  # a mask of what is transparent in the start image
 
 
@@ -74,6 +75,13 @@ class _Draft:
     origin: Mapping[str, Any] = field(default_factory=dict)
 
 
+DefaultCount = Callable[[str], Awaitable[int | None]]  # of pictures of a job in a place
+
+
+async def no_default(place: str) -> None:
+    """Leave it to the model how many pictures a job has."""
+
+
 class Studio:
     """Takes requests from any platform and commits them as jobs."""
 
@@ -84,12 +92,14 @@ class Studio:
         worker: Worker,
         *,
         gate: RequestCheck,
+        default_count: DefaultCount = no_default,
         edit_model: str | None = None,
     ) -> None:
         """edit_model: the owner's model for edits by words."""
         self.catalogue = catalogue
         self.builder = RecipeBuilder(catalogue)
         self._gate = gate  # asked before any job is committed
+        self._default_count = default_count
         self._storage = storage
         self._pictures = storage.pictures
         self._worker = worker
@@ -100,7 +110,8 @@ class Studio:
     ) -> Job:
         """Commit and start a job for new pictures, or raise `UserError`.
 
-        saved_by: whose default options are used where nothing else was typed.
+        saved_by: whose default options are used where nothing else was typed; without them, the
+        place's own default count.
         """
         [job] = await self.imagine_each([values], asker, saved_by)
         return job
@@ -113,6 +124,9 @@ class Studio:
         What is said beside them begins with how many there are.
         """
         saved = await self._saved(saved_by, asker.place) if saved_by else {}
+        if COUNT not in saved and any(COUNT not in values for values in choices):
+            count = await self._default_count(asker.place)
+            saved |= {} if count is None else {COUNT: count}
         drafts = [await self._imagined(values, saved, asker) for values in choices]
         jobs = await self._commit(drafts, asker)
         several = [Sentence("permuted", count=len(jobs))] if len(jobs) > 1 else []

@@ -138,7 +138,14 @@ async def open_app(settings: Settings, *, serving: bool = False) -> AsyncIterato
             if serving:  # a thousand take seconds once, and Discord's completion waits for three
                 ahead = _look_ahead(workflows)
                 await tasks.enter_async_context(_running(ahead, "marble-workflows"))
-            studio = Studio(catalogue, storage, worker, gate=gate, edit_model=edit_model)
+            studio = Studio(
+                catalogue,
+                storage,
+                worker,
+                gate=gate,
+                default_count=gate.default_count,
+                edit_model=edit_model,
+            )
             yield App(
                 settings=settings,
                 storage=storage,

@@ -26,6 +26,7 @@ from telegram.constants import ChatAction
 from telegram.error import BadRequest, Forbidden, TelegramError
 from telegram.ext import ExtBot
 
+from bots.chat.actions import ACTIONS
 from bots.chat.commands import cancel
 from bots.presentation.text import cut, utf16_length
 from bots.requests.options import Values, parse_values
@@ -36,7 +37,7 @@ from bots.telegram.inline_messages import TEXT
 from bots.telegram.request import Request
 from engine.errors import UserError
 
-CANCEL: Final = "cancel"  # what the button of a message that waits carries
+CANCEL: Final = ACTIONS["cancel"].telegram  # what the button of a message that waits carries
 RESULT: Final = "picture"  # the id of the one result of a query
 START: Final = "inline"  # what the button that starts a chat sends with `/start`
 BUTTON: Final = 64  # characters of a button above the results
@@ -114,7 +115,7 @@ def waiting(request: Request, text: str) -> InlineQueryResultArticle:
     """
     words = request.words
     content = cut(words.inline_waiting.format(prompt=text), TEXT, utf16_length)
-    button = InlineKeyboardButton(words.cancel, callback_data=CANCEL)
+    button = InlineKeyboardButton(ACTIONS["cancel"].label_in(words) or CANCEL, callback_data=CANCEL)
     return InlineQueryResultArticle(
         RESULT,
         words.inline_offer,

@@ -20,6 +20,7 @@ from telegram.error import RetryAfter, TelegramError
 from telegram.ext import ExtBot
 
 from bots.admission.gate import Gate
+from bots.presentation.grid import preview_of
 from bots.presentation.lines import progress_line
 from bots.telegram import keyboards
 from bots.telegram.address import Address, key_of, read_message_key
@@ -202,9 +203,10 @@ class Placeholders:
         assert placeholder.message is not None
         chat, message = read_message_key(placeholder.message)
         line = progress_line(news, address.words)
-        preview = news.preview if isinstance(news, Progress) else None
-        if preview and not (await self.gate.view(job.place)).previews:
-            preview = None
+        preview = None
+        if isinstance(news, Progress) and (news.preview or news.finished):
+            view = await self.gate.view(job.place)
+            preview = await asyncio.to_thread(preview_of, news, checked=not view.previews)
         if line == placeholder.line and not preview:
             return True
         common: dict[str, Any] = {

@@ -8,6 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 from rich.text import Text
 
+from bots.presentation.grid import preview_of
 from bots.presentation.lines import waiting_line
 from bots.terminal.escaping import printable
 from bots.terminal.pictures import half_block_preview
@@ -48,8 +49,8 @@ class LiveProgress(Live):
             completed=news.step,
             total=news.total,
         )
-        if news.preview and self._previews:
-            self._preview = half_block_preview(news.preview, self.console)
+        if self._previews and (preview := preview_of(news, checked=False)):
+            self._preview = half_block_preview(preview, self.console)
 
     def _say_pause(self, reason: str | None) -> None:
         """Write each reason of a pause once to standard error where there is no terminal."""

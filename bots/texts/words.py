@@ -280,6 +280,7 @@ class Words:
         "workflows": "workflows",
         "keep_days": "days that pictures are kept",
         "safety": "unsafe pictures",
+        "default_count": "pictures of a job where nobody says how many",
         "pixels": "pixels of a finished picture",
         "images": "start images",
         "loras": "LoRAs",

@@ -5,12 +5,13 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from typing import Final
 
 from bots.operations.logs import about
 from bots.worker.progress import EVERY, JobNews, Observer, PositionPublisher
 from engine.errors import Cancelled, EngineError, Lost, OutOfMemory, UserError
-from engine.events import News, Picture, Stage
+from engine.events import News, Picture, Progress, Stage
 from engine.executors import Executor, Health
 from engine.executors.pool import Pool
 from engine.queue.engines import Facts
@@ -274,8 +275,13 @@ class Worker:
                         raise Cancelled
                     if isinstance(event, Picture):
                         pictures.append(event)
+                        if len(pictures) < (total := len(job.recipe.pictures)):
+                            step, done = len(pictures), tuple(pictures)
+                            self._news[job.id].publish(
+                                Progress(stage=Stage.DECODE, step=step, total=total, finished=done)
+                            )
                         continue
-                    self._news[job.id].publish(event)
+                    self._news[job.id].publish(replace(event, finished=tuple(pictures)))
                     if event.stage is not stage:
                         self._note_stage(job.id, stage, since, event.stage)
                         stage, since = event.stage, time.monotonic()

@@ -95,7 +95,7 @@ def answered(config: EngineConfig) -> InstantExecutor:
 
 
 def edited(config: EngineConfig) -> InstantExecutor:
-    """Die when one message shows a picture, before another does, or that is recorded."""
+    """Die when a message shows a picture: the first of several, or before that is recorded."""
     from telegram.ext import ExtBot
 
     return _after(ExtBot, "edit_message_media", config)

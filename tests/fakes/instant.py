@@ -1,9 +1,9 @@
 """An engine that answers at once, for whole processes: `MARBLE_EXECUTOR=tests.fakes.instant:make`.
 
 It does what the prompt says: "wait" stays at its first step until a file `gate` lies in the data
-folder, "preview" shows one and then waits so, "fail" ends with a sentence for people, "break" with
-an error that nobody expected, "tear" with a model that cannot be loaded. Pictures are noise that
-only their seed decides.
+folder, "preview" shows one and then waits so, "slowly" waits so behind the first picture, "fail"
+ends with a sentence for people, "break" with an error that nobody expected, "tear" with a model
+that cannot be loaded. Pictures are noise that only their seed decides.
 """
 
 from __future__ import annotations
@@ -62,20 +62,26 @@ class InstantExecutor(Executor):
         words = recipe.prompt.split()
         preview = _jpeg() if "preview" in words else None
         yield Progress(stage=Stage.DENOISE, step=1, total=recipe.steps, preview=preview)
-        while {"wait", "preview"} & {*words} and not self.gate.exists():
-            if key in self._cancelled:
-                raise Cancelled
-            await asyncio.sleep(LOOK)
+        if {"wait", "preview"} & {*words}:
+            await self._wait(key)
         if "fail" in words:
             raise UserError("The marble cracked.")
         if "tear" in words:
             raise BrokenModel("starter", "it is torn.")
         if "break" in words:
             raise EngineError("inner words")
-        for index in recipe.pictures:
+        for number, index in enumerate(recipe.pictures):
+            if number == 1 and "slowly" in words:
+                await self._wait(key)
             image = pixels(recipe.seed % 2**32 + index, recipe.width, recipe.height)
             png = write_png(image, recipe, index)
             yield Picture(index=index, width=recipe.width, height=recipe.height, png=png)
+
+    async def _wait(self, key: tuple[int, int]) -> None:
+        while not self.gate.exists():
+            if key in self._cancelled:
+                raise Cancelled
+            await asyncio.sleep(LOOK)
 
 
 def make(config: EngineConfig) -> InstantExecutor:

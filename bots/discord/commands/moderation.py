@@ -24,6 +24,7 @@ Reason = app_commands.Range[str, 1, REASON]
 Rule = app_commands.Range[str, 1, REASON]
 # Those that have no option of their own: Discord takes 25 of a command, and as many choices.
 OtherRule = Literal[
+    "default_count",
     "pixels",
     "strength",
     "rescale",

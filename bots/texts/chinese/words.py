@@ -250,6 +250,7 @@ class Chinese(Words):
         "workflows": "可用的工作流",
         "keep_days": "图片保存的天数",
         "safety": "不安全的图片",
+        "default_count": "没有说明张数时一次画几张",
         "pixels": "成图的像素数",
         "images": "起始图片数",
         "loras": "LoRA 数量",

@@ -15,6 +15,7 @@ from bots.admission.gate import Gate
 from bots.admission.roles import Roles
 from bots.admission.rules import Refusal
 from bots.chat.listings import rule_lines
+from bots.requests.default_options import save_options
 from bots.requests.studio import Asker, Studio
 from bots.texts import tell, words_of
 from engine.errors import OptionError, UserError
@@ -168,6 +169,36 @@ async def test_a_places_moderators_only_narrow_and_the_log_tells_of_it(
         "x:judge",
         {"steps": None, "models": None},
     )
+
+
+async def test_a_place_says_how_many_pictures_a_job_has_where_nobody_else_does(
+    house: House,
+) -> None:
+    people, storage = house.storage.people, house.storage
+    gate = Gate(storage, ROLES, {})
+    await people.add_place("x:1/2", "x:1")
+    studio = Studio(
+        house.studio.catalogue, storage, house.worker, gate=gate, default_count=gate.default_count
+    )
+
+    async def drawn(place: str, **values: Any) -> int:
+        asker = Asker(person=ADA.person, place=place)
+        job = await studio.imagine({"prompt": "a cat", **values}, asker, ADA.person)
+        return job.recipe.count
+
+    assert await drawn("x:1/2") == 1
+    await gate.change("x:1", {"default_count": "2"}, by="x:own")
+    assert (await drawn("x:1/2"), await drawn("x:3")) == (2, 1)
+    await gate.narrow("x:1/2", {"default_count": "4"}, by="x:ada")  # no limit: more is fine
+    assert (await drawn("x:1/2"), await drawn("x:1")) == (4, 2)
+    await gate.change("x:1", {"count": "1-3"}, by="x:own")
+    assert await drawn("x:1/2") == 3
+    assert await drawn("x:1/2", count=1) == 1
+    await save_options(people, ADA.person, {"count": "2"})
+    assert await drawn("x:1/2") == 2
+    for wrong in ("0", "17", "many"):
+        with pytest.raises(OptionError, match="between 1 and 16"):
+            await gate.narrow("x:1", {"default_count": wrong}, by="x:ada")
 
 
 @pytest.mark.parametrize(

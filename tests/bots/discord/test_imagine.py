@@ -84,6 +84,34 @@ async def test_one_message_tells_place_progress_and_result(
     assert "Cancel" not in reply.message.buttons()
 
 
+async def test_the_first_of_several_pictures_is_shown_while_the_others_are_drawn(
+    discord: FakeDiscord, marble: Marble, ann: Person
+) -> None:
+    reply = await ann.imagine("slowly a scholar", count=3, size="64")
+    await discord.until(lambda: "preview.jpg" in reply.message.showed, "the first picture")
+    assert "1/3" in reply.text
+    [file] = reply.message.attachments
+    assert size_of(file.data) == (64, 64)
+    marble.gate.touch()
+    await reply.picture()
+    assert reply.message.showed == {"preview.jpg", "marble-1.png"}
+
+
+@pytest.mark.slow
+async def test_a_kill_while_the_first_of_several_is_shown_loses_and_doubles_nothing(
+    discord: FakeDiscord, cold: Marble, ann: Person
+) -> None:
+    await cold.start()
+    reply = await ann.imagine("slowly a scholar", count=2, size="64")
+    await discord.until(lambda: "preview.jpg" in reply.message.showed, "the first picture")
+    await cold.kill()
+    cold.gate.touch()
+    await cold.start()
+    await reply.picture()
+    await (await ann.imagine("the end")).picture()
+    assert len(discord.shown()) == 2
+
+
 async def test_what_cannot_be_drawn_is_said_in_a_sentence(
     discord: FakeDiscord, marble: Marble, ann: Person
 ) -> None:

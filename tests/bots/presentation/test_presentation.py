@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bots.presentation.fit import Limit, fit
-from bots.presentation.grid import GAP, LARGEST, arrange, compose
+from bots.presentation.grid import GAP, LARGEST, arrange, compose, preview_of
 from bots.presentation.lines import (
     alt_text,
     caption,
@@ -25,7 +25,7 @@ from bots.presentation.text import cut, escape_markdown, escape_sentence, quote_
 from bots.texts import LANGUAGES
 from bots.worker.maintenance import FULL
 from engine.errors import MarbleError
-from engine.events import News, Progress, Stage, Waiting
+from engine.events import News, Picture, Progress, Stage, Verdict, Waiting
 from engine.pictures.images import BACKGROUND
 from engine.recipe.parts import Lora, Upscale
 from storage import Job, Status
@@ -113,6 +113,36 @@ class TestGrid:
         grid = opened(compose([png(64, 64, colour="red"), png(32, 64, colour="blue")]))
         assert grid.getpixel((64 + GAP + 32, 60)) == (0, 0, 255)
         assert grid.getpixel((64 + GAP + 60, 60)) == BACKGROUND
+
+    def test_shows_what_is_finished_and_of_that_only_what_may_be_seen(self) -> None:
+        done = [
+            Picture(index=index, width=64, height=64, png=png(colour=colour), verdict=verdict)
+            for index, (colour, verdict) in enumerate(
+                (("red", Verdict.SAFE), ("blue", Verdict.UNSAFE), ("lime", Verdict.UNCHECKED))
+            )
+        ]
+
+        def colours(count: int, *, checked: bool) -> list[tuple[int, ...]] | None:
+            news = Progress(stage=Stage.DECODE, step=count, total=4, finished=tuple(done[:count]))
+            if (data := preview_of(news, checked=checked)) is None:
+                return None
+            grid, columns = opened(data), arrange(count)[0]
+            places = ((n % columns, n // columns) for n in range(count))
+            step = 64 + GAP
+            return [grid.getpixel((x * step + 50, y * step + 50)) for x, y in places]  # type: ignore[misc]
+
+        def near(found: list[tuple[int, ...]] | None, *wanted: tuple[int, ...]) -> bool:
+            return bool(np.abs(np.array(found) - np.array(wanted)).max() < 8)  # JPEG
+
+        red, blue, lime = (255, 0, 0), (0, 0, 255), (0, 255, 0)
+        assert near(colours(1, checked=False), red)
+        assert near(colours(3, checked=False), red, blue, lime)
+        assert near(colours(3, checked=True), red, BACKGROUND, BACKGROUND)
+        done.pop(0)
+        assert colours(2, checked=True) is None
+        preview = Progress(stage=Stage.DENOISE, step=1, total=4, preview=b"small")
+        assert preview_of(preview, checked=False) == b"small"
+        assert preview_of(preview, checked=True) is None
 
 
 def test_parts_of_a_recipe_are_told_without_what_they_leave_open() -> None:

@@ -15,7 +15,7 @@ from tests.fakes.telegram.people import Person, group, is_result, person, text_o
 from tests.fakes.telegram.server import TelegramServer
 
 MESSAGES = 8
-POINTS = ("fetched", "kept", "committed", "placed", "rendered", "sent", "recorded")
+POINTS = ("fetched", "kept", "committed", "placed", "edited", "rendered", "sent", "recorded")
 NEWER = ("drafted",)  # on a server that takes drafts
 # Later, a placeholder may stand that is not recorded: its picture comes with another one.
 BEFORE_ANY_MESSAGE = ("fetched", "kept", "committed")
@@ -36,10 +36,11 @@ async def test_a_kill_there_loses_nothing_and_doubles_nothing(
     people = [person(telegram, number) for number in range(MESSAGES)]
     gate = tmp_path / "data" / "gate"
     gate.parent.mkdir(mode=0o700)
-    if point not in ("placed", "drafted"):  # no placeholder where the picture was quicker
+    if point not in ("placed", "drafted", "edited"):  # no placeholder where the picture was quicker
         gate.touch()
     for number, somebody in enumerate(people):
-        await somebody.says(f"picture {number} wait")
+        how = "slowly --count 2 --size 64" if point == "edited" else "wait"
+        await somebody.says(f"picture {number} {how}")
     await marble.start(MARBLE_EXECUTOR=f"tests.fakes.deadly:{point}")
     assert await marble.ended() < 0
     gate.touch()

@@ -711,6 +711,21 @@ async def test_progress_is_shown_with_previews(ada: Person, marble: Marble) -> N
         await asyncio.to_thread((marble.folder / "data" / "gate").unlink)
 
 
+async def test_the_first_of_several_pictures_is_shown_while_the_others_are_drawn(
+    ada: Person, marble: Marble
+) -> None:
+    said = await ada.says("a cat slowly --count 3 --size 64")
+    first = await ada.chat.answer(said)
+    await ada.server.until(lambda: "photo" in first and labels(first) == ["Cancel"])
+    assert "1/3" in text_of(first)
+    (marble.folder / "data" / "gate").touch()
+    try:
+        await ada.server.until(lambda: "U3" in labels(first))
+        assert ada.chat.shown == [first]
+    finally:
+        await asyncio.to_thread((marble.folder / "data" / "gate").unlink)
+
+
 async def test_words_too_long_for_a_caption_are_cut(ada: Person) -> None:
     said = await ada.says("🗿 " * 700)
     caption = text_of(await ada.chat.picture(said))
