@@ -114,7 +114,8 @@ async def open_app(settings: Settings, *, serving: bool = False) -> AsyncIterato
         gate = Gate(storage, roles_of(settings), rules_of(settings), hook)
         pausing = Pausing(storage.moderation, queue, gate.roles)
         await pausing.look()
-        worker = Worker(storage, executor, queue, partial(task_of, settings), gate.caps)
+        most = settings.running_per_person if serving else None
+        worker = Worker(storage, executor, queue, partial(task_of, settings), gate.caps, most=most)
         if serving:
             await _sweep(storage)
             await take_in(storage, worker)
@@ -238,6 +239,7 @@ async def _upkeep(
                 await remember(worker.queue.order.speeds, settings)
             last = await worker.take_in(last)
             await worker.stop_ended()
+            await worker.look_elsewhere()
         except DatabaseFault as fault:
             log.warning("the queue could not be checked: %s", fault)
 

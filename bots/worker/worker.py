@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, suppress
 from dataclasses import replace
@@ -40,6 +41,7 @@ class Worker:
     """Runs jobs in the order of the queue, as many at once as the executor has slots.
 
     caps: of a person's jobs in a place, by group. publish_every: seconds between queue positions.
+    most: of a person's jobs that all processes may run at once, if that is limited.
     """
 
     def __init__(
@@ -50,8 +52,10 @@ class Worker:
         task_of: Callable[[Job, Caps], Task],
         caps: Callable[[str, str], Awaitable[Caps]],
         publish_every: float = EVERY,
+        most: int | None = None,
     ) -> None:
         self.queue = queue
+        self.most = most
         self._jobs = storage.jobs
         self._process = storage.worker
         self._executor = executor
@@ -121,6 +125,13 @@ class Worker:
             await self._give_back(job)
             del self._unrecorded[job.id]
 
+    async def look_elsewhere(self) -> None:
+        """Tell the queue what other processes run, and what is still ours in the database alone."""
+        if self.most is not None:
+            running = Counter(await self._process.running_elsewhere())
+            running.update(job.person for job in self._unrecorded.values())
+            self.queue.count_elsewhere(running)
+
     async def run(self) -> None:
         """Run jobs until cancelled; those that run are then given back to the database."""
         try:
@@ -129,7 +140,7 @@ class Worker:
                 while True:
                     task = None
                     if self._pool and self.queue.is_asking:
-                        self._pool.ask(self.queue.order.waiting + self.queue.order.running)
+                        self._pool.ask(self.queue.order.demand)
                     if self.queue.wants():
                         await self._executor.ready()
                         task = self.queue.start()
@@ -194,7 +205,9 @@ class Worker:
             self.queue.done(task.job, finished=finished)
 
     async def _claim(self, number: int) -> Job | None:
-        claiming = asyncio.create_task(self._process.claim(number), name=f"marble-claim-{number}")
+        claiming = asyncio.create_task(
+            self._process.claim(number, self.most), name=f"marble-claim-{number}"
+        )
         try:
             return await asyncio.shield(claiming)
         except asyncio.CancelledError:
@@ -204,7 +217,11 @@ class Worker:
             raise
 
     async def _is_back(self, number: int) -> bool:
-        """Wait for a job that another process has; return whether it is queued again."""
+        """Wait for a job that another process has; return whether it is queued again.
+
+        It was never taken where its person has as many running as they may.
+        """
+        await self.look_elsewhere()
         while (job := await self._jobs.get(number)).status not in OVER:
             if job.status is Status.QUEUED:
                 self._enqueue(job, await self.caps(job.person, job.place))
@@ -322,6 +339,9 @@ class Worker:
             kind=health.kind,
             held=health.held,
             has=health.has,
+            # Not asked to start, or on its way.
+            starting=not (health.alive or health.kind or health.fault or health.waits)
+            and not health.failing,
         )
         self.queue.put(name, facts)
 

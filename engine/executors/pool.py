@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 Make = Callable[[], Executor]
 Listener = Callable[[str, Health | None], None]  # an engine's name, and None once it was removed
+SHORT: Final = 1000  # jobs that are remembered for having found no memory
 STRIKES: Final = 3  # deaths, or jobs that only others could draw, after which an engine is left out
 FIRST: Final = 60.0  # seconds for which an engine is left out
 LONGEST: Final = 3600.0
@@ -155,6 +156,8 @@ class Pool(Executor):
             self._drew(member, spec.job)
         except OutOfMemory:
             self._short.setdefault(spec.job, set()).add(member.name)
+            if len(self._short) > SHORT:  # most of them ended some other way
+                del self._short[next(iter(self._short))]
             raise
         finally:
             member.running.discard(key)

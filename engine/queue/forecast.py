@@ -46,7 +46,7 @@ class _Play:
             ends.add(task.job, seconds, 0, sure)
             if len(ends) % SLICE == 0:
                 yield []
-        twin.engines.revive()
+        twin.revive()
         work = last = 0.0
         steps = 0
         while True:

@@ -8,15 +8,13 @@ estimated before it runs, corrected when it ends.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from itertools import islice
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
-from engine.errors import UserError
 from engine.queue.engines import Facts
 from engine.queue.estimates import Speeds
+from engine.queue.people import People
 from engine.queue.placement import Found, Placement
 from engine.queue.tasks import Limits, Priority, Task
 from engine.queue.turns import Passed, Turns, Where
@@ -64,44 +62,41 @@ class _Waiting:
         return priority == self.priority and start <= self.until
 
 
-@dataclass(slots=True)
-class _Person:
-    tasks: dict[Priority, dict[int, Task]] = field(default_factory=dict)  # waiting, in order
-    waiting: int = 0
-    running: int = 0
-    reserved: int = 0  # jobs that are being committed, to be submitted then
-
-
 class Order:
     """Chooses the jobs to run. Times are in seconds, of any one clock."""
 
     def __init__(self, limits: Limits | None = None, speeds: Speeds | None = None) -> None:
-        self.limits = limits or Limits()
         self.speeds = Speeds() if speeds is None else speeds
-        self._pauses: dict[str, str] = {}  # by whom → reason
-        self._people: dict[str, _Person] = {}
-        self._waiting: dict[int, Task] = {}
-        self._running: dict[int, _Run] = {}
-        self._grouped: Counter[str] = Counter()  # running jobs by the groups of their caps
-        self._blocked: dict[str, dict[str, None]] = {}  # full group → people whose jobs wait for it
+        self.people = People(limits or Limits())
         self.engines = Placement()
-        self._failed: dict[int, int] = {}  # job → how many engines failed it
-        self._reserved = 0
         self._turns = Turns()
+        self._running: dict[int, _Run] = {}
+        self._failed: dict[int, int] = {}  # job → how many engines failed it
+        self._pauses: dict[str, str] = {}  # by whom → reason
 
     @property
     def waiting(self) -> int:
         """Return how many jobs wait."""
-        return len(self._waiting)
+        return len(self.people.waiting)
 
     def tasks(self) -> list[Task]:
         """Return what waits, the first submitted first."""
-        return list(self._waiting.values())
+        return list(self.people.waiting.values())
 
     @property
     def running(self) -> int:
         """Return how many jobs run."""
         return len(self._running)
+
+    @property
+    def demand(self) -> int:
+        """Return how many engines the jobs at hand can use.
+
+        All, while one wants a kind of device of which one may be that has not started.
+        """
+        if any(map(self.engines.may_be_starting, self.people.kinds)):
+            return len(self.engines)
+        return self.waiting + self.running
 
     @property
     def reason(self) -> str | None:
@@ -110,36 +105,25 @@ class Order:
 
     def is_waiting(self, job: int) -> bool:
         """Whether a job waits."""
-        return job in self._waiting
+        return job in self.people.waiting
 
     def reserve(self, person: str) -> None:
         """Reserve room for a job that is being committed; raises `UserError` where too many wait.
 
         `release` ends the reservation, with or without a `submit` before.
         """
-        if len(self._waiting) + self._reserved >= self.limits.length:
-            raise UserError(Sentence("queue_full", length=self.limits.length))
-        known = self._people.get(person) or _Person()
-        if known.waiting + known.reserved >= self.limits.waiting:
-            raise UserError(Sentence("too_many_waiting", most=self.limits.waiting))
-        known.reserved += 1
-        self._people[person] = known
-        self._reserved += 1
+        self.people.reserve(person)
 
     def release(self, person: str) -> None:
         """End a reservation of `reserve`."""
-        self._people[person].reserved -= 1
-        self._reserved -= 1
-        self._remove_idle(person)
+        self.people.release(person)
+        self._reset_idle()
 
     def submit(self, task: Task) -> None:
         """Add a job, with or without a reservation; a job that is here already is unchanged."""
-        if task.job in self._waiting or task.job in self._running:
+        if task.job in self.people.waiting or task.job in self._running:
             return
-        person = self._people.setdefault(task.person, _Person())
-        person.tasks.setdefault(task.priority, {})[task.job] = task
-        person.waiting += 1
-        self._waiting[task.job] = task
+        self.people.add(task)
         self._update(task.person)
 
     def choose(self, now: float, slots: int) -> Task | None:
@@ -199,7 +183,7 @@ class Order:
                 self._turns.restore(each)
         if not waits or waits.found.engine in reserved:
             return None
-        if (len(self._waiting) - 1) * self.speeds.seconds(waits.task.work) < waits.found.better:
+        if (self.waiting - 1) * self.speeds.seconds(waits.task.work) < waits.found.better:
             return None  # all that waits is done sooner there
         self._start(waits.priority, waits.name, waits.task, waits.found.engine, now)
         return waits.task
@@ -208,19 +192,14 @@ class Order:
         """Return whose turn it is, and their next job."""
         while turn := self._turns.next():
             priority, name = turn
-            if task := self._first_startable(name, priority):
+            if task := self.people.next_task(name, priority):
                 return priority, name, task
             self._update(name)  # a group was filled meanwhile
         return None
 
     def _start(self, priority: Priority, name: str, task: Task, engine: str, now: float) -> None:
         where = self._where(task)
-        person = self._people[name]
-        del person.tasks[priority][task.job]
-        self._grouped.update(group for group, _ in task.caps)
-        del self._waiting[task.job]
-        person.waiting -= 1
-        person.running += 1
+        self.people.start(task)
         kind = self.engines.facts(engine).kind
         price, seconds = self.speeds.seconds(task.work), self.speeds.seconds(task.work, kind)
         loads = self.engines.start(task, engine, seconds, now)
@@ -245,6 +224,14 @@ class Order:
         """Whether an engine that has room may be one that people were parked for."""
         return not isinstance(where, frozenset) or self.engines.frees(engine, where)
 
+    def count_elsewhere(self, running: Mapping[str, int]) -> bool:
+        """Record how many jobs of each person other processes run; return whether that changed."""
+        before, self.people.elsewhere = self.people.elsewhere, running
+        changed = {name for name, _ in before.items() ^ running.items()}
+        for name in changed:
+            self._update(name)
+        return bool(changed)
+
     def put(self, name: str, facts: Facts) -> None:
         """Add an engine, or record what it tells now."""
         if self.engines.put(name, facts):
@@ -253,6 +240,11 @@ class Order:
     def remove(self, name: str) -> None:
         """Remove an engine; nothing starts there any more."""
         self.engines.remove(name)
+        self._turns.unpark_all()
+
+    def revive(self) -> None:
+        """Take it, for a look ahead, that nothing starts, and that all take jobs if none does."""
+        self.engines.revive()
         self._turns.unpark_all()
 
     def avoid(self, job: int, *, alike: bool = False) -> bool:
@@ -288,7 +280,7 @@ class Order:
 
     def reason_for(self, job: int) -> str | None:
         """Return why a waiting job cannot start, whosever turn it is; None where it can."""
-        if self.reason or not (missing := self.engines.lacking(self._waiting[job])):
+        if self.reason or not (missing := self.engines.lacking(self.people.waiting[job])):
             return self.reason
         return Sentence("on_an_engine_away", names=", ".join(sorted(missing)))
 
@@ -304,7 +296,7 @@ class Order:
     def wants(self, slots: int) -> bool:
         """Whether jobs wait, and neither slots, a pause nor a job that runs alone block all."""
         self.engines.resize(slots)
-        return not self._pauses and bool(self._waiting) and self.engines.has_room
+        return not self._pauses and bool(self.people.waiting) and self.engines.has_room
 
     def loading_began(self, job: int, now: float) -> None:
         """Record that a job waits for its next model; until it is there nobody is charged."""
@@ -361,21 +353,18 @@ class Order:
         # A slower engine's seconds count for less, so that equal work costs the same everywhere.
         cost = min(used, MOST * run.charged) * (charged / run.charged if run.charged else 1.0)
         self._turns.correct(task.priority, task.person, charged, cost)
-        self._people[task.person].running -= 1
-        self._leave_groups(task)
-        self._update(task.person)
-        self._remove_idle(task.person)
+        for name in self.people.end(task):
+            self._update(name)
+        self._reset_idle()
         self._turns.unpark(lambda where: self._serves(engine, where))
 
     def cancel(self, job: int) -> bool:
         """Remove a waiting job; return False if there is none."""
-        if (task := self._waiting.pop(job, None)) is None:
+        if (task := self.people.waiting.get(job)) is None:
             return False
-        person = self._people[task.person]
-        del person.tasks[task.priority][job]
-        person.waiting -= 1
+        self.people.cancel(task)
         self._update(task.person)
-        self._remove_idle(task.person)
+        self._reset_idle()
         return True
 
     def pause(self, reason: str, by: str = "") -> bool:
@@ -403,62 +392,23 @@ class Order:
 
     def copy(self, most: int) -> Order:
         """Return an independent copy, without those people who come after `most` others."""
-        people = self._people
-        if len(self._waiting) > most:
+        names: set[str] | None = None
+        if self.waiting > most:
             names = self._turns.firsts(most)
             names.update(run.task.person for run in self._running.values())
-            for blocked in self._blocked.values():
-                names.update(islice(blocked, most))
-            people = {name: people[name] for name in names if name in people}
-        twin = Order(self.limits, self.speeds)
-        for name, person in people.items():
-            tasks = {priority: dict(each) for priority, each in person.tasks.items() if each}
-            twin._people[name] = _Person(tasks, person.waiting, person.running, person.reserved)
-            for each in tasks.values():
-                twin._waiting.update(each)
-        twin._running = dict(self._running)
-        twin._grouped = Counter(self._grouped)
-        twin._blocked = {
-            group: dict.fromkeys(name for name in names if name in people)
-            for group, names in self._blocked.items()
-        }
-        twin.engines = self.engines.copy()
-        twin._turns = self._turns.copy(None if people is self._people else people)
+            names.update(self.people.blocked(most))
+        twin = Order(speeds=self.speeds)
+        twin.people, twin._turns = self.people.copy(names), self._turns.copy(names)
+        twin.engines, twin._running = self.engines.copy(), dict(self._running)
         return twin
 
     def _update(self, name: str) -> None:
         """Activate a person in each priority where a job of theirs may start; else deactivate."""
-        person = self._people[name]
-        free = person.running < self.limits.running
         for priority in Priority:
-            task = self._first_startable(name, priority) if free else None
+            task = self.people.next_task(name, priority)
             self._turns.update(priority, name, task.job if task else None)
 
-    def _first_startable(self, name: str, priority: Priority) -> Task | None:
-        """Return a person's first job whose groups have room; record the full groups of others."""
-        for task in self._people[name].tasks.get(priority, {}).values():
-            full = [group for group, most in task.caps if self._grouped[group] >= most]
-            if not full:
-                return task
-            for group in full:
-                self._blocked.setdefault(group, {})[name] = None
-        return None
-
-    def _leave_groups(self, task: Task) -> None:
-        """Count a job that ended out of its groups, and update the people who waited for them."""
-        for group, _ in task.caps:
-            self._grouped[group] -= 1
-            if not self._grouped[group]:
-                del self._grouped[group]
-            for name in self._blocked.pop(group, ()):
-                if name in self._people:
-                    self._update(name)
-
-    def _remove_idle(self, name: str) -> None:
-        """Remove a person without jobs; reset the shares when nobody is left."""
-        person = self._people[name]
-        if not (person.waiting or person.running or person.reserved):
-            del self._people[name]
-        if not self._people:
-            self._blocked.clear()
+    def _reset_idle(self) -> None:
+        """Reset the shares when nobody is left."""
+        if not self.people:
             self._turns = Turns()

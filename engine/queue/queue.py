@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from engine.queue.engines import Facts
@@ -78,6 +78,11 @@ class Queue:
         """Remove an engine; nothing starts there any more."""
         self.order.remove(name)
         self._notify()
+
+    def count_elsewhere(self, running: Mapping[str, int]) -> None:
+        """Record how many jobs of each person other processes run: limits count them, too."""
+        if self.order.count_elsewhere(running):
+            self._notify()
 
     def start(self) -> Task | None:
         """Start the next job, if one may start."""

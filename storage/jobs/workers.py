@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Row, delete, select, update
+from sqlalchemy import Connection, Row, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from engine.sentences import Sentence
@@ -41,6 +41,7 @@ T = TypeVar("T")
 LEASE: Final = 60.0  # seconds of silence after which a worker counts as hung
 BEAT: Final = 10.0  # seconds between signs of life
 BOOT: Final = boot()
+RUNNING: Final = jobs.c.status == Status.RUNNING.value
 _log: Final = logging.getLogger("marble.storage")
 
 
@@ -62,10 +63,15 @@ class WorkerProcess:
     _once: asyncio.Lock = field(default_factory=asyncio.Lock)
     _heard: dict[str, tuple[int, float]] = field(default_factory=dict)  # beat, first heard
 
-    async def claim(self, job: int) -> Job | None:
-        """Take a queued job for this process, or return None where somebody was faster."""
+    async def claim(self, job: int, most: int | None = None) -> Job | None:
+        """Take a queued job for this process, or return None where somebody was faster.
+
+        most: None is returned, too, where so many jobs of its person run in all processes.
+        """
 
         def unit(connection: Connection) -> Row[Any] | None:
+            if most is not None and _running_beside(connection, job) >= most:
+                return None
             now = self.now()
             values = {"worker": self.name, "started_at": now}
             try:
@@ -101,12 +107,19 @@ class WorkerProcess:
             note(job, self.arrived)
         return changed
 
+    async def running_elsewhere(self) -> dict[str, int]:
+        """Return how many jobs of each person other processes run."""
+        mine = jobs.c.worker.is_not_distinct_from(self.name)
+        query = select(jobs.c.person, func.count()).where(RUNNING, ~mine).group_by(jobs.c.person)
+        rows = await self.database.read(lambda c: c.execute(query).all())
+        return {person: count for person, count in rows}
+
     async def lost(self) -> frozenset[int]:
         """Return the running jobs whose process is dead: what `requeue_lost` would take back.
 
         Nothing is changed. Hung processes, which take a minute to tell, are not among them.
         """
-        query = select(jobs.c.id, jobs.c.worker).where(jobs.c.status == Status.RUNNING.value)
+        query = select(jobs.c.id, jobs.c.worker).where(RUNNING)
         rows = await self.database.read(lambda c: c.execute(query).all())
         dead = await self.alive.dead({row.worker for row in rows} - {None, self.name})
         return frozenset(row.id for row in rows if row.worker is None or row.worker in dead)
@@ -190,10 +203,7 @@ class WorkerProcess:
 
     def _recover(self, connection: Connection, lost: set[str]) -> tuple[Job, ...]:
         """Take back the jobs of lost workers, and of workers without a row."""
-        query = select(jobs).where(
-            jobs.c.status == Status.RUNNING.value,
-            jobs.c.worker.in_(lost) | jobs.c.worker.is_(None),
-        )
+        query = select(jobs).where(RUNNING, jobs.c.worker.in_(lost) | jobs.c.worker.is_(None))
         rows = connection.execute(query.order_by(jobs.c.id)).all()
         at_work = Counter(row.worker for row in rows if row.worker)
         now = self.now()
@@ -202,6 +212,13 @@ class WorkerProcess:
         connection.execute(update(outbox).where(outbox.c.sender.in_(lost)).values(sender=None))
         connection.execute(delete(workers).where(workers.c.id.in_(lost)))
         return changed
+
+
+def _running_beside(connection: Connection, job: int) -> int:
+    """Return how many jobs of a job's person run."""
+    person = select(jobs.c.person).where(jobs.c.id == job).scalar_subquery()
+    query = select(func.count()).where(RUNNING, jobs.c.person == person)
+    return connection.scalar(query) or 0
 
 
 def _elsewhere(connection: Connection) -> set[str]:

@@ -1,6 +1,7 @@
 import asyncio
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -244,6 +245,28 @@ async def test_a_job_that_another_process_took_is_followed_to_its_end(
         assert (await finishing).status is Status.RENDERED
 
 
+async def test_what_other_processes_run_counts_for_a_persons_limit(house: House) -> None:
+    house.worker.most, queue = LIMITS.running, house.worker.queue
+    queue.pause("until the others have two")
+    jobs = [await house.studio.imagine({"prompt": f"cat {n}"}, ADA) for n in range(3)]
+    async with Storage.open(house.storage.pictures.folder.parent) as other:
+        for job in jobs[:2]:
+            assert await other.worker.claim(job.id)
+            queue.cancel(job.id)
+        queue.resume()
+        async with asyncio.timeout(PATIENCE):
+            while not queue.order.people.elsewhere:  # its claim was refused
+                queue.changed.clear()
+                await queue.changed.wait()
+        dog = await house.studio.imagine({"prompt": "a dog"}, asker("bob"))
+        await finish(house, dog)
+        assert [spec.job for spec in house.executor.specs] == [dog.id]
+        assert queue.order.is_waiting(jobs[2].id)
+        await other.jobs.rendered(jobs[0].id, 1, [])
+        await house.worker.look_elsewhere()
+        assert (await finish(house, jobs[2])).status is Status.RENDERED
+
+
 async def test_a_job_that_another_process_gives_back_is_drawn_here(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -308,8 +331,8 @@ async def test_a_claim_cut_short_by_the_end_is_given_back(
     claimed, let_go = asyncio.Event(), asyncio.Event()
     claim = WorkerProcess.claim
 
-    async def slow(self: WorkerProcess, job: int) -> Job | None:
-        found = await claim(self, job)
+    async def slow(self: WorkerProcess, job: int, most: int | None = None) -> Job | None:
+        found = await claim(self, job, most)
         claimed.set()
         await let_go.wait()
         return found
@@ -430,6 +453,42 @@ async def test_a_job_is_stored_with_the_kind_of_device_that_drew_it_and_a_new_ki
         house.worker.submit(job)
         assert (await finish(house, job)).device == kind
     assert "job 2: new drew it, since old is not there" in caplog.text
+
+
+async def wanting(house: House, kind: str) -> Job:
+    """Submit a job that is made from one that a kind of device drew."""
+    new = NewJob(recipe=make_recipe(checkpoint="starter"), person="a:b", place="terminal")
+    job = await house.storage.jobs.add(new)
+    house.worker.submit(replace(job, device=kind))
+    return job
+
+
+async def test_a_job_that_wants_a_kind_waits_for_an_engine_that_may_be_of_it(house: House) -> None:
+    note, order = house.worker._note_engine, house.worker.queue.order
+    note("a", Health(alive=False, slots=2))
+    note("b", Health(alive=False, slots=2))
+    job = await wanting(house, "B")
+    assert order.demand == 1
+    note("a", Health(alive=True, slots=2, kind="A"))
+    assert order.choose(0.0, 0) is None
+    assert order.demand == 2
+    note("b", Health(alive=True, slots=2, kind="B"))
+    await finish(house, job)
+    assert [spec.engine for spec in house.executor.specs] == ["b"]
+
+
+@pytest.mark.parametrize("told", [{"failing": True}, {"fault": "x"}, {"waits": "x"}, {"kind": "C"}])
+async def test_a_job_does_not_wait_for_an_engine_that_does_not_start_or_is_of_another_kind(
+    house: House, told: dict[str, Any]
+) -> None:
+    note, order = house.worker._note_engine, house.worker.queue.order
+    note("a", Health(alive=True, slots=2, kind="A"))
+    note("b", Health(alive=False, slots=2))
+    job = await wanting(house, "B")
+    assert order.choose(0.0, 0) is None
+    note("b", Health(alive=False, slots=2, **told))
+    await finish(house, job)
+    assert [spec.engine for spec in house.executor.specs] == ["a"]
 
 
 async def test_a_job_whose_files_no_engine_has_waits_with_a_reason_and_ends_with_their_names(

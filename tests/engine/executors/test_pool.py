@@ -1,20 +1,21 @@
 """Several engines as one: growing to all devices, deaths, and what is left out."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 
 import pytest
 
-from engine.errors import EngineError, Lost, SettingError
-from engine.events import Picture
-from engine.executors import Health
+from engine.errors import EngineError, Lost, OutOfMemory, SettingError
+from engine.events import Event, Picture, Progress, Stage
+from engine.executors import Executor, Health
 from engine.executors.child import ChildExecutor
 from engine.executors.choose import make_executor, threads_each
 from engine.executors.config import EngineConfig
 from engine.executors.pool import Pool, left_out_for
+from engine.spec import Spec
 from tests.conftest import PATIENCE
 from tests.engine.executors.test_executors import STUB, collect, make_spec
 
@@ -140,6 +141,37 @@ async def test_where_none_can_be_made_jobs_end_with_the_reason() -> None:
         await pool.ready()
         with pytest.raises(EngineError, match="no such device"):
             await collect(pool, make_spec())
+
+
+class NoMemory(Executor):
+    """Has no memory for any job."""
+
+    slots = 8
+
+    async def ready(self) -> None:
+        pass
+
+    def health(self) -> Health:
+        return Health(alive=True)
+
+    def cancel(self, job: int, epoch: int) -> None:
+        pass
+
+    async def run(self, spec: Spec) -> AsyncGenerator[Event]:
+        if spec.job:
+            raise OutOfMemory("no memory")
+        yield Progress(stage=Stage.LOAD, step=0, total=1)
+
+
+async def test_what_is_remembered_of_jobs_without_memory_does_not_grow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("engine.executors.pool.SHORT", 3)
+    async with Pool({"a": NoMemory}) as pool:
+        for job in range(1, 9):
+            with pytest.raises(OutOfMemory):
+                await collect(pool, replace(make_spec(), job=job, engine="a"))
+        assert list(pool._short) == [6, 7, 8]
 
 
 async def test_one_that_keeps_dying_is_made_anew_after_a_wait() -> None:

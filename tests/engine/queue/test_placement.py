@@ -143,9 +143,20 @@ def test_a_job_gets_the_kind_of_device_that_it_wants_while_one_is_there() -> Non
     assert order.placed(3) == "a"
 
 
+def test_a_job_that_waits_for_an_engine_to_start_is_passed_and_told_a_time() -> None:
+    order = order_of(a=Facts(slots=1, kind="A"), b=Facts(slots=1, alive=False, starting=True))
+    assert where(order, replace(task(1), kind="B")) == [""]
+    assert where(order, task(2, "bob")) == ["a"]
+    told = {each.job: each.ends_at for each in foresee(order, 0.0, 0)}
+    assert told == {2: 11.0, 1: 12.0}
+    order.remove("b")
+    order.done(2, 1.0)
+    assert order.choose(1.0, 0) == replace(task(1), kind="B")
+
+
 def test_caps_of_a_person_hold_over_all_engines() -> None:
     order = order_of("a", "b")
-    order.limits = Limits(running=2)
+    order.people.limits = Limits(running=2)
     assert where(order, *(task(n) for n in (1, 2, 3)))[2] == ""
 
 

@@ -154,3 +154,20 @@ async def test_a_lock_of_a_worker_that_nobody_ever_knew_is_removed_in_time(tmp_p
                 os.utime(path, (hours_ago, hours_ago))
         assert await other.worker.requeue_lost() == ()
         assert locks(tmp_path) == {"young", storage.worker.name}
+
+
+async def test_a_limit_on_what_a_person_runs_holds_over_all_processes(home: Home) -> None:
+    async with home.open() as here, home.open() as there:
+        jobs = [await here.jobs.add(a_job()) for _ in range(4)]
+        others = await here.jobs.add(a_job(person="terminal:bob"))
+        assert await here.worker.claim(jobs[0].id, 2)
+        assert await there.worker.claim(jobs[1].id, 2)
+        assert await here.worker.claim(jobs[2].id, 2) is None
+        assert await there.worker.claim(jobs[2].id, 2) is None
+        assert await there.worker.claim(others.id, 2)
+        assert await here.worker.running_elsewhere() == {"terminal:ada": 1, "terminal:bob": 1}
+        assert await there.worker.running_elsewhere() == {"terminal:ada": 1}
+        await there.jobs.rendered(jobs[1].id, 1, drawn())
+        assert await here.worker.running_elsewhere() == {"terminal:bob": 1}
+        assert await here.worker.claim(jobs[2].id, 2)
+        assert await there.worker.claim(jobs[3].id)

@@ -1,0 +1,142 @@
+"""Who has jobs: what waits, in each person's order, and the limits on what may run at once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Final
+
+from engine.errors import UserError
+from engine.queue.tasks import Limits, Priority, Task
+from engine.sentences import Sentence
+
+NOBODY: Final[Mapping[str, int]] = {}
+
+
+@dataclass(slots=True)
+class _Person:
+    tasks: dict[Priority, dict[int, Task]] = field(default_factory=dict)  # waiting, in order
+    waiting: int = 0
+    running: int = 0
+    reserved: int = 0  # jobs that are being committed, to be submitted then
+
+
+class People:
+    """The people of a queue; elsewhere: how many jobs of each other processes run."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.waiting: dict[int, Task] = {}
+        self.kinds: Counter[str] = Counter()  # of device, wanted by what waits
+        self.elsewhere = NOBODY
+        self._people: dict[str, _Person] = {}
+        self._grouped: Counter[str] = Counter()  # running jobs by the groups of their caps
+        self._blocked: dict[str, dict[str, None]] = {}  # full group → people whose jobs wait for it
+        self._reserved = 0
+
+    def __len__(self) -> int:
+        return len(self._people)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._people
+
+    def copy(self, names: Collection[str] | None = None) -> People:
+        """Return an independent copy; names: of these people alone."""
+        twin = People(self.limits)
+        for name in self._people if names is None else names:
+            if person := self._people.get(name):
+                tasks = {key: dict(each) for key, each in person.tasks.items() if each}
+                twin._people[name] = _Person(tasks, person.waiting, person.running, person.reserved)
+                for each in tasks.values():
+                    twin.waiting.update(each)
+        twin.kinds, twin.elsewhere = Counter(self.kinds), self.elsewhere
+        twin._grouped = Counter(self._grouped)
+        twin._blocked = {
+            group: dict.fromkeys(name for name in blocked if name in twin._people)
+            for group, blocked in self._blocked.items()
+        }
+        return twin
+
+    def blocked(self, most: int) -> Iterator[str]:
+        """Yield so many of the people who wait for each full group, the first of them first."""
+        for names in self._blocked.values():
+            yield from islice(names, most)
+
+    def reserve(self, name: str) -> None:
+        """Reserve room for a job that will be added; raises `UserError` where too many wait."""
+        if len(self.waiting) + self._reserved >= self.limits.length:
+            raise UserError(Sentence("queue_full", length=self.limits.length))
+        person = self._people.get(name) or _Person()
+        if person.waiting + person.reserved >= self.limits.waiting:
+            raise UserError(Sentence("too_many_waiting", most=self.limits.waiting))
+        person.reserved += 1
+        self._people[name] = person
+        self._reserved += 1
+
+    def release(self, name: str) -> None:
+        """End a reservation of `reserve`."""
+        self._people[name].reserved -= 1
+        self._reserved -= 1
+        self._forget_idle(name)
+
+    def add(self, task: Task) -> None:
+        """Add a job that waits."""
+        person = self._people.setdefault(task.person, _Person())
+        person.tasks.setdefault(task.priority, {})[task.job] = task
+        person.waiting += 1
+        self.waiting[task.job] = task
+        self.kinds[task.kind] += 1
+
+    def cancel(self, task: Task) -> None:
+        """Remove a job that waits."""
+        self._take(task)
+        self._forget_idle(task.person)
+
+    def start(self, task: Task) -> None:
+        """Let a job that waits run."""
+        self._take(task).running += 1
+        self._grouped.update(group for group, _ in task.caps)
+
+    def end(self, task: Task) -> list[str]:
+        """End a running job; return who has jobs that may start now."""
+        self._people[task.person].running -= 1
+        woken = [task.person]
+        for group, _ in task.caps:
+            self._grouped[group] -= 1
+            if not self._grouped[group]:
+                del self._grouped[group]
+            woken += self._blocked.pop(group, ())
+        self._forget_idle(task.person)
+        return [name for name in woken if name in self._people]
+
+    def next_task(self, name: str, priority: Priority) -> Task | None:
+        """Return a person's first job that no limit holds up; note the full groups of others."""
+        if (person := self._people.get(name)) is None:
+            return None
+        if person.running + self.elsewhere.get(name, 0) >= self.limits.running:
+            return None
+        for task in person.tasks.get(priority, {}).values():
+            full = [group for group, most in task.caps if self._grouped[group] >= most]
+            if not full:
+                return task
+            for group in full:
+                self._blocked.setdefault(group, {})[name] = None
+        return None
+
+    def _take(self, task: Task) -> _Person:
+        person = self._people[task.person]
+        del person.tasks[task.priority][task.job], self.waiting[task.job]
+        person.waiting -= 1
+        self.kinds[task.kind] -= 1
+        if not self.kinds[task.kind]:
+            del self.kinds[task.kind]
+        return person
+
+    def _forget_idle(self, name: str) -> None:
+        person = self._people[name]
+        if not (person.waiting or person.running or person.reserved):
+            del self._people[name]
+        if not self._people:
+            self._blocked.clear()
