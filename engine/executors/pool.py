@@ -157,7 +157,7 @@ class Pool(Executor):
         except OutOfMemory:
             self._short.setdefault(spec.job, set()).add(member.name)
             if len(self._short) > SHORT:  # most of them ended some other way
-                del self._short[next(iter(self._short))]
+                del self._short[min(self._short)]
             raise
         finally:
             member.running.discard(key)
