@@ -3,10 +3,12 @@
 import asyncio
 import hashlib
 import os
+import platform
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from importlib.metadata import version
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
@@ -365,3 +367,83 @@ async def test_a_seed_gives_the_same_bytes_there_and_pictures_go_along(
     drawn = [[e.png for e in events if isinstance(e, Picture)] for events in (there, here)]
     assert drawn[0] == drawn[1]
     assert len(drawn[0]) == 1
+
+
+def customised(folder: Path, code: str) -> str:
+    """Return a folder for `PYTHONPATH`: processes of Python run some code when they start."""
+    folder.mkdir(exist_ok=True)
+    (folder / "sitecustomize.py").write_text(code, encoding="utf-8")
+    return str(folder)
+
+
+async def test_another_version_of_ray_is_told_with_both(
+    nodes: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    there = version("ray")
+    other = customised(tmp_path / "code", "import ray\nray.__version__ = '2.59.0'\n")
+    monkeypatch.setenv("PYTHONPATH", other)
+    async with make(nodes) as executor:
+        asking = asyncio.create_task(executor.ready())
+        health = await until(executor, lambda now: now.waits)
+        python = platform.python_version()
+        assert health.waits == (
+            f"Ray at {nodes.address} runs Ray {there} and Python {python}, this machine Ray 2.59.0 "
+            f"and Python {python}: install the same versions on all machines"
+        )
+    await asking
+
+
+WITHOUT_MARBLE = """
+import sys
+from importlib.abc import MetaPathFinder
+
+
+class Without(MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name.partition(".")[0] == "engine":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+sys.meta_path.insert(0, Without())
+"""
+
+
+async def test_a_machine_without_marble_gets_no_job_and_the_others_go_on(
+    nodes: Any, tmp_path: Path
+) -> None:
+    code = customised(tmp_path / "code", WITHOUT_MARBLE)
+    node = add_node(nodes, env_vars={"PYTHONPATH": code})
+    try:
+        async with make(nodes, engines=None) as executor, asyncio.timeout(PATIENCE):
+            await executor.ready()
+            health = await until(
+                executor, lambda now: any("imported" in e.waits for e in now.engines.values())
+            )
+            (bare,) = (name for name in health.engines if node.node_id[:6] in name)
+            assert health.engines[bare].waits == (
+                "Marble cannot be imported there (no module engine): install the same Marble on "
+                "that machine, in the environment that runs Ray"
+            )
+            assert isinstance((await collect(executor, make_spec()))[-1], Picture)
+    finally:
+        nodes.remove_node(node, False)
+
+
+async def test_an_address_of_rays_client_where_something_else_answers_is_told(
+    nodes: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.executors.ray_connection.CONNECTING", 8.0)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    address = f"ray://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    executor = make(nodes)
+    executor.connection.settings = RaySettings(address=address)
+    async with server, executor:
+        asking = asyncio.create_task(executor.ready())
+        health = await until(executor, lambda now: now.waits)
+        assert health.waits.startswith(f"nothing that is Ray answers at {address}")
+    await asking
