@@ -21,10 +21,12 @@ from typing import Any, Final
 from tests.engine.executors.clusters import QUIET, RESOURCE, add_node, ray_nodes
 
 WORKERS: Final = 2
+GIVEN_UP: Final = 10.0  # seconds in which a node that goes on hears that it was given up, and ends
 WEIGHTS: Final[Mapping[str, int]] = {  # how often each breaks, beside each other
     "actor killed": 4,
     "actor halted": 2,
     "node killed": 3,
+    "node halted": 2,
     "kill -9 of the engine": 2,
     "kill -9 of the service": 2,
     "SIGTERM": 1,
@@ -64,19 +66,17 @@ class Machines:
             node = self.workers.pop(chance.randrange(len(self.workers)))
             self.nodes.remove_node(node, False)
 
+    def replace(self, node: Any) -> None:
+        """Put another node in the place of one that has ended; blocks."""
+        if node in self.workers:
+            self.workers.remove(node)
+            self.nodes.remove_node(node, False)
+            self.add()
+
     def actors(self) -> list[int]:
         """Return the processes of the engines."""
-        found = []
-        for node in self.workers:
-            for raylet in node.all_processes.get("raylet", ()):
-                said = subprocess.run(
-                    ["pgrep", "-P", str(raylet.process.pid), "-f", "^ray::Engine"],
-                    capture_output=True,
-                    text=True,
-                    check=False,
-                )
-                found += [int(line) for line in said.stdout.split()]
-        return found
+        raylets = [pid for node in self.workers for pid in _raylets(node)]
+        return [pid for raylet in raylets for pid in _children(raylet, "-f", "^ray::Engine")]
 
     async def strike(self, chance: Random, how: signal.Signals) -> int | None:
         """Send a signal to one of the engines, and return its process."""
@@ -84,8 +84,7 @@ class Machines:
         if not actors:
             return None
         actor = chance.choice(actors)
-        with suppress(ProcessLookupError):
-            os.kill(actor, how)
+        _signal([actor], how)
         return actor
 
 
@@ -115,8 +114,7 @@ async def halt_actor(found: Machines, chance: Random, seconds: float) -> None:
     """Halt an engine for a while; Marble may have given it up by then."""
     if actor := await found.strike(chance, signal.SIGSTOP):
         await asyncio.sleep(seconds)
-        with suppress(ProcessLookupError):
-            os.kill(actor, signal.SIGCONT)
+        _signal([actor], signal.SIGCONT)
 
 
 async def kill_node(found: Machines, chance: Random, seconds: float) -> None:
@@ -126,8 +124,44 @@ async def kill_node(found: Machines, chance: Random, seconds: float) -> None:
     await asyncio.to_thread(found.add)
 
 
+async def halt_node(found: Machines, chance: Random, seconds: float) -> None:
+    """Halt a node for a while, as if its network were cut; one that Ray gave up is replaced."""
+    if not found.workers:
+        return
+    node = chance.choice(found.workers)
+    raylets = _raylets(node)
+    halted = [*raylets]
+    for raylet in raylets:
+        halted += await asyncio.to_thread(_children, raylet)
+    _signal(halted, signal.SIGSTOP)
+    await asyncio.sleep(seconds)
+    _signal(halted, signal.SIGCONT)
+    await asyncio.sleep(GIVEN_UP)
+    if not _raylets(node):
+        await asyncio.to_thread(found.replace, node)
+
+
+def _raylets(node: Any) -> list[int]:
+    """Return the process that is a node, unless it has ended."""
+    there = [each.process for each in node.all_processes.get("raylet", ())]
+    return [process.pid for process in there if process.poll() is None]
+
+
+def _children(process: int, *filters: str) -> list[int]:
+    command = ["pgrep", "-P", str(process), *filters]
+    said = subprocess.run(command, capture_output=True, text=True, check=False)
+    return [int(line) for line in said.stdout.split()]
+
+
+def _signal(processes: list[int], how: signal.Signals) -> None:
+    for each in processes:
+        with suppress(ProcessLookupError):
+            os.kill(each, how)
+
+
 FAULTS: Final[Mapping[str, Callable[[Machines, Random, float], Awaitable[None]]]] = {
     "actor killed": kill_actor,
     "actor halted": halt_actor,
     "node killed": kill_node,
+    "node halted": halt_node,
 }

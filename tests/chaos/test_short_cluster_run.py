@@ -13,8 +13,11 @@ from tests.chaos.plan import make_plan
 from tests.chaos.report import report
 from tests.chaos.run import run
 
-SECONDS, SEED = 20.0, 1008
-BREAKS = {"kill -9 of the service", "actor halted", "actor killed", "node killed", "answers lost"}
+SECONDS, SEED = 20.0, 20088
+BREAKS = {
+    *("kill -9 of the service", "actor halted", "actor killed", "node killed", "node halted"),
+    "answers lost",
+}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit of a file's size is set as on Linux")
