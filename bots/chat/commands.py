@@ -8,6 +8,7 @@ from typing import Final
 from bots.chat.access import Requester, Viewer, check_personal
 from bots.chat.actions import find
 from bots.chat.listings import (
+    QUEUE,
     model_lines,
     queue_lines,
     settings_lines,
@@ -27,7 +28,8 @@ from storage.states import OVER
 async def queue(app: App, viewer: Viewer, words: Words) -> Iterable[str]:
     """List the queue; where others read too, own prompts from other places are left out."""
     place = None if viewer.reads_alone else viewer.place
-    return queue_lines(await load_queue(app.storage, app.settings), viewer.person, words, place)
+    first = await load_queue(app.storage, app.settings, QUEUE)
+    return queue_lines(first, viewer.person, words, place)
 
 
 async def models(app: App, viewer: Viewer, words: Words) -> Iterable[str]:

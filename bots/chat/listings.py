@@ -14,7 +14,7 @@ from bots.requests.options import TYPED_AS
 from bots.requests.recipe_builder import fixed_values, lacking_options
 from bots.requests.workflow_file import Workflow
 from bots.texts import Words, tell
-from bots.worker.queue_view import QueueEntry
+from bots.worker.queue_view import QueueEntry, QueueView
 from engine.errors import UserError
 from engine.models.catalogue import Catalogue
 from engine.recipe.prompt_tags import plain
@@ -32,21 +32,21 @@ RULING: Final = ("rules", "policy")  # acts that change rules: nothing removes o
 
 
 def queue_lines(
-    entries: Sequence[QueueEntry], person: str, words: Words, place: str | None = None
+    queue: QueueView, person: str, words: Words, place: str | None = None
 ) -> Iterator[str]:
     """List what runs and what waits; prompts of the person's own jobs alone.
 
     place: where others read the list; prompts from other places are then left out.
     """
-    if not entries:
+    if not queue.entries:
         yield words.queue_empty
         return
     yield words.queue_title
-    for entry in entries[:QUEUE]:
+    for entry in queue.entries:
         own = entry.job.person == person and place in (None, entry.job.place)
         yield _queue_line(entry, own, words)
-    if hidden := len(entries[QUEUE:]):
-        yield words.and_more.format(count=hidden)
+    if queue.hidden:
+        yield words.and_more.format(count=queue.hidden)
 
 
 def _queue_line(entry: QueueEntry, own: bool, words: Words) -> str:

@@ -230,7 +230,7 @@ async def _upkeep(
 ) -> None:
     last = 0
     for look in count(1):
-        await board.show(engine_rows(health(), worker.queue.order))
+        await board.show(engine_rows(health(), worker.queue.order), worker.places)
         await asyncio.sleep(LOOK)
         watch_engine(worker.queue, health())
         try:

@@ -18,7 +18,7 @@ from bots.terminal.places import person
 from bots.texts import EN
 from bots.worker.engines_view import UP, EngineRow, load_engines
 from bots.worker.pausing import check_reason
-from bots.worker.queue_view import QueueEntry, load_queue
+from bots.worker.queue_view import QueueEntry, QueueView, load_queue
 from engine.sentences import fill
 from storage import Pause, Storage
 
@@ -30,7 +30,8 @@ async def queue(arguments: argparse.Namespace, settings: Settings) -> None:
     """Show the queue: live in a terminal, until interrupted; else once."""
 
     async def look(rows: int | None) -> RenderableType:
-        table = view(await load_queue(storage, settings), rows, await storage.moderation.paused())
+        first = await load_queue(storage, settings, rows)
+        table = view(first, await storage.moderation.paused())
         engines = await load_engines(settings)
         return Group(engines_table(engines), table) if len(engines) > 1 else table
 
@@ -92,25 +93,22 @@ def engines_table(engines: Sequence[EngineRow]) -> Listing:
     return table
 
 
-def view(
-    entries: Sequence[QueueEntry], rows: int | None = None, pause: Pause | None = None
-) -> RenderableType:
-    """Return the queue as a table of so many rows, with a line on what it leaves out."""
+def view(queue: QueueView, pause: Pause | None = None) -> RenderableType:
+    """Return the queue as a table, with a line on what it leaves out."""
     if pause:
         since = duration((datetime.now(UTC) - pause.at).total_seconds(), EN)
         head = styled(f"Paused for {since} by {pause.by}: {pause.reason}", "bold")
         # While nothing starts nobody can say when what waits will be ready.
-        entries = [replace(s, eta=None if s.position else s.eta) for s in entries]
-        return Group(head, view(entries, rows))
-    if not entries:
+        entries = [replace(s, eta=None if s.position else s.eta) for s in queue.entries]
+        return Group(head, view(replace(queue, entries=entries)))
+    if not queue.entries:
         return EN.queue_empty
     table = Listing("place", "id", "person", "age", "ready in", "what")
-    for entry in entries[:rows]:
+    for entry in queue.entries:
         job, place = entry.job, str(entry.position or "running")
         ready = "" if entry.eta is None else f"about {duration(entry.eta, EN)}"
         table.add(place, str(job.id), job.person, duration(entry.age, EN), ready, _what(entry))
-    hidden = len(entries[rows:]) if rows else 0
-    return Group(table, f"… and {hidden:,} more") if hidden else table
+    return Group(table, f"… and {queue.hidden:,} more") if queue.hidden else table
 
 
 def _what(entry: QueueEntry) -> str:

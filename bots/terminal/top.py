@@ -19,7 +19,7 @@ from bots.terminal.console import Listing, styled
 from bots.terminal.queue import engines_table, show_live, view
 from bots.texts import EN
 from bots.worker.engines_view import load_engines
-from bots.worker.queue_view import DRAWN, QueueEntry, load_queue
+from bots.worker.queue_view import DRAWN, QueueView, load_queue
 from engine.sentences import fill
 from storage import Job, Pause, Status, Storage
 
@@ -40,14 +40,14 @@ async def top(arguments: argparse.Namespace, settings: Settings) -> None:
 
 
 async def _look(storage: Storage, settings: Settings, rows: int | None) -> RenderableType:
-    entries = await load_queue(storage, settings)
+    queue = await load_queue(storage, settings, rows or ROWS)
     latest, hour_ago = await storage.history.page(limit=LATEST), datetime.now(UTC) - HOUR
     ended = [job for job in latest if job.finished_at and job.finished_at > hour_ago]
     gpu = await gpu_line()
     free = shutil.disk_usage(settings.data_dir).free / GIGABYTE
     waiting = await storage.outbox.backlog()
     lines = [
-        _counts(entries, await storage.moderation.paused()),
+        _counts(queue, await storage.moderation.paused()),
         _rates(ended),
         f"replies that wait   {sum(waiting.values())}"
         + "".join(f"   {name} {count}" for name, count in waiting.items()),
@@ -55,7 +55,7 @@ async def _look(storage: Storage, settings: Settings, rows: int | None) -> Rende
         *([f"device              {gpu}"] if gpu else []),
     ]
     parts = (styled("\n".join(lines), "none"), engines_table(await load_engines(settings)))
-    return Group(*parts, _errors(ended), view(entries, rows or ROWS))
+    return Group(*parts, _errors(ended), view(queue))
 
 
 async def gpu_line() -> str:
@@ -78,10 +78,9 @@ async def gpu_line() -> str:
     return f"{name}   {busy} % busy   {used} of {total} MiB   {heat} °C"
 
 
-def _counts(entries: Sequence[QueueEntry], pause: Pause | None) -> str:
-    running = sum(not entry.position for entry in entries)
+def _counts(queue: QueueView, pause: Pause | None) -> str:
     paused = f"   paused: {pause.reason}" if pause else ""
-    return f"jobs                {running} running   {len(entries) - running} waiting{paused}"
+    return f"jobs                {queue.running} running   {queue.waiting} waiting{paused}"
 
 
 def _rates(ended: Sequence[Job]) -> str:

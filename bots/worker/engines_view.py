@@ -1,4 +1,4 @@
-"""The engines of the serving processes as any process can show them, from a small file of each.
+"""The engines and queues of the serving processes as any process can show them, from files.
 
 Beside each file is a lock that the system drops when its process ends, however it ends.
 """
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bots.operations.settings import Settings
+from bots.worker.progress import Place
 from engine.executors import Health
 from engine.files.atomic import read_object, replace_text
 from engine.queue.order import Order
@@ -61,7 +62,8 @@ def _state(health: Health) -> str:
 
 
 class EngineBoard:
-    """Writes a process's engines to a file of its own in the data folder whenever they change.
+    """Writes a process's engines, and what it told people of places in its queue and of times, to
+    a file of its own in the data folder whenever they change.
 
     worker: the process's name.
     """
@@ -71,13 +73,13 @@ class EngineBoard:
         self._worker = worker
         self._file = self._alive.folder / f"{worker}.json"
         self._since: float | None = None  # when it was first written
-        self._written: list[EngineRow] | None = None
+        self._written: tuple[list[EngineRow], Sequence[Place]] | None = None
         self._at = 0.0
 
-    async def show(self, rows: list[EngineRow]) -> None:
-        """Write the rows if they changed, or from time to time; errors are ignored."""
+    async def show(self, rows: list[EngineRow], places: Sequence[Place] = ()) -> None:
+        """Write both if they changed, or from time to time; errors are ignored."""
         now = time.time()
-        if rows == self._written and abs(now - self._at) < AGAIN:
+        if (rows, places) == self._written and abs(now - self._at) < AGAIN:
             return
         with suppress(OSError):
             if self._since is None:
@@ -86,9 +88,10 @@ class EngineBoard:
                 self._since = now
                 await _living(self._alive)  # whoever was killed left a file
             process = {"at": now, "since": self._since, "process": os.getpid()}
-            text = json.dumps({**process, "engines": [asdict(row) for row in rows]})
+            engines = [asdict(row) for row in rows]
+            text = json.dumps({**process, "engines": engines, "queue": places})
             await asyncio.to_thread(replace_text, self._file, text)
-            self._written, self._at = rows, now
+            self._written, self._at = (rows, places), now
 
     async def clear(self) -> None:
         """Remove the file: no engine of this process runs any more."""
@@ -104,11 +107,9 @@ async def load_engines(settings: Settings) -> list[EngineRow]:
     tells which.
     """
     found = []
-    for file in await _living(FileAlive(_base(settings))):
-        data = await asyncio.to_thread(read_object, file)
+    for data in await _boards(settings):
         with suppress(KeyError, TypeError, ValueError):
-            if abs(time.time() - data["at"]) < FRESH:
-                found.append((float(data["since"]), int(data["process"]), _rows(data["engines"])))
+            found.append((float(data["since"]), int(data["process"]), _rows(data["engines"])))
     found.sort(key=lambda each: each[:2])
     if len(found) == 1:
         return found[0][2]
@@ -117,6 +118,34 @@ async def load_engines(settings: Settings) -> list[EngineRow]:
         for _, process, rows in found
         for row in rows
     ]
+
+
+async def load_places(settings: Settings) -> list[Place] | None:
+    """Return the places and times that the serving processes told last; None where none serves.
+
+    Where several have a job in their queues, what the first of them expects counts.
+    """
+    boards, found = await _boards(settings), dict[int, Place]()
+    for data in boards:
+        with suppress(KeyError, TypeError, ValueError):
+            for job, position, end in data["queue"]:
+                place = Place(int(job), int(position), None if end is None else float(end))
+                other = found.get(place.job, place)
+                ends = [each.end for each in (place, other) if each.end is not None]
+                position = min(place.position, other.position)
+                found[place.job] = Place(place.job, position, min(ends, default=None))
+    return [*found.values()] if boards else None
+
+
+async def _boards(settings: Settings) -> list[dict[str, Any]]:
+    """Return what each serving process wrote, if it was lately."""
+    found = []
+    for file in await _living(FileAlive(_base(settings))):
+        data = await asyncio.to_thread(read_object, file)
+        with suppress(KeyError, TypeError):
+            if abs(time.time() - data["at"]) < FRESH:
+                found.append(data)
+    return found
 
 
 async def _living(alive: FileAlive) -> list[Path]:

@@ -2,10 +2,11 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from engine.events import News, Stage, Verdict, Waiting
 from engine.queue.forecast import PLAYED
@@ -20,6 +21,15 @@ REST: Final = 20  # a round is followed by a pause of this many times its length
 SLACK: Final = 2.0  # seconds by which an expected end may move away unpublished
 SLACK_SHARE: Final = 0.2  # … or this part of the time that is left
 FAR_SHARE: Final = 0.01  # part of its position by which a job that is not played moves unpublished
+
+
+class Place(NamedTuple):
+    """A job's queue position (0: it runs) and expected end, by the time of day: for processes that
+    do not serve."""
+
+    job: int
+    position: int
+    end: float | None
 
 
 class JobNews:
@@ -79,17 +89,29 @@ class PositionPublisher:
         loop = asyncio.get_running_loop()
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(REFRESH if self._queue.order.waiting else None):
+                order = self._queue.order
+                async with asyncio.timeout(REFRESH if order.waiting or order.running else None):
                     await self._queue.changed.wait()
             self._queue.changed.clear()
             began = loop.time()
             try:
-                await self._publish_all()
+                await self.publish()
             except Exception:  # must not stop what is drawn
                 log.exception("queue positions could not be published")
             await asyncio.sleep(max(self._every, REST * (loop.time() - began)))
 
-    async def _publish_all(self) -> None:
+    @property
+    def places(self) -> list[Place]:
+        """Return what was published last, of the first jobs."""
+        now, places = time.time(), []
+        for each in self._published.values():
+            left = self._queue.seconds_until(each)
+            end = None if left is None else round(now + left, 1)
+            places.append(Place(each.job, each.position, end))
+        return places
+
+    async def publish(self) -> None:
+        """Publish each job's position and time once."""
         places: dict[int, Forecast] = {}
         for found in self._queue.forecast():
             for place in found:

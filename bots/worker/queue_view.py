@@ -1,7 +1,7 @@
-"""The queue as any process can show it, from the database.
+"""The queue as any process can show it.
 
-The process that draws has the true order; any other rebuilds it here from the same rows with the
-same code, without what only that process has measured.
+A process that serves has the true order and writes it down (`bots.worker.engines_view`). Where none
+does, it is rebuilt here from the rows of the database with the same code.
 """
 
 import asyncio
@@ -12,10 +12,13 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
 from bots.operations.settings import Settings
+from bots.worker.engines_view import load_places
+from bots.worker.progress import Place
 from engine.files.atomic import replace_text, sweep_drafts
 from engine.models.needs import needs_of
 from engine.queue.estimates import Meter, Speeds, work_of
@@ -42,6 +45,20 @@ class QueueEntry:
     age: float
     eta: float | None
     lost: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class QueueView:
+    """The first jobs of the queue, how many run, and how many wait, listed or not."""
+
+    entries: Sequence[QueueEntry]
+    running: int
+    waiting: int
+
+    @property
+    def hidden(self) -> int:
+        """Return how many jobs are not listed."""
+        return max(0, self.running + self.waiting - len(self.entries))
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -114,10 +131,70 @@ async def learn(speeds: Speeds, storage: Storage) -> None:
             speeds.learn(work, meter.stop(number, at))
 
 
-async def load_queue(storage: Storage, settings: Settings) -> list[QueueEntry]:
-    """Return what runs, and then what waits in the order in which it is expected to start."""
-    speeds = await recall(storage, settings)
+async def load_queue(storage: Storage, settings: Settings, rows: int | None = None) -> QueueView:
+    """Return what runs, and then what waits in the order in which it is expected to start.
+
+    rows: how many jobs to list. Places and times are those that the serving processes told people;
+    where none serves, those that one with a single engine would.
+    """
     lost = await storage.worker.lost()
+    places = await load_places(settings)
+    if places is None:
+        return await _simulated(storage, settings, rows, lost)
+    now = datetime.now(UTC)
+    told = {place.job: place for place in places}
+    at_work, queued = await storage.jobs.count_unfinished()
+    running = await storage.jobs.list_running(None if rows is None else rows + len(lost))
+    again = [job for job in running if job.id in lost]
+    jobs = [job for job in running if job.id not in lost][:rows]
+    left = None if rows is None else rows - len(jobs)
+    line = sorted((place for place in places if place.position), key=itemgetter(1, 0))
+    waiting = await _waiting(storage, [place.job for place in line], again, left)
+    entries = [
+        QueueEntry(
+            job=job,
+            position=max(0, number - len(jobs)),
+            age=_age(job, now, job.id in lost),
+            eta=_seconds_left(told.get(job.id), now),
+            lost=job.id in lost,
+        )
+        for number, job in enumerate([*jobs, *waiting], 1)
+    ]
+    return QueueView(entries, at_work - len(lost), queued + len(lost))
+
+
+async def _waiting(
+    storage: Storage, line: Sequence[int], again: Sequence[Job], rows: int | None
+) -> list[Job]:
+    """Return what waits: jobs in the order told, then those that died, then those not told of."""
+    found: list[Job] = []
+    size = PAGE if rows is None else min(PAGE, 2 * rows) or 1
+    for first in range(0, len(line), size):
+        if rows is not None and len(found) >= rows:
+            return found[:rows]
+        part = line[first : first + size]
+        jobs = {job.id: job for job in await storage.jobs.waiting_among(part)}
+        found += [jobs[number] for number in part if number in jobs]
+    found += again
+    known, after = set(line), 0
+    while (rows is None or len(found) < rows) and (
+        page := await storage.jobs.list_queued(after, PAGE)
+    ):
+        found += [job for job in page if job.id not in known]
+        after = page[-1].id
+    return found[:rows]
+
+
+def _seconds_left(place: Place | None, now: datetime) -> float | None:
+    if place is None or place.end is None:
+        return None
+    return max(0.0, place.end - now.timestamp())
+
+
+async def _simulated(
+    storage: Storage, settings: Settings, rows: int | None, lost: Collection[int]
+) -> QueueView:
+    speeds = await recall(storage, settings)
     running = await storage.jobs.list_running()
     waiting = [job for job in running if job.id in lost]
     running = tuple(job for job in running if job.id not in lost)
@@ -125,7 +202,8 @@ async def load_queue(storage: Storage, settings: Settings) -> list[QueueEntry]:
     while page := await storage.jobs.list_queued(queued[-1].id if queued else 0, PAGE):
         queued += page
     waiting = sorted([*waiting, *queued], key=lambda job: job.id)
-    return queue_entries(running, waiting, settings, speeds, datetime.now(UTC), lost)
+    entries = queue_entries(running, waiting, settings, speeds, datetime.now(UTC), lost)
+    return QueueView(entries[:rows], len(running), len(waiting))
 
 
 def queue_entries(

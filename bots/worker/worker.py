@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 from bots.operations.logs import about
-from bots.worker.progress import EVERY, JobNews, Observer, PositionPublisher
+from bots.worker.progress import EVERY, JobNews, Observer, Place, PositionPublisher
 from engine.errors import Cancelled, EngineError, Lost, OutOfMemory, UserError
 from engine.events import News, Picture, Progress, Stage
 from engine.executors import Executor, Health
@@ -70,6 +70,11 @@ class Worker:
         self._pool = executor if isinstance(executor, Pool) else None
         if self._pool:
             self._pool.listen(self._note_engine)
+
+    @property
+    def places(self) -> list[Place]:
+        """Return the positions and times that were published last."""
+        return self._positions.places
 
     def submit(self, job: Job, caps: Caps = ()) -> None:
         """Put a job into the queue, unless it is there already or over."""

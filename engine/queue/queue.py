@@ -134,8 +134,8 @@ class Queue:
         return forecast(self.order, self._clock(), self._slots())
 
     def seconds_until(self, forecast: Forecast) -> float | None:
-        """Return the seconds until a job's pictures, or None where there is no estimate."""
-        if forecast.ends_at is None or self.order.reason:
+        """Return the seconds until a job's pictures; None where that is unknown, as in a pause."""
+        if forecast.ends_at is None or (forecast.position and self.order.reason):
             return None
         return max(0.0, forecast.ends_at - self._clock())
 

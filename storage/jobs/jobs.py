@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from engine.errors import MissingPicture
@@ -112,12 +112,28 @@ class Jobs:
         )
         return await self.database.read(lambda c: to_jobs(c, c.execute(query)))
 
-    async def list_running(self) -> tuple[Job, ...]:
+    async def waiting_among(self, numbers: Collection[int]) -> tuple[Job, ...]:
+        """Return those of some jobs that wait for a worker."""
+        query = select(*JOB).where(jobs.c.id.in_(numbers), jobs.c.status == Status.QUEUED.value)
+        return await self.database.read(lambda c: to_jobs(c, c.execute(query)))
+
+    async def list_running(self, limit: int | None = None) -> tuple[Job, ...]:
         """Return what any process runs, in the order in which it was started."""
-        query = select(*JOB).where(jobs.c.status == Status.RUNNING.value)
-        return await self.database.read(
-            lambda c: to_jobs(c, c.execute(query.order_by(jobs.c.started_at, jobs.c.id)))
+        query = (
+            select(*JOB)
+            .where(jobs.c.status == Status.RUNNING.value)
+            .order_by(jobs.c.started_at, jobs.c.id)
+            .limit(limit)
         )
+        return await self.database.read(lambda c: to_jobs(c, c.execute(query)))
+
+    async def count_unfinished(self) -> tuple[int, int]:
+        """Return how many jobs run, and how many wait."""
+        two = (Status.RUNNING.value, Status.QUEUED.value)
+        query = select(jobs.c.status, func.count()).where(jobs.c.status.in_(two))
+        rows = await self.database.read(lambda c: c.execute(query.group_by(jobs.c.status)).all())
+        counts = {status: count for status, count in rows}
+        return counts.get(two[0], 0), counts.get(two[1], 0)
 
     async def running_epochs(self, numbers: Collection[int]) -> dict[int, int]:
         """Return the epochs of those of some jobs that run: a short read, for every second."""

@@ -95,7 +95,8 @@ def test_a_job_whose_process_died_is_shown_as_waiting(marble: Marble, data: Path
             assert await storage.worker.lost() == frozenset()
             async with Storage.open(data) as other:
                 assert await other.worker.lost() == frozenset()
-                [running] = await load_queue(other, load_settings({"MARBLE_DATA_DIR": str(data)}))
+                settings = load_settings({"MARBLE_DATA_DIR": str(data)})
+                [running] = (await load_queue(other, settings)).entries
             assert (running.job.id, running.position) == (job.id, 0)
 
     asyncio.run(begin())

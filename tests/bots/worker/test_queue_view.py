@@ -1,3 +1,4 @@
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -5,9 +6,13 @@ from pathlib import Path
 import pytest
 
 from bots.operations.settings import Settings, load_settings
-from bots.worker.queue_view import learn, load_queue, queue_entries, task_of
-from engine.events import Picture
+from bots.worker.engines_view import EngineBoard, load_places
+from bots.worker.progress import JobNews, Place, PositionPublisher
+from bots.worker.queue_view import learn, limits_of, load_queue, queue_entries, task_of
+from engine.events import Picture, Waiting
+from engine.queue.engines import Facts
 from engine.queue.estimates import Speeds, work_of
+from engine.queue.queue import Queue
 from engine.queue.tasks import Priority
 from storage import Job, NewJob, Status, Storage
 from tests.factories import make_recipe
@@ -103,9 +108,80 @@ async def test_the_queue_is_read_from_the_database(tmp_path: Path, settings: Set
         assert done
         await storage.jobs.rendered(done.id, 1, [Picture(index=0, width=8, height=8, png=b"")])
         await storage.worker.claim(jobs[1].id)
-        found = await load_queue(storage, settings)
+        found = (await load_queue(storage, settings)).entries
         speeds = Speeds()
         await learn(speeds, storage)
     assert [(each.job.id, each.position) for each in found] == [(2, 0), (3, 1), (4, 2)]
     assert speeds.has_measured("starter")
     assert found[-1].eta is not None
+
+
+def queued(*people: str) -> list[NewJob]:
+    return [NewJob(recipe=make_recipe(), person=person, place="discord") for person in people]
+
+
+async def test_what_a_serving_process_tells_of_its_engines_is_what_others_show(
+    tmp_path: Path, settings: Settings
+) -> None:
+    """Two engines of different speed, and people who have had something before."""
+    settings = replace(settings, data_dir=tmp_path)
+    queue = Queue(lambda: 0, limits_of(settings))
+    for kind, seconds in (("slow", 40.0), ("fast", 10.0)):
+        queue.put(kind, Facts(slots=1, kind=kind, held=("starter",)))
+        queue.order.speeds.learn(work_of(make_recipe()), seconds, kind=kind)
+    async with Storage.open(tmp_path) as storage:
+        people = ["discord:ada", "discord:ada", "discord:bob", "discord:bob", "discord:cy"]
+        jobs = [await storage.jobs.add(new) for new in queued(*people)]
+        news = {job.id: JobNews() for job in jobs}
+        for job in jobs:
+            queue.submit(task_of(settings, job))
+        while started := queue.start():
+            await storage.worker.claim(started.job)
+        publisher = PositionPublisher(queue, news)
+        await publisher.publish()
+        board = EngineBoard(settings, "a")
+        await board.show([], publisher.places)
+        found = await load_queue(storage, settings)
+        told = {job: each.latest for job, each in news.items() if each.latest}
+        shown = {each.job.id: each for each in found.entries if each.position}
+        assert len(told) == 3
+        for number, latest in told.items():
+            assert isinstance(latest, Waiting)
+            assert shown[number].position == latest.position
+            assert shown[number].eta == pytest.approx(latest.eta, abs=2)
+        ends = sorted(each.eta or 0.0 for each in found.entries)
+        assert ends == pytest.approx([10, 20, 30, 40, 40], abs=2)
+
+
+async def test_what_changed_since_it_was_told_is_shown_as_it_is(
+    tmp_path: Path, settings: Settings
+) -> None:
+    settings, now = replace(settings, data_dir=tmp_path), time.time()
+    async with Storage.open(tmp_path) as storage:
+        jobs = [await storage.jobs.add(new) for new in queued(*"abcdef")]
+        numbers = [job.id for job in jobs]
+        ends = (now + 90, now + 10, now + 50, now + 30)
+        places = [Place(numbers[n], 4 - n, ends[n]) for n in (0, 1, 2, 3)]
+        await EngineBoard(settings, "a").show([], places)
+        await storage.worker.claim(numbers[3])  # it was next
+        await storage.jobs.cancel(numbers[1])
+        whole = await load_queue(storage, settings)
+        part = await load_queue(storage, settings, 3)
+    listed = [(each.job.id, each.position) for each in whole.entries]
+    assert listed == [(numbers[n], place) for n, place in ((3, 0), (2, 1), (0, 2), (4, 3), (5, 4))]
+    told = [each.eta for each in whole.entries]
+    assert told[:3] == pytest.approx([30, 50, 90], abs=5)
+    assert told[3:] == [None, None]
+    assert [each.job.id for each in part.entries] == [numbers[n] for n in (3, 2, 0)]
+    assert (part.running, part.waiting, part.hidden, whole.hidden) == (1, 4, 2, 0)
+
+
+async def test_of_several_processes_the_first_that_will_have_drawn_a_job_counts(
+    settings: Settings, tmp_path: Path
+) -> None:
+    settings = replace(settings, data_dir=tmp_path)
+    assert await load_places(settings) is None
+    await EngineBoard(settings, "a").show([], [Place(1, 2, 50.0), Place(2, 1, None)])
+    await EngineBoard(settings, "b").show([], [Place(1, 1, 70.0), Place(3, 0, 9.0)])
+    found = await load_places(settings)
+    assert sorted(found or []) == [Place(1, 1, 50.0), Place(2, 1, None), Place(3, 0, 9.0)]
