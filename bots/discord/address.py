@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Final, Self
 
 PLATFORM: Final = "discord"
@@ -31,7 +31,8 @@ class Address:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values, as a job stores them."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        found = ((each.name, getattr(self, each.name)) for each in fields(self))
+        return {name: value for name, value in found if value is not None}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -15,8 +15,9 @@ from bots.chat import actions
 from bots.chat.access import Target
 from bots.chat.errors import excuse
 from bots.chat.places import Places
+from bots.discord.acknowledging import Acknowledgements
 from bots.discord.address import guild_key, place_key
-from bots.discord.errors import ALREADY_ACKNOWLEDGED, is_gone, log_error, refused_by, translate
+from bots.discord.errors import is_gone, log_error
 from bots.discord.interaction import Answered, InteractionRequest
 from bots.discord.messages import is_adult
 from bots.discord.placeholders import Placeholders
@@ -25,7 +26,7 @@ from bots.discord.replies import CONTENT, local_times
 from bots.discord.request import Request, moderates
 from bots.discord.results import Results
 from bots.discord.short_choices import FILES, NAMES, whole_names
-from bots.discord.unanswered import PendingInteraction, Unanswered
+from bots.discord.unanswered import Unanswered
 from bots.presentation.text import ELLIPSIS, cut, escape_sentence
 from bots.service.app import App
 from bots.texts import tell
@@ -38,7 +39,6 @@ AT_ONCE: Final = 16  # requests that are committed at once: bursts wait
 log = logging.getLogger(__name__)
 AnyRequest = TypeVar("AnyRequest", bound=Request)
 Callback = Callable[..., Coroutine[Any, Any, None]]
-Defer = Callable[[], Awaitable[discord.InteractionCallbackResponse[Any] | None]]
 Answer = Callable[..., Coroutine[Any, Any, None]]  # given the handler, the request, what was typed
 
 
@@ -55,6 +55,7 @@ class Handler:
         self.closed = False  # Marble ends
         self._unanswered = unanswered
         self._slots = Slots(AT_ONCE)
+        self._acknowledgements = Acknowledgements(unanswered)
         self._places = Places(app.storage.people)
 
     def answering(self, answer: Answer, *, defer: bool = True) -> Callback:
@@ -111,23 +112,13 @@ class Handler:
     ) -> None:
         """Acknowledge a request, whose answer all will see, or in `private` the person alone.
 
-        silent: nothing is shown, and the message acted on will be changed. What an answer takes is
-        stored before: if this process dies, the next one answers. A reaction needs none of this.
+        silent: nothing is shown, and the message acted on will be changed. A reaction needs none of
+        this.
         """
         if not isinstance(request, InteractionRequest):
             return
-        if not silent:
-            await self._unanswered.keep(
-                PendingInteraction(
-                    event=request.event,
-                    application=request.address.application,
-                    token=request.interaction.token,
-                    language=request.address.language,
-                    until=request.address.until,
-                )
-            )
-        defer = partial(request.interaction.response.defer, ephemeral=private, thinking=not silent)
-        request.thinking = await _defer(defer, request.label)
+        found = await self._acknowledgements.acknowledge(request, private=private, silent=silent)
+        request.thinking = found
         shown = Answered.PRIVATE if private else Answered.PUBLIC
         request.answered = Answered.SILENT if silent else shown
 
@@ -140,6 +131,7 @@ class Handler:
         self.check_open(request)
         request.check_permissions()
         await self.acknowledge(request)
+        await self._acknowledgements.over()
         async with self._slots.take():
             await self.add_place(request)  # the gate needs it
             yield
@@ -218,20 +210,3 @@ class Slots:
             except DatabaseFault as fault:
                 self._fault = fault
                 raise
-
-
-async def _defer(defer: Defer, label: str) -> int | None:
-    """Acknowledge, once more where the call or its answer may be lost; return the message."""
-    try:
-        callback = await defer()
-    except Exception as error:
-        if not isinstance(translate(error), OSError):
-            raise
-        log.info("an acknowledgement may be lost (%s): %s", label, error)
-        try:
-            callback = await defer()
-        except discord.HTTPException as repeated:
-            if not refused_by(repeated, ALREADY_ACKNOWLEDGED):
-                raise
-            return None  # the first one arrived
-    return callback.message_id if callback else None

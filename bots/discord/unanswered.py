@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,6 +36,10 @@ class PendingInteraction:
     token: str = field(repr=False)
     language: str
     until: float
+
+    def line(self) -> str:
+        """Return it as it stands in the file."""
+        return json.dumps({each.name: getattr(self, each.name) for each in fields(self)})
 
 
 class Unanswered:
@@ -66,10 +70,11 @@ class Unanswered:
         loop = asyncio.get_running_loop()
         written = loop.create_future()
         self._open[pending.event] = pending
-        self._lines.append(json.dumps(asdict(pending)))
+        self._lines.append(pending.line())
+        if not self._urgent:  # those that come at once are written at once, and wait no longer
+            loop.call_later(BRIEF, _end, self._urgent)
         self._urgent.append(written)
         self._something.set()
-        loop.call_later(BRIEF, _end, written)
         return written
 
     def answered(self, event: str) -> None:
@@ -110,20 +115,20 @@ class Unanswered:
         try:
             if anew:
                 self._spent = 0
-                lines = [json.dumps(asdict(each)) for each in self._open.values()]
+                lines = [each.line() for each in self._open.values()]
                 await asyncio.to_thread(_replace, self._path, lines)
             elif lines:
                 await asyncio.to_thread(_append, self._path, lines, durable=bool(urgent))
         except OSError as error:
             log.warning("acknowledged interactions cannot be saved to %s: %s", self._path, error)
         finally:
-            for each in urgent:
-                _end(each)
+            _end(urgent)
 
 
-def _end(written: asyncio.Future[None]) -> None:
-    if not written.done():
-        written.set_result(None)
+def _end(written: Iterable[asyncio.Future[None]]) -> None:
+    for each in written:
+        if not each.done():
+            each.set_result(None)
 
 
 def _read(path: Path) -> dict[str, PendingInteraction]:

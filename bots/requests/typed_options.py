@@ -6,7 +6,7 @@ Every place where a prompt can be typed reads it here, so that a text means the 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import Final
 
@@ -59,21 +59,21 @@ def split_message(text: str, more: Sequence[Flag] = (), *, lines: bool = True) -
     return "" if is_blank(words) else words, typed
 
 
-def check_known(names: Iterable[str], known: Iterable[str]) -> None:
+def check_known(names: Iterable[str], known: Collection[str]) -> None:
     """Raise `UserError` for flags that are not known, which names them all.
 
     names: as typed, without hyphens; known: in small letters.
     """
-    flags = {name: f"--{name}" for name in known}
-    unknown = [name for name in dict.fromkeys(names) if name.lower() not in flags]
+    unknown = [name for name in dict.fromkeys(names) if name.lower() not in known]
     if not unknown:
         return
+    flags = [f"--{name}" for name in known]
     if len(unknown) == 1 and unknown[0].lower() not in MIDJOURNEY:
-        raise UnknownOption(f"--{unknown[0]}", flags.values())
+        raise UnknownOption(f"--{unknown[0]}", flags)
     pairs = []
     for name in unknown:
         theirs = MIDJOURNEY.get(name.lower())
-        if ours := closest(f"--{name}", flags.values()) if theirs is None else theirs:
+        if ours := closest(f"--{name}", flags) if theirs is None else theirs:
             pairs.append(f"--{name} → {ours}")
     raise UserError(
         Sentence(

@@ -7,6 +7,7 @@ first SIGTERM or Ctrl-C ends it in good order, the second at once.
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -18,6 +19,9 @@ from bots.service.adapters import ConnectionState, ServedAdapter, Service
 from bots.service.app import App, open_app
 from bots.worker.delivery import Shown, Way
 from storage import PendingReply
+
+# New objects after which Python looks for garbage: bursts make many, and hardly any in circles.
+GARBAGE: Final = 10_000
 
 
 class TerminalAdapter:
@@ -61,7 +65,10 @@ def make_adapters(app: App) -> list[ServedAdapter]:
 async def serve(settings: Settings) -> None:
     """Serve until a signal, or cancelled."""
     async with open_app(settings, serving=True) as app:
-        await serving(app, make_adapters(app))
+        adapters = make_adapters(app)
+        gc.freeze()  # what is imported stays
+        gc.set_threshold(GARBAGE)
+        await serving(app, adapters)
 
 
 async def serving(app: App, adapters: Sequence[ServedAdapter]) -> None:
