@@ -47,8 +47,9 @@ bench-big-models: $(READY)  ## measure the memory of loading networks of true si
 bench-cluster: $(READY)  ## measure 1 to 16 engines that only take time, and choosing among 1,000
 	$(BIN)/python -m tests.bench.cluster
 
-bench-discord: $(READY)  ## measure 1,000 Discord commands by 200 people at once
+bench-discord: $(READY)  ## measure 1,000 Discord commands by 200 people at once, also at COMMIT=…
 	MARBLE_BENCH=1 $(BIN)/python -m pytest -q -s tests/bots/discord/test_load.py
+	$(BIN)/python -m tests.bench.discord $(COMMIT)
 
 bench-engine: $(READY)  ## compare the speed with diffusers' own pipeline
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.bench.engine

@@ -66,7 +66,7 @@ def kept(config: EngineConfig) -> InstantExecutor:
 
 def committed(config: EngineConfig) -> InstantExecutor:
     """Die when a job is committed, before its placeholder is sent."""
-    return _after(Jobs, "add", config)
+    return _after(Jobs, "add_all", config)
 
 
 def placed(config: EngineConfig) -> InstantExecutor:
@@ -122,5 +122,5 @@ def held(config: EngineConfig) -> InstantExecutor:
     async def wait(self: Jobs, *args: Any, **more: Any) -> Any:
         await asyncio.Event().wait()
 
-    setattr(Jobs, "add", wait)  # noqa: B010  # as `_at` does
+    setattr(Jobs, "add_all", wait)  # noqa: B010  # as `_at` does
     return make(config)
