@@ -19,7 +19,9 @@ CROWD = 3 * AT_ONCE
 class Discord:
     """Take acknowledgements, and answer none before it is told to."""
 
-    def __init__(self) -> None:
+    def __init__(self, expected: int) -> None:
+        self.expected = expected  # acknowledgements under way
+        self.full = asyncio.Event()
         self.answers = asyncio.Event()
         self.under_way = self.most = 0
         self.refuses = False
@@ -27,6 +29,8 @@ class Discord:
     async def defer(self, *, ephemeral: bool, thinking: bool) -> Any:
         self.under_way += 1
         self.most = max(self.most, self.under_way)
+        if self.under_way == self.expected:
+            self.full.set()
         await self.answers.wait()
         self.under_way -= 1
         if self.refuses:
@@ -39,11 +43,6 @@ class Discord:
         address = SimpleNamespace(application=1, language="en", until=0.0)
         facts = {"interaction": interaction, "address": address}
         return SimpleNamespace(event=f"discord:{number}", label="a request", **facts)
-
-
-@pytest.fixture
-def discord() -> Discord:
-    return Discord()
 
 
 @pytest.fixture
@@ -62,17 +61,13 @@ def begin(
     ]
 
 
-async def until_full(discord: Discord, count: int) -> None:
-    while discord.under_way < count:
-        await asyncio.sleep(0)
-
-
 async def test_a_burst_takes_few_connections_and_other_work_waits_for_it(
-    acknowledgements: Acknowledgements, discord: Discord
+    acknowledgements: Acknowledgements,
 ) -> None:
+    discord = Discord(AT_ONCE)
     await acknowledgements.over()  # nothing is under way
     burst = begin(acknowledgements, discord, CROWD)
-    await until_full(discord, AT_ONCE)
+    await discord.full.wait()
     work = asyncio.create_task(acknowledgements.over())
     await asyncio.sleep(0)
     assert not work.done()
@@ -83,11 +78,12 @@ async def test_a_burst_takes_few_connections_and_other_work_waits_for_it(
 
 
 async def test_work_does_not_wait_for_a_burst_without_end(
-    acknowledgements: Acknowledgements, discord: Discord, monkeypatch: pytest.MonkeyPatch
+    acknowledgements: Acknowledgements, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    discord = Discord(1)
     monkeypatch.setattr(acknowledging, "LONGEST", 0.0)
     burst = begin(acknowledgements, discord, 1)
-    await until_full(discord, 1)
+    await discord.full.wait()
     await acknowledgements.over()
     assert not burst[0].done()
     discord.answers.set()
@@ -95,8 +91,9 @@ async def test_work_does_not_wait_for_a_burst_without_end(
 
 
 async def test_what_is_refused_holds_nobody_up(
-    acknowledgements: Acknowledgements, discord: Discord
+    acknowledgements: Acknowledgements,
 ) -> None:
+    discord = Discord(2)
     discord.refuses = True
     burst = begin(acknowledgements, discord, 2)
     discord.answers.set()
