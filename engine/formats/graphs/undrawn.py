@@ -6,7 +6,7 @@ from typing import Final
 from engine.sentences import Sentence
 
 UNDRAWN: Final[Mapping[str, Sentence]] = {
-    "GLIGENTextboxApply": Sentence("graph_does_areas"),
+    "GLIGENTextBoxApply": Sentence("graph_does_areas"),
     "ConditioningAverage": Sentence("graph_does_weigh"),
     **dict.fromkeys(
         ("LatentComposite", "LatentCompositeMasked", "LatentBlend"), Sentence("graph_does_layers")

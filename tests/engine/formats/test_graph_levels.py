@@ -165,8 +165,8 @@ def test_tiles_are_noted() -> None:
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
-        ("GLIGENTextboxApply", "confines a text to a part of the picture"),
-        ("ConditioningAverage", "weighs a text against others"),
+        ("GLIGENTextBoxApply", "places texts in boxes by GLIGEN"),
+        ("ConditioningAverage", "takes the mean of two encoded texts"),
         ("unCLIPConditioning", "shows the model a picture as CLIP sees it"),
     ],
 )
