@@ -14,7 +14,7 @@ from bots.discord.buttons import ActionItem, button, menu
 from bots.discord.handler import Handler
 from bots.discord.replies import CONTENT, SMALL_TEXT, FileData, Reply
 from bots.discord.request import Request
-from bots.presentation.fit import Limit, fit
+from bots.presentation.fit import Limit, fit_composed
 from bots.presentation.grid import compose
 from bots.presentation.lines import ALT_LIMIT
 from bots.presentation.text import cut, escape_markdown, fit_list
@@ -130,7 +130,7 @@ def _sheet(view: View, entries: Sequence[PageLine], limit: Limit, words: Words) 
         pngs = view.read_all(pictures)
     except (DatabaseFault, Withheld):  # a file is gone, or none may be seen; the lines say enough
         return None
-    small = fit(compose(pngs, SHEET), limit)
+    small = fit_composed(compose(pngs, SHEET), limit)
     prompts = (f"{n}: {entry.job.recipe.prompt}" for n, entry in enumerate(entries, 1))
     alt = words.alt_text_grid.format(count=len(entries), prompt=" ".join(prompts))
     return FileData(

@@ -24,6 +24,7 @@ from bots.worker.delivery import Shown, Way, WayClosed
 from engine.events import News, Progress
 from storage import Job, PendingReply
 
+Shows = tuple[str, bytes | None]  # the words and the preview of a message
 EVERY: Final = 3.0  # seconds between two edits of one message
 LANGUAGE: Final = "language"  # a person's setting, for when they react: a reaction brings none
 SMALLER: Final = 0.5  # of the limit in bytes, after Discord found an upload too large
@@ -193,17 +194,21 @@ class Placeholders:
     async def _show_latest(
         self, job: Job, latest: asyncio.Queue[News], editing: asyncio.Lock
     ) -> None:
+        shown: Shows | None = None
         while True:
             news = await latest.get()
             async with editing:
                 try:
-                    await self._show(job, news)
+                    shown = await self._show(job, news, shown)
                 except Exception as error:  # the result will come all the same
                     log.info("the progress of job %d could not be shown: %s", job.id, error)
             await asyncio.sleep(EVERY)
 
-    async def _show(self, job: Job, news: News) -> None:
-        """Edit a job's message; a preview is shown if the rules of now allow it."""
+    async def _show(self, job: Job, news: News, shown: Shows | None) -> Shows | None:
+        """Edit a job's message unless it shows the news already; return what it shows.
+
+        A preview is shown if the rules of now allow it.
+        """
         preview = None
         if isinstance(news, Progress) and (news.preview or news.finished):
             view = await self._app.gate.view(job.place, partial(is_adult, self._client))
@@ -211,10 +216,13 @@ class Placeholders:
         address = Address.from_dict(job.reply)
         # No way is left to show progress.
         if job.message is None and (address.expired or not address.original):
-            return
+            return None
         reply = progress_reply(job, news, preview, words_of(address.language))
-        by = _by_edit if address.expired else _by_token
-        await by(self._client, job, address, reply)
+        shows = reply.content, preview
+        if shows != shown:
+            by = _by_edit if address.expired else _by_token
+            await by(self._client, job, address, reply)
+        return shows
 
     async def deliver(self, pending: PendingReply, way: Way) -> Shown:
         """Show a job's result in its message, by one of the `WAYS`."""

@@ -14,7 +14,7 @@ from discord.utils import format_dt
 from bots.admission.visibility import View, Withheld
 from bots.discord.address import LIMIT, Address
 from bots.discord.buttons import action_button, result_buttons
-from bots.presentation.fit import Limit, fit
+from bots.presentation.fit import Limit, fit, fit_composed
 from bots.presentation.grid import compose
 from bots.presentation.lines import SEPARATOR, alt_text, device_note, facts, name_of, progress_line
 from bots.presentation.text import (
@@ -146,7 +146,8 @@ def pictures_reply(
     except (Withheld, DatabaseFault) as error:  # a fault: the file is gone
         why = tell(error, words) if isinstance(error, Withheld) else words.lost_picture
         return Reply(content=_caption(job, name, words, why), buttons=buttons)
-    shown = fit(pngs[0] if alone else compose(pngs), Limit(size=limit))
+    most = Limit(size=limit)
+    shown = fit(pngs[0], most) if alone else fit_composed(compose(pngs), most)
     shrunk = words.shrunk if pictures[0].size <= LIMIT else words.shrunk_everywhere
     notes = (
         shrunk if alone and not shown.whole else "",

@@ -1,11 +1,13 @@
 """Fit a picture into a platform's limits, losing as little as possible.
 
 The PNG goes out as it is where it fits, since it carries its recipe. Else it is written again, as
-lossless WebP first, then with less and less quality, then smaller.
+lossless WebP first, then with less and less quality, then smaller. What is composed of several
+pictures is a JPEG: as a PNG it would take eighty times as long to write, and five times as many
+bytes.
 """
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,14 +15,18 @@ from PIL import Image
 
 from engine.errors import MarbleError
 
+Ladder = Sequence[tuple[str, Mapping[str, Any]]]
+
 # Format and how it is written, best first; a platform names those it shows.
-LADDER: Final[tuple[tuple[str, Mapping[str, Any]], ...]] = (
+LADDER: Final[Ladder] = (
     ("webp", {"lossless": True, "method": 4}),
     ("webp", {"quality": 95, "method": 4}),
     ("jpeg", {"quality": 95, "subsampling": 0}),
     ("webp", {"quality": 85, "method": 4}),
     ("jpeg", {"quality": 85}),
 )
+COMPOSED: Final = 2  # where on the ladder what is composed begins
+LOSSLESS: Final = 0.5  # of its PNG: a lossless version is hardly ever smaller
 SMALLER: Final = 0.75  # of the sides, once the ladder is exhausted
 SMALLEST: Final = 16  # pixels
 SUFFIXES: Final = {"webp": "webp", "jpeg": "jpg"}
@@ -55,10 +61,19 @@ def fit(png: bytes, limit: Limit) -> Fitted:
     box = _box(original.size, limit)
     if box == original.size and len(png) <= limit.size and "png" in limit.formats:
         return Fitted(data=png, suffix="png", whole=True)
-    image = original.convert("RGB")
+    ladder = LADDER if limit.size >= LOSSLESS * len(png) else LADDER[1:]
+    return _shrink(original.convert("RGB"), box, limit, ladder)
+
+
+def fit_composed(image: Image.Image, limit: Limit) -> Fitted:
+    """Return the best version of a picture that is no file yet; blocks. Raises as `fit` does."""
+    return _shrink(image, _box(image.size, limit), limit, LADDER[COMPOSED:])
+
+
+def _shrink(image: Image.Image, box: tuple[int, int], limit: Limit, ladder: Ladder) -> Fitted:
     for size in _sizes(box):
         scaled = image if size == image.size else image.resize(size, Image.Resampling.LANCZOS)
-        for kind, options in LADDER:
+        for kind, options in ladder:
             if kind in limit.formats and len(data := _encode(scaled, kind, options)) <= limit.size:
                 whole = size == image.size and "lossless" in options
                 return Fitted(data=data, suffix=SUFFIXES[kind], whole=whole)

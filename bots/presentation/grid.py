@@ -7,7 +7,7 @@ from typing import Final
 
 from PIL import Image, ImageDraw, ImageFont
 
-from bots.presentation.fit import Limit, fit
+from bots.presentation.fit import Limit, fit_composed
 from engine.events import Progress, Verdict
 from engine.pictures.images import BACKGROUND, blank
 
@@ -27,8 +27,8 @@ def arrange(count: int) -> Size:
     return columns, math.ceil(count / columns)
 
 
-def compose(pngs: Sequence[bytes], largest: int = LARGEST) -> bytes:
-    """Lay pictures out from the top left, each with its number from 1, as one PNG.
+def compose(pngs: Sequence[bytes], largest: int = LARGEST) -> Image.Image:
+    """Lay pictures out from the top left, each with its number from 1.
 
     Pictures may differ in size: each is centred in a cell of the largest. `largest` is in pixels of
     the grid's longer side. Blocks.
@@ -47,9 +47,7 @@ def compose(pngs: Sequence[bytes], largest: int = LARGEST) -> bytes:
             image, (left + (cell[0] - image.width) // 2, top + (cell[1] - image.height) // 2)
         )
         _label(grid, (left, top), cell, str(number + 1))
-    out = io.BytesIO()
-    grid.save(out, "PNG")
-    return out.getvalue()
+    return grid
 
 
 def preview_of(progress: Progress, *, checked: bool) -> bytes | None:
@@ -67,7 +65,7 @@ def preview_of(progress: Progress, *, checked: bool) -> bytes | None:
         each.png if shown else blank(each.width, each.height)
         for each, shown in zip(progress.finished, seen, strict=True)
     ]
-    return fit(compose(pngs, PREVIEW), JPEG).data
+    return fit_composed(compose(pngs, PREVIEW), JPEG).data
 
 
 def _offset(index: int, side: int) -> int:

@@ -21,7 +21,7 @@ from telegram.ext import ExtBot
 
 from bots.admission.gate import Gate
 from bots.admission.visibility import View, Withheld
-from bots.presentation.fit import Limit, fit
+from bots.presentation.fit import Limit, fit, fit_composed
 from bots.presentation.grid import compose
 from bots.presentation.lines import caption, device_note
 from bots.presentation.text import cut, quote_names, utf16_length
@@ -257,14 +257,14 @@ def _read(job: Job, pictures: Sequence[Picture], view: View, words: Words) -> Re
     except Withheld as error:
         text = _captioned(job, words, tell(error, words))
         return Reply(text=text, buttons=buttons, picture=index, withheld=True)
-    shown = pngs[0] if one else compose(pngs)
+    shown = fit(pngs[0], PHOTO) if one else fit_composed(compose(pngs), PHOTO)
     return Reply(
         text=_captioned(job, words, say(view.note(pictures), words), device_note(job, words)),
         buttons=buttons,
         spoiler=view.needs_spoiler(pictures),
-        photo=fit(shown, PHOTO).data,
-        original=shown,
-        name=f"marble-{one.name if one else job.id}.png",
+        photo=shown.data,
+        original=pngs[0] if one else shown.data,
+        name=f"marble-{one.name}.png" if one else f"marble-{job.id}.{shown.suffix}",
         picture=index,
     )
 

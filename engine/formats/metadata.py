@@ -44,6 +44,7 @@ from engine.models.catalogue import Checkpoint
 from engine.recipe.recipe import Recipe
 from engine.sentences import Sentence
 
+LEVEL: Final = 4  # of PNGs' compression: half of the usual level's time, for as few bytes
 GRAPHS: Final = ("prompt", "workflow")  # keys of ComfyUI's graphs
 COMMENTS: Final = ("parameters", "Comment", "Description")  # where people write, too
 
@@ -89,7 +90,8 @@ def write_png(
             text.add_itxt(key, value.encode("utf-8", "replace"))
     array = np.asarray(pixels.convert("RGB") if isinstance(pixels, Image.Image) else pixels)
     file = io.BytesIO()
-    Image.fromarray(array).save(file, "PNG", pnginfo=text)  # without an image's own metadata
+    # From the array, without an image's own metadata.
+    Image.fromarray(array).save(file, "PNG", pnginfo=text, compress_level=LEVEL)
     return file.getvalue()
 
 

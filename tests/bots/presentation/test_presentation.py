@@ -1,6 +1,7 @@
 """Pictures and lines as every platform gets them."""
 
 import io
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from bots.presentation.fit import Limit, fit
+from bots.presentation.fit import Limit, fit, fit_composed
 from bots.presentation.grid import GAP, LARGEST, arrange, compose, preview_of
 from bots.presentation.lines import (
     alt_text,
@@ -90,7 +91,7 @@ class TestGrid:
     def test_holds_every_picture_in_its_place(self, count: int) -> None:
         colours = [(16 * n + 8, 255 - 16 * n, 100) for n in range(count)]
         pngs = [png(colour=f"rgb{colour}") for colour in colours]
-        grid = opened(compose(pngs))
+        grid = compose(pngs)
         columns, rows = arrange(count)
         assert grid.size == (columns * 64 + (columns - 1) * GAP, rows * 64 + (rows - 1) * GAP)
         for n, colour in enumerate(colours):
@@ -99,18 +100,18 @@ class TestGrid:
             assert grid.getpixel((left + 1, top + 1)) == BACKGROUND  # its label's patch
 
     def test_numbers_differ(self) -> None:
-        grid = np.asarray(opened(compose([png(128, 128)] * 2)))
+        grid = np.asarray(compose([png(128, 128)] * 2))
         first, second = grid[:24, :24], grid[:24, 128 + GAP :][:, :24]
         assert (first == 255).all(axis=2).any()  # white ink
         assert not np.array_equal(first, second)
 
     def test_of_large_pictures_is_scaled_down(self) -> None:
-        grid = opened(compose([png(2048, 1024)] * 4))
+        grid = compose([png(2048, 1024)] * 4)
         assert max(grid.size) <= LARGEST + GAP
         assert grid.width == pytest.approx(2 * grid.height, rel=0.01)
 
     def test_centres_pictures_of_several_sizes(self) -> None:
-        grid = opened(compose([png(64, 64, colour="red"), png(32, 64, colour="blue")]))
+        grid = compose([png(64, 64, colour="red"), png(32, 64, colour="blue")])
         assert grid.getpixel((64 + GAP + 32, 60)) == (0, 0, 255)
         assert grid.getpixel((64 + GAP + 60, 60)) == BACKGROUND
 
@@ -164,10 +165,35 @@ class TestFit:
 
     def test_a_lossless_version_is_preferred(self) -> None:
         out = io.BytesIO()
-        Image.linear_gradient("L").convert("RGB").save(out, "PNG", compress_level=0)
-        fitted = fit(out.getvalue(), Limit(size=20_000))
+        Image.radial_gradient("L").convert("RGB").save(out, "PNG")
+        fitted = fit(out.getvalue(), Limit(size=len(out.getvalue()) * 3 // 4))
         assert (fitted.suffix, fitted.whole) == ("webp", True)
         assert opened(fitted.data).tobytes() == opened(out.getvalue()).tobytes()
+
+    def test_no_lossless_version_is_tried_where_it_cannot_fit(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        tried = []
+
+        def encode(image: Image.Image, kind: str, options: Mapping[str, Any]) -> bytes:
+            tried.append("lossless" in options)
+            return bytes(10)
+
+        monkeypatch.setattr("bots.presentation.fit._encode", encode)
+        data = png(256, 256, seed=1)
+        fit(data, Limit(size=len(data) // 2 - 1))
+        fit(data, Limit(size=len(data) // 2 + 1))
+        assert tried == [False, True]
+
+    def test_what_is_composed_is_a_jpeg_in_the_limits(self) -> None:
+        grid = compose([png(256, 256, seed=n) for n in range(4)])
+        whole = fit_composed(grid, Limit(size=10_000_000))
+        assert (whole.suffix, opened(whole.data).size) == ("jpg", grid.size)
+        lost = np.abs(np.asarray(opened(whole.data), int) - np.asarray(grid, int)).mean()
+        assert lost < 4  # of 255, in noise, which a JPEG keeps worst
+        small = fit_composed(grid, Limit(size=20_000, side=256))
+        assert len(small.data) <= 20_000
+        assert max(opened(small.data).size) <= 256
 
     def test_quality_is_given_up_before_pixels(self) -> None:
         data = png(256, 256, seed=1)
