@@ -20,7 +20,7 @@ from engine.models.catalogue import Catalogue
 from engine.recipe.prompt_tags import plain
 from engine.sentences import fill
 from storage import Job
-from storage.records import Act, Stats, Style
+from storage.records import Act, Favourite, Stats, Style
 
 PROMPT: Final = 60  # characters of a prompt in a list
 QUEUE: Final = 15  # lines
@@ -124,6 +124,16 @@ def history_lines(jobs: Sequence[Job], words: Words) -> Iterator[str]:
     for job in jobs:
         prompt = cut(" ".join(job.recipe.prompt.split()), PROMPT)
         yield f"{job.id} · {words.statuses[job.status]} · {prompt}"
+
+
+def favourite_lines(kept: Sequence[Favourite], words: Words) -> Iterator[str]:
+    """List favourites, the newest picture first."""
+    if not kept:
+        yield words.no_favourites
+        return
+    yield words.favourites_title
+    for each in kept:
+        yield f"{each.picture.name} · {cut(' '.join(each.job.recipe.prompt.split()), PROMPT)}"
 
 
 def settings_lines(

@@ -58,9 +58,13 @@ def caption(
     escape: Escape = str,
     limit: int = 1024,
     length: Callable[[str], int] = len,
+    picture: int | None = None,
 ) -> str:
-    """Write a reply's caption: the prompt, and below it name, size, seed and model."""
-    below = "\n" + SEPARATOR.join(escape(fact) for fact in facts(job, words))
+    """Write a reply's caption: the prompt, and below it name, size, seed and model.
+
+    picture: as in `facts`.
+    """
+    below = "\n" + SEPARATOR.join(escape(fact) for fact in facts(job, words, picture))
     return cut(escape(job.recipe.prompt), limit - length(below), length) + below
 
 
@@ -69,10 +73,13 @@ def device_note(job: Job, words: Words) -> str:
     return say(OTHER_DEVICE, words) if job.device_wanted else ""
 
 
-def facts(job: Job, words: Words) -> Iterator[str]:
-    """Yield a job's facts: its name, size, seed, model, style and parent."""
+def facts(job: Job, words: Words, picture: int | None = None) -> Iterator[str]:
+    """Yield a job's facts: its name, size, seed, model, style and parent.
+
+    picture: the index of one that is shown alone, whose name it is then.
+    """
     recipe = job.recipe
-    yield name_of(job)
+    yield name_of(job, picture if recipe.count > 1 else None)
     drawn = job.pictures[0] if job.pictures else recipe  # an upscaled picture is larger
     yield f"{drawn.width}×{drawn.height}"
     yield f"{words.fields['seed']} {recipe.seed}"

@@ -15,9 +15,8 @@ from bots.chat.actions import ACTIONS, VARIATION, cancel_unfinished, draw, mark_
 from bots.chat.commands import cancel
 from bots.presentation.lines import recipe_lines
 from bots.presentation.text import fit_lines, utf16_length
-from bots.telegram import keyboards
 from bots.telegram.address import Address, at_or_near, message_key
-from bots.telegram.commands import FORGET, OLDER, forget, show_history
+from bots.telegram.commands import FAVOURITES, FORGET, OLDER, forget, show_favourites, show_history
 from bots.telegram.replies import TEXT
 from bots.telegram.request import Request
 from engine.errors import SettingError, UserError
@@ -40,6 +39,8 @@ async def press(request: Request, data: str, message: int) -> str | None:
         return await forget(request)
     if button == OLDER:
         return await show_history(request, before=parse_name(name)[0], message=message)
+    if button == FAVOURITES:
+        return await show_favourites(request, before=name, message=message)
     if button not in BUTTONS:
         raise UserError(request.words.unknown_message)
     return await perform(request, BUTTONS[button], name, message)
@@ -108,10 +109,10 @@ async def favourite(request: Request, target: Target, message: int) -> str:
 
 
 async def show(request: Request, target: Target, message: int) -> None:
-    """Show the buttons of one picture of a grid, or those of the grid again."""
-    buttons = keyboards.of_result(target.job, target.picture, request.words)
-    chat, mark = request.address.chat, request.bot.edit_message_reply_markup
-    await mark(chat, message, reply_markup=buttons)
+    """Let the message show one picture of its grid with that one's buttons, or all again."""
+    pictures = target.drawn(request.words)
+    shown = await request.replies.turn(request.address, message, target.job, pictures)
+    await request.app.storage.jobs.shown(target.job.id, shown)
 
 
 OTHERS: Final[Mapping[str, Callable[[Request, Target, int], Awaitable[str | None]]]] = {

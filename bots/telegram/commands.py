@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,14 +13,15 @@ from telegram import (
     BotCommandScopeAllChatAdministrators,
     BotCommandScopeAllGroupChats,
     BotCommandScopeAllPrivateChats,
+    InlineKeyboardMarkup,
     InputFile,
 )
 from telegram.error import Forbidden, TelegramError
 from telegram.ext import ExtBot
 
-from bots.chat.access import check_personal
+from bots.chat.access import Audience, check_personal, find_audience
 from bots.chat.commands import LIST_COMMANDS, cancel, reset_settings, settings
-from bots.chat.listings import history_lines
+from bots.chat.listings import favourite_lines, history_lines
 from bots.chat.mydata import export_data, forget_data
 from bots.chat.privacy import privacy_text
 from bots.presentation.text import quote_names
@@ -35,10 +36,12 @@ from bots.telegram.messages import ParsedMessage
 from bots.telegram.replies import DOCUMENT
 from bots.telegram.request import Request
 from bots.texts import DEFAULT, LANGUAGES
-from engine.errors import UserError
+from engine.errors import UnknownOption, UserError
+from storage import parse_name
 
 PAGE: Final = 10  # lines of a history
 OLDER: Final = "older"  # what the button below them carries
+FAVOURITES: Final = "favourites"  # … below favourites; and what is typed behind `/history`
 FORGET: Final = "forget"  # … the button that removes all data
 
 log = logging.getLogger(__name__)
@@ -84,14 +87,51 @@ async def show_history(
     words, history = request.words, request.app.storage.history
     check_personal(request.viewer)
     jobs = await history.page(person=request.asker.person, before=before, limit=PAGE)
-    text = "\n".join(history_lines(jobs, words))
     buttons = keyboards.single(words.older, OLDER, jobs[-1].id) if len(jobs) == PAGE else None
+    await _say_page(request, history_lines(jobs, words), buttons, message)
+    return None
+
+
+async def show_favourites(
+    request: Request, *, before: str = "", message: int | None = None
+) -> str | None:
+    """List a page of one's favourites, those before a name, as `show_history` does."""
+    app, words = request.app, request.words
+    check_personal(request.viewer)
+    number, index = parse_name(before) if before else (0, None)
+    last = (number, index or 0) if number else None
+    kept = await app.storage.favourites.page(request.asker.person, before=last, limit=PAGE)
+    buttons = None
+    if len(kept) == PAGE:
+        buttons = keyboards.single(words.older, FAVOURITES, kept[-1].picture.name)
+    seen = [
+        each for each in kept if await find_audience(app, each.job, request) is not Audience.NONE
+    ]
+    await _say_page(request, favourite_lines(seen, words), buttons, message)
+    return None
+
+
+async def _say_page(
+    request: Request,
+    lines: Iterable[str],
+    buttons: InlineKeyboardMarkup | None,
+    message: int | None,
+) -> None:
+    text = "\n".join(lines)
     if message is None:
         await request.say(text, buttons)
     else:
         chat = request.address.chat
         await request.bot.edit_message_text(text, chat, message, reply_markup=buttons)
-    return None
+
+
+async def _history(request: Request, parsed: ParsedMessage) -> str | None:
+    """List one's jobs, or one's favourites."""
+    if parsed.text.lower() == FAVOURITES:
+        return await show_favourites(request)
+    if parsed.text:
+        raise UnknownOption(parsed.text, [FAVOURITES])
+    return await show_history(request)
 
 
 async def _show(request: Request, parsed: ParsedMessage) -> None:
@@ -168,7 +208,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "imagine": Command(do=imagine, text="imagine"),
     "edit": Command(do=edit, text="edit"),
     "blend": Command(do=blend, text="blend", albums=True),
-    "history": Command(do=lambda request, parsed: show_history(request), text="history"),
+    "history": Command(do=_history, text="history"),
     "show": Command(do=_show, text="show"),
     "queue": Command(do=_listing("queue"), text="queue"),
     "cancel": Command(do=_cancel, text="cancel"),

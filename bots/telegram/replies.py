@@ -26,7 +26,14 @@ from bots.presentation.grid import compose
 from bots.presentation.lines import caption, device_note
 from bots.presentation.text import cut, quote_names, utf16_length
 from bots.telegram import inline_messages, keyboards
-from bots.telegram.address import Address, at_or_near, inline_key, key_of, read_message_key
+from bots.telegram.address import (
+    Address,
+    at_or_near,
+    inline_key,
+    key_of,
+    message_key,
+    read_message_key,
+)
 from bots.telegram.errors import MEDIA_NOW, NO_PHOTO, SAME, says, translate
 from bots.telegram.progress import Placeholders
 from bots.telegram.rate_limits import BRIEF, BRIEFLY
@@ -135,6 +142,20 @@ class Replies:
             return {key_of(await self._post(reply, near)): reply.picture}
 
         return await at_or_near(send, address)
+
+    async def turn(
+        self, address: Address, message: int, job: Job, pictures: Sequence[Picture]
+    ) -> Shown:
+        """Let a message that shows a job show other pictures of it; done twice it is the same."""
+        view = await self.gate.view(address.place)
+        reply = await asyncio.to_thread(_read, job, pictures, view, address.words)
+        where = {"chat_id": address.chat, "message_id": message, "reply_markup": reply.buttons}
+        try:
+            await self._become(reply, where)
+        except BadRequest as error:
+            if not says(error, SAME):
+                raise
+        return {message_key(address.chat, message): reply.picture}
 
     async def _edit(self, job: Job, reply: Reply) -> tuple[str, Message | bool]:
         """Turn a job's placeholder into a reply; return its key, and the message where needed."""
@@ -255,11 +276,12 @@ def _read(job: Job, pictures: Sequence[Picture], view: View, words: Words) -> Re
     try:
         pngs = view.read_all(pictures)
     except Withheld as error:
-        text = _captioned(job, words, tell(error, words))
+        text = _captioned(job, words, tell(error, words), picture=index)
         return Reply(text=text, buttons=buttons, picture=index, withheld=True)
     shown = fit(pngs[0], PHOTO) if one else fit_composed(compose(pngs), PHOTO)
+    notes = say(view.note(pictures), words), device_note(job, words)
     return Reply(
-        text=_captioned(job, words, say(view.note(pictures), words), device_note(job, words)),
+        text=_captioned(job, words, *notes, picture=index),
         buttons=buttons,
         spoiler=view.needs_spoiler(pictures),
         photo=shown.data,
@@ -269,11 +291,11 @@ def _read(job: Job, pictures: Sequence[Picture], view: View, words: Words) -> Re
     )
 
 
-def _captioned(job: Job, words: Words, *notes: str) -> str:
+def _captioned(job: Job, words: Words, *notes: str, picture: int | None = None) -> str:
     """Return a result's caption, with the notes below it that there are."""
     below = "".join(f"\n{note}" for note in notes if note)
     limit = CAPTION - utf16_length(below)
-    return caption(job, words, limit=limit, length=utf16_length) + below
+    return caption(job, words, limit=limit, length=utf16_length, picture=picture) + below
 
 
 def _file(reply: Reply) -> bytes:

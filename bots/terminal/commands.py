@@ -173,7 +173,7 @@ class Session:
         """List this person's favourites, the newest first."""
         kept = await self._storage.favourites.page(self._asker.person, limit=limit)
         if not kept:
-            self.console.print(EN.no_favourites)
+            self.console.print("No favourites yet. Try: :star 12.3")
             return
         self._list((each.picture.name, each.job) for each in kept)
 

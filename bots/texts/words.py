@@ -193,7 +193,7 @@ class Words:
     dm_closed = "I cannot send you a DM; allow direct messages from this server and try again."
     pick = "Which one?"
     nothing_yet = "No pictures yet. Describe one and it will appear here."
-    no_favourites = "No favourites yet. Mark a picture with ⭐ to add it."
+    no_favourites = "No favourites yet. “Favourite” below a picture adds it."
     history_title = "Your pictures"
     favourites_title = "Your favourites"
     settings_title = "Your settings"

@@ -188,7 +188,7 @@ class Chinese(Words):
     dm_closed = "我无法给你发私信；请允许来自此服务器的私信后再试。"
     pick = "选哪一张？"
     nothing_yet = "还没有图片。描述一张，它就会出现在这里。"
-    no_favourites = "还没有收藏。给图片加上 ⭐ 即可收藏。"
+    no_favourites = "还没有收藏。图片下方的“收藏”可把它加进来。"
     history_title = "你的图片"
     favourites_title = "你的收藏"
     settings_title = "你的设置"

@@ -170,14 +170,23 @@ async def test_several_pictures_come_as_one_grid_of_which_each_can_be_picked(
 ) -> None:
     grid = await ada.chat.picture(await ada.says("owls --count 3 --size 64"))
     assert labels(grid)[:9] == ["U1", "U2", "U3", "V1", "V2", "V3", "1", "2", "3"]
+    together = grid["photo"]
     await ada.presses(grid, "3")
     await telegram.until(lambda: "Everything" in labels(grid))
+    assert text_of(grid).splitlines()[1].partition(" ")[0].endswith(".3")
+    assert grid["photo"] != together
     await ada.presses(grid, "Same seed")
     alone = await ada.chat.picture(grid)
     name = text_of(alone).splitlines()[1].rpartition("from ")[2]
     assert name.endswith(".3")
     await ada.presses(grid, "Everything")
     await telegram.until(lambda: "3" in labels(grid))
+    assert len(grid["photo"]) == len(together)
+    await ada.presses(grid, "U2")
+    _, large = await ada.chat.results(grid, 2)
+    assert text_of(large).splitlines()[1].endswith(".2")
+    await ada.presses(large, "Recipe")
+    assert "upscale: " in text_of(await ada.chat.words(large, "Recipe of"))
 
 
 async def test_an_answer_to_a_result_redraws_it_with_other_words(ada: Person) -> None:
@@ -329,6 +338,59 @@ async def test_reactions_do_what_buttons_do_where_telegram_tells_of_them(
     await ada.reacts(again, "💔", before=("🔥",))
     await telegram.until(lambda: (statues.id, again["message_id"]) in telegram.deleted)
     assert len(telegram.of_bot(statues.id)) == 2
+
+
+async def test_a_reaction_put_anew_draws_nothing_anew(
+    telegram: TelegramServer, ada: Person, bob: Person, statues: Chat
+) -> None:
+    statues.promote()
+    picture = await statues.picture(await ada.says("/imagine a cat", to=statues))
+    await ada.reacts(picture, "👍")
+    await statues.picture(picture)
+    await ada.takes_back(picture, "👍")
+    await ada.reacts(picture, "👍")
+    await bob.reacts(picture, "👍")  # another person's is another one
+    await telegram.until(lambda: len(statues.shown) == 3)
+    await statues.picture(await ada.says("/imagine the end", to=statues))
+    assert len(statues.shown) == 4
+
+
+async def test_favourites_come_and_go_by_button_and_by_reaction(
+    telegram: TelegramServer, ada: Person, statues: Chat
+) -> None:
+    async def favourites() -> str:
+        return text_of(await ada.chat.words(await ada.says("/history favourites"), "avourites"))
+
+    statues.promote()
+    grid = await statues.picture(await ada.says("/imagine cats --count 2 --size 64", to=statues))
+    job = text_of(grid).splitlines()[1].partition(" ")[0]
+    assert "No favourites" in await favourites()
+    query = await ada.presses(grid, "Favourite")
+    assert await telegram.answer_to(query) == f"{job} was added to your favourites."
+    assert (await favourites()).splitlines()[1:] == [f"{job}.2 · cats", f"{job}.1 · cats"]
+    query = await ada.presses(grid, "Favourite")
+    assert await telegram.answer_to(query) == f"{job} was removed from your favourites."
+    await ada.reacts(grid, "❤")
+    while "No favourites" in await favourites():
+        pass
+    await ada.takes_back(grid, "❤")
+    while "No favourites" not in await favourites():
+        pass
+    await ada.reacts(grid, "❤")  # as often as one likes
+    while "No favourites" in await favourites():
+        pass
+
+
+async def test_a_link_that_starts_the_bot_shows_nobodys_picture(
+    telegram: TelegramServer, ada: Person, bob: Person
+) -> None:
+    secret = await ada.chat.picture(await ada.says("a secret"))
+    number = text_of(secret).splitlines()[1].partition(" ")[0]
+    for command in (f"/start {number}", f"/start show-{number}"):
+        assert await bob.chat.words(await bob.says(command), "Describe a picture")
+    assert "that you may see here" in text_of(
+        await bob.chat.words(await bob.says(f"/show {number}"), "may see")
+    )
 
 
 async def test_an_anonymous_administrator_is_their_group(

@@ -199,17 +199,22 @@ class Person:
 
     async def reacts(self, message: Json, emoji: str, before: tuple[str, ...] = ()) -> None:
         """Put an emoji on a message; the bot hears of it only as a group's administrator."""
-        chat = message["chat"]["id"]
-        if BOT not in self.server.administrators[chat]:
+        await self._reaction(message, before, (*before, emoji))
+
+    async def takes_back(self, message: Json, emoji: str) -> None:
+        """Take an emoji back."""
+        await self._reaction(message, (emoji,), ())
+
+    async def _reaction(self, message: Json, old: tuple[str, ...], new: tuple[str, ...]) -> None:
+        if BOT not in self.server.administrators[message["chat"]["id"]]:
             return
-        old = [{"type": "emoji", "emoji": each} for each in before]
         body = {
             "chat": message["chat"],
             "message_id": message["message_id"],
             "user": self.user,
             "date": int(time.time()),
-            "old_reaction": old,
-            "new_reaction": [*old, {"type": "emoji", "emoji": emoji}],
+            "old_reaction": [{"type": "emoji", "emoji": each} for each in old],
+            "new_reaction": [{"type": "emoji", "emoji": each} for each in new],
         }
         await self.server.add_update("message_reaction", body)
 
