@@ -30,12 +30,12 @@ from bots.operations.settings import Settings
 from bots.requests.options import Values, parse_values
 from bots.requests.studio import Studio
 from bots.requests.typed_options import split_message
+from bots.requests.workflow_file import TEXT_FILES
 from bots.terminal.arguments import BAD_INPUT, OK, number
 from bots.terminal.commands import Make, Session, in_session, read_blend, read_edit, read_imagine
 from bots.terminal.console import styled
 from bots.terminal.files import looks_like_file, picture_file
 from bots.terminal.inputs import INPUTS, read_direction, read_source, read_values
-from bots.terminal.recipe_files import TEXT, WORKFLOW
 from engine.errors import LONGEST_PATH, UnknownOption, UserError, shorten
 
 HELP: Final = """\
@@ -57,7 +57,6 @@ HELP: Final = """\
 [bold]/quit[/bold]                the end, as Ctrl-D; Ctrl-C stops a picture"""
 
 PAGE: Final = 10  # entries of a history
-OTHERS: Final = (WORKFLOW, TEXT)  # suffixes of files beside pictures' that say how one was made
 LONGEST_LINE: Final = 2**24  # bytes; far above any prompt, which is then refused by its length
 
 Action = Callable[[Session, str], Awaitable[object]]
@@ -107,9 +106,7 @@ async def _answer(session: Session, line: str) -> None:
         await action(session, rest.strip())
     elif file := dropped(line):
         await session.run(file, {})
-    elif (
-        word.startswith("/") and (name := _one_word(line)) and looks_like_file(name, WORKFLOW, TEXT)
-    ):
+    elif word.startswith("/") and (name := _one_word(line)) and looks_like_file(name, *TEXT_FILES):
         raise UserError(f"There is no file {shorten(name, LONGEST_PATH)}.")
     elif word.startswith(("/", ":")):
         raise UnknownOption(word, COMMANDS)
@@ -120,7 +117,7 @@ async def _answer(session: Session, line: str) -> None:
 def dropped(line: str) -> Path | None:
     """Return the picture, workflow or text that is all a line names, as terminals drop files."""
     name = _one_word(line)
-    return picture_file(name, *OTHERS) if name else None
+    return picture_file(name, *TEXT_FILES) if name else None
 
 
 def _one_word(line: str) -> str | None:

@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from storage.jobs.picture_files import Pictures
 
 WORKFLOW: Final = ".json"
-TEXT: Final = ".txt"  # which A1111 writes beside pictures
 LARGEST: Final = 64 * 2**20  # bytes of a file that is looked at
 
 
