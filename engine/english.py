@@ -371,6 +371,7 @@ ENGLISH: Final[Mapping[str, str]] = {
     "graph_shift": "shifts noise levels too far, which Marble cannot do",
     "graph_unchanged": "not supported, the picture is drawn without it",
     "graph_left_out": "left out: {why}",
+    "graph_text_left_out": "a text for a part of the picture is left out: {why}",
     "graph_one_text": "{names}: all text encoders read {taken}",
     "graph_edits_unloaded": "edits something other than a loaded picture, which Marble cannot do",
     "graph_reference_method": "reference_latents_method {method}: the model's own is used",

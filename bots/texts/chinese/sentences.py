@@ -319,6 +319,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "graph_shift": "把噪声级别偏移得太远，这是 Marble 做不到的",
     "graph_unchanged": "不支持，画图时不用它",
     "graph_left_out": "不用它：{why}",
+    "graph_text_left_out": "不用图片某一部分的一段文字：{why}",
     "graph_one_text": "{names}：所有文本编码器都读 {taken}",
     "graph_edits_unloaded": "要编辑的不是载入的图片，这是 Marble 做不到的",
     "graph_reference_method": "reference_latents_method {method}：使用模型自己的",

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from engine.errors import GraphError
+from engine.errors import GraphError, OptionError
 from engine.formats.graphs.graph import Node, Rule
 from engine.formats.graphs.node_values import GraphPlace, GraphPrompt
 from engine.recipe.limits import LATENT_SIDE, is_int
@@ -93,20 +93,21 @@ def areas_of(
         if number == 0 and part.place == GraphPlace():
             continue
         place, own = part.place, number == 0
-        area = node.part(
-            Area,
-            prompt=None if own else str(part.text),
-            negative=negative,
-            **_box(node, words, place, size),
-            mask=place.mask,
-            bounds=place.bounds,
-            strength=place.strength * place.of_mask,
-            start=place.start,
-            end=place.end,
-            zero=part.zero,
-        )
-        if area is not None:
-            yield area
+        box = _box(node, words, place, size)
+        try:
+            yield Area(
+                prompt=None if own else str(part.text),
+                negative=negative,
+                **box,
+                mask=place.mask,
+                bounds=place.bounds,
+                strength=place.strength * place.of_mask,
+                start=place.start,
+                end=place.end,
+                zero=part.zero,
+            )
+        except OptionError as error:
+            node.note(Sentence("graph_text_left_out", why=error.said))
 
 
 def _box(

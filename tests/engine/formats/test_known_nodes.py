@@ -654,7 +654,8 @@ EXCESSIVE = {
     "ConditioningSetArea": (
         by_words("ConditioningSetArea", x=0, y=0, width=256, height=512, strength=11),
         "areas",
-        "KSampler (node 3): left out: area_strength must be between 0 and 10, not 11.0.",
+        "KSampler (node 3): a text for a part of the picture is left out: area_strength must be "
+        "between 0 and 10, not 11.0.",
     ),
 }
 
