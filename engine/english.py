@@ -72,6 +72,12 @@ ENGLISH: Final[Mapping[str, str]] = {
     "blend_words": "The model {model!r} draws by words: say what the blended picture should show.",
     "blended": "The model {model!r} does not see several pictures, so it starts from all of them "
     "laid over each other, at strength {strength}.",
+    "describe_unset": "Nothing here can describe pictures: Marble's owner has to name a model in "
+    "{setting}.",
+    "describe_fails": "The picture could not be described; `marble doctor` tells Marble's owner "
+    "why.",
+    "describe_busy": "Many pictures are being described; try again in a moment.",
+    "describe_nothing": "No words were found for this picture.",
     "given_twice": "{name} is given twice, as {first} and as {second}; give it once.",
     "nearest": " (did you mean {name!r}?)",
     # Words and pictures that people give

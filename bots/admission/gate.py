@@ -150,6 +150,11 @@ class Gate:
             raise Refusal(Sentence("closed"))
         return held
 
+    async def count(self, asker: Origin) -> None:
+        """Count what takes about as long as a job towards the rates, or raise `Refusal`."""
+        if held := await self.admit(asker):
+            self._count(held, asker.person, 1)
+
     async def check_workflow(self, asker: Origin, name: str) -> None:
         """Raise `Refusal` for a workflow of the owner's that somebody may not use in a place."""
         if held := await self.admit(asker):

@@ -199,6 +199,13 @@ ACTIONS: Final[Mapping[str, Action]] = {
         reaction="✍",
         terminal="/show",
     ),
+    "describe": Action(  # in words
+        purpose=Purpose.TELL,
+        one=True,
+        asks=True,
+        command="describe",
+        terminal=":describe",
+    ),
     "original": Action(  # the files in full size
         purpose=Purpose.SEND,
         label="original",

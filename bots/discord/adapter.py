@@ -15,6 +15,7 @@ from bots.discord.actions import ACTIONS
 from bots.discord.address import PLATFORM, message_key, person_key
 from bots.discord.buttons import ActionItem, id_of
 from bots.discord.commands import add_commands
+from bots.discord.commands.describe import SuggestionButton, draw_suggestion
 from bots.discord.commands.menus import draw_result
 from bots.discord.commands.submitted import submit
 from bots.discord.connection import Connection, point_at
@@ -130,7 +131,7 @@ class MarbleClient(ShardedConnection):
     async def setup_hook(self) -> None:
         """Get everything ready before the first event comes."""
         await super().setup_hook()
-        self.add_dynamic_items(ActionItem, ResultMenu)
+        self.add_dynamic_items(ActionItem, ResultMenu, SuggestionButton)
         await register(self.tree, self.app)
         await self._follow_unfinished()
         self._answering = asyncio.create_task(self._answer_left(), name="discord-answer-left")
@@ -154,6 +155,11 @@ class MarbleClient(ShardedConnection):
             if id not in _BY_ID:
                 raise UserError(request.words.unknown_message)
             await ACTIONS[_BY_ID[id]](self.handler, request, name)
+
+    async def draw_suggestion(self, interaction: discord.Interaction[Any], number: str) -> None:
+        """Draw a description of a picture that was chosen by its button."""
+        async with self.handler.receive(InteractionRequest(interaction)) as request:
+            await draw_suggestion(self.handler, request, number)
 
     async def choose_result(
         self, interaction: discord.Interaction[Any], key: str, result: str

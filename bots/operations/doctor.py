@@ -61,7 +61,7 @@ class Finding:
 
 OWN: Final = (
     *("python", "settings", "modes", "proxy", "disk"),
-    *("database", "device", "models", "safety"),
+    *("database", "device", "models", "safety", "descriptions"),
 )
 
 
@@ -259,6 +259,19 @@ async def check_safety(settings: Settings) -> AsyncIterator[Finding]:
         yield Finding("safety", State.BAD, text, "set MARBLE_SAFETY_MODEL, or safety=off there")
     else:
         yield Finding("safety", State.GOOD, "pictures are not checked (MARBLE_SAFETY_MODEL)")
+
+
+async def check_descriptions(settings: Settings) -> AsyncIterator[Finding]:
+    """Try the model that describes pictures, if there is one."""
+    if not settings.describe_model:
+        return
+    try:
+        module = await asyncio.to_thread(import_module, "engine.finish.describe")
+        await asyncio.to_thread(module.examine, settings.describe_model)
+    except UserError as error:
+        yield Finding("describe", State.BAD, str(error).rstrip("."), "see MARBLE_DESCRIBE_MODEL")
+    else:
+        yield Finding("describe", State.GOOD, f"by {settings.describe_model}")
 
 
 async def _places_that_want_it(settings: Settings) -> list[str]:

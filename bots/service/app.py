@@ -17,6 +17,7 @@ from bots.admission.rulebook import Rules
 from bots.operations.edit_model import find_edit_model
 from bots.operations.ray_cluster import ray_settings
 from bots.operations.settings import Settings
+from bots.requests.descriptions import Descriptions
 from bots.requests.studio import Studio
 from bots.requests.styles import Stylebook
 from bots.requests.workflow_folder import WorkflowFolder
@@ -57,6 +58,7 @@ class App:
     studio: Studio
     styles: Stylebook
     workflows: Workflows
+    descriptions: Descriptions
     health: Callable[[], Health]  # of the engine
 
 
@@ -139,6 +141,8 @@ async def open_app(settings: Settings, *, serving: bool = False) -> AsyncIterato
             if serving:  # a thousand take seconds once, and Discord's completion waits for three
                 ahead = _look_ahead(workflows)
                 await tasks.enter_async_context(_running(ahead, "marble-workflows"))
+            descriptions = Descriptions(settings.describe_model)
+            tasks.push_async_callback(descriptions.close)
             studio = Studio(
                 catalogue,
                 storage,
@@ -156,6 +160,7 @@ async def open_app(settings: Settings, *, serving: bool = False) -> AsyncIterato
                 studio=studio,
                 styles=Stylebook(storage, gate),
                 workflows=Workflows(workflows, studio, storage.pictures, gate),
+                descriptions=descriptions,
                 health=executor.health,
             )
 

@@ -17,6 +17,8 @@ from bots.presentation.lines import recipe_lines
 from bots.presentation.text import fit_lines, utf16_length
 from bots.telegram.address import Address, at_or_near, message_key
 from bots.telegram.commands import FAVOURITES, FORGET, OLDER, forget, show_favourites, show_history
+from bots.telegram.imagine import draw_suggestion
+from bots.telegram.keyboards import SUGGESTION
 from bots.telegram.replies import TEXT
 from bots.telegram.request import Request
 from engine.errors import SettingError, UserError
@@ -32,9 +34,12 @@ REACTIONS: Final[Mapping[str, str]] = {
 }
 
 
-async def press(request: Request, data: str, message: int) -> str | None:
-    """Run a button's action; return the text shown above the chat."""
+async def press(request: Request, data: str, message: int, text: str = "") -> str | None:
+    """Run a button's action; return the text shown above the chat. text: of the message."""
     button, _, name = data.partition(":")
+    if button == SUGGESTION:
+        await draw_suggestion(request, text, name)
+        return None
     if button == FORGET:
         return await forget(request)
     if button == OLDER:

@@ -31,7 +31,7 @@ from bots.telegram import keyboards, moderation
 from bots.telegram.address import message_key, number_of, place_key
 from bots.telegram.errors import translate
 from bots.telegram.features import Features
-from bots.telegram.imagine import blend, edit, imagine
+from bots.telegram.imagine import blend, describe, edit, imagine
 from bots.telegram.messages import ParsedMessage
 from bots.telegram.replies import DOCUMENT
 from bots.telegram.request import Request
@@ -207,6 +207,7 @@ async def forget(request: Request) -> str | None:
 COMMANDS: Final[Mapping[str, Command]] = {
     "imagine": Command(do=imagine, text="imagine"),
     "edit": Command(do=edit, text="edit"),
+    "describe": Command(do=describe, text="describe"),
     "blend": Command(do=blend, text="blend", albums=True),
     "history": Command(do=_history, text="history"),
     "show": Command(do=_show, text="show"),

@@ -204,7 +204,9 @@ class Handler:
             return
         request = self._request(incoming, Address.of(query.message, query.from_user))
         doing = asyncio.create_task(
-            self._run(request, press, query.data, query.message.message_id),
+            self._run(
+                request, press, query.data, query.message.message_id, query.message.text or ""
+            ),
             name=f"telegram-press-{incoming.id}",
         )
         try:

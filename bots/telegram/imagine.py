@@ -12,14 +12,18 @@ from telegram import Document, ForceReply, PhotoSize
 from telegram.error import TelegramError
 
 from bots.chat.access import Target
+from bots.chat.suggestions import describe as describe_picture
+from bots.chat.suggestions import numbered, suggestion_in
 from bots.presentation.lines import ignored_text, name_of, reading_lines, reading_notes
 from bots.presentation.text import fit_lines, utf16_length
+from bots.requests.derive import the_picture
 from bots.requests.options import Flag, Values, parse_values
 from bots.requests.permutations import permutations
 from bots.requests.studio import BLENDED
 from bots.requests.typed_options import split_message
 from bots.requests.workflow_file import read_content
 from bots.requests.workflows import WORKFLOW, take_workflow, the_workflow
+from bots.telegram import keyboards
 from bots.telegram.address import message_key, post
 from bots.telegram.errors import translate
 from bots.telegram.messages import ParsedMessage, Picture
@@ -142,6 +146,36 @@ async def edit(request: Request, parsed: ParsedMessage) -> None:
         return await _edit(request, target, values, pictures)
     await request.app.gate.admit(request.asker)  # nothing is fetched for who may not ask
     await _edit_images(request, pictures, values)
+
+
+async def describe(request: Request, parsed: ParsedMessage) -> None:
+    """Say in words what a picture shows: one that is replied to, sent with it, or named."""
+    name, picture = parsed.text, parsed.picture or parsed.replied_picture
+    if not (name or parsed.picture) and parsed.reply_to is not None:
+        key = message_key(request.address.chat, parsed.reply_to)
+        if found := await request.app.storage.jobs.by_message(key):
+            name = name_of(*found)
+    if not (name or picture):
+        raise UserError(request.words.describe_how)
+    await request.app.gate.admit(request.asker)  # nothing is fetched for who may not ask
+    if name:
+        target = await request.find("describe", name, parsed.reply_to)
+        shown = the_picture(target.job, target.picture)
+        data = await asyncio.to_thread(request.app.storage.pictures.read, shown)
+    else:
+        assert picture
+        data = await _fetch(request, picture)
+    suggestions = await describe_picture(request.app, request.asker, data)
+    text = "\n".join([request.words.described, *numbered(suggestions)])
+    await request.say(text, keyboards.suggestions(len(suggestions)))
+
+
+async def draw_suggestion(request: Request, text: str, number: str) -> None:
+    """Draw one of the descriptions that a message lists."""
+    values = {"prompt": suggestion_in(text, number, request.words)}
+    await request.announce(
+        await request.app.studio.imagine(values, request.asker, request.saved_by)
+    )
 
 
 async def blend(request: Request, parsed: ParsedMessage) -> None:

@@ -13,6 +13,7 @@ from bots.presentation.lines import name_of
 from bots.texts import Words
 from storage import Job
 
+SUGGESTION: Final = "draw"  # what the buttons below a description carry
 MOST: Final = 4  # buttons in a row
 MOST_WORDS: Final = 3  # … with labels in words
 
@@ -37,6 +38,13 @@ def for_action(
     """Return one button alone, for an action on a job; label: another than its own."""
     text = label or ACTIONS[action].label_in(words) or ACTIONS[action].emoji
     return InlineKeyboardMarkup.from_button(_button(text, action, str(job.id)))
+
+
+def suggestions(count: int) -> InlineKeyboardMarkup:
+    """Return the buttons that draw what a list describes, by its numbers."""
+    numbers = range(1, count + 1)
+    row = [_carrying(f"🖼️ {number}", SUGGESTION, str(number)) for number in numbers]
+    return InlineKeyboardMarkup.from_row(row)
 
 
 def single(label: str, data: str, name: object) -> InlineKeyboardMarkup:

@@ -48,6 +48,7 @@ HELP: Final = """\
 [bold]:seed 12 --no book[/bold]   … with something changed
 [bold]:edit[/bold] 12.3 make it bronze   changed by words; also :edit photo.jpg …
 [bold]:blend[/bold] 12.3 cat.jpg   one picture of two to five; words behind them say of what
+[bold]:describe[/bold] 12.3        what a picture shows, in words
 [bold]:vary[/bold]   :vary 12.3 strong   a picture like it
 [bold]:upscale[/bold] 12.3 x2    larger; [bold]:zoom[/bold] 12.3 x2 from further away
 [bold]:pan[/bold] 12.3 left       continued to one side: left, right, up or down
@@ -229,6 +230,7 @@ DOES: Final[Mapping[str, Action]] = {  # by the words of the table of actions
     ":dice": partial(_rerun, first=[("seed", "new")]),
     ":edit": _edit,
     ":blend": _blend,
+    ":describe": lambda session, text: session.describe(text or None),
     ":vary": _vary,
     ":upscale": partial(_enlarge, Studio.upscale),
     ":zoom": partial(_enlarge, Studio.zoom),

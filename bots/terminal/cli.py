@@ -21,7 +21,8 @@ from engine.errors import UserError
 # The modules of handlers that are in none of their command's name.
 MODULES: Final = {
     **dict.fromkeys(
-        ("imagine", "rerun", "edit", "blend", "vary", "upscale", "zoom", "pan"), "commands"
+        ("imagine", "rerun", "edit", "blend", "describe", "vary", "upscale", "zoom", "pan"),
+        "commands",
     ),
     **dict.fromkeys(("run", "history", "show", "serve"), "commands"),
     **dict.fromkeys(("pause", "resume"), "queue"),

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from bots.chat.suggestions import numbered
 from bots.operations.settings import Settings
 from bots.presentation.lines import OTHER_DEVICE, name_of, parent_of
 from bots.requests.derive import the_picture
@@ -63,6 +64,7 @@ class Session:
         self._studio, self._workflows = app.studio, app.workflows
         self._asker = Asker(person=person(), place=TERMINAL, reply={"later": later}, later=later)
         self._storage, self._worker = app.storage, app.worker
+        self._describe = app.descriptions.suggest
         mode = app.settings.terminal_pictures
         self._previews = mode != "off"
         self._show = partial(show_pictures, self.console, app.storage.pictures, mode, copy_to)
@@ -121,6 +123,16 @@ class Session:
         names = [each for each in pictures if is_ours(each)]
         others = [await self._keep("blend", each) for each in pictures if not is_ours(each)]
         await self._draw(self._studio.blend(names, others, values, self._asker))
+
+    async def describe(self, source: str | None) -> None:
+        """Say in words what a picture shows: one of ours, a file, or this person's latest."""
+        if source and not is_ours(source):
+            data = read_file(source, BYTES, f"describe takes {A_PICTURE}")
+        else:
+            picture = the_picture(*await self._studio.get(await self._named(source)))
+            data = await asyncio.to_thread(self._storage.pictures.read, picture)
+        for line in numbered(await self._describe(data)):
+            self.console.print(styled(line, "none"), soft_wrap=True)
 
     async def run(self, file: Path, values: Values, result: str | None = None) -> None:
         """Draw what a workflow or picture file says, with some values changed, and show it.
@@ -324,6 +336,11 @@ async def blend(arguments: Namespace, settings: Settings) -> None:
     """Make one picture of several."""
     pictures, values = read_blend(arguments.prompt, options_of(arguments))
     await in_session(arguments, settings, lambda session: session.blend(pictures, values))
+
+
+async def describe(arguments: Namespace, settings: Settings) -> None:
+    """Say in words what a picture shows."""
+    await in_session(arguments, settings, lambda session: session.describe(arguments.id))
 
 
 async def vary(arguments: Namespace, settings: Settings) -> None:

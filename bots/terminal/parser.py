@@ -66,6 +66,9 @@ BLEND: Final = _value(
     "two to five pictures (12.3, or files), then what the blended one should show, if you like",
     nargs="*",
 )
+DESCRIBED: Final = _value(
+    "id", None, f"{NAMED}, or a picture file; the latest if left out", nargs="?"
+)
 WITH: Final = _value(
     "--with",
     "FILE",
@@ -148,6 +151,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "rerun": ("draw a picture again: from its seed, or with changes", *(SOURCE, PROMPT, *DRAWING)),
     "edit": ("change a picture by words", *(EDIT, *RECIPE_OPTIONS, WITH, *OUTPUT)),
     "blend": ("make one picture of two to five", *(BLEND, *RECIPE_OPTIONS, *OUTPUT)),
+    "describe": ("say in words what a picture shows", DESCRIBED),
     "vary": ("draw a picture like another one", ID, STRONG, *OUTPUT),
     "upscale": (
         "make a picture larger, with more detail",

@@ -89,6 +89,8 @@ _DESCRIPTIONS: Final[Mapping[str, str]] = {
     "edit:prompt": "what to change, like: make it bronze",
     "edit:image": "picture to change; or, beside `picture`, one that the words are about",
     "edit:another": "another picture that the words are about",
+    "describe": "Say in words what a picture shows",
+    "describe:image": "picture to describe",
     "blend": "Make one picture of two to five",
     "blend:prompt": "what it should show; may be left out",
     "blend:pictures": "Marble's pictures by their names, like 12.3 14",

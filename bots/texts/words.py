@@ -156,6 +156,12 @@ class Words:
     edit_prompt = "What to change"
     edit_prompt_hint = "for example: make it bronze, keep the pose"
     edit_which = "Say which picture: give `picture`, a name like 12.3, or an `image`."
+    describe_which = "Give one picture: an `image`, or in `picture` a name like 12.3."
+    describe_how = (
+        "Say which picture to describe: reply to it with `/describe`, send it with `/describe` "
+        "below, or write its name: `/describe 12.3`."
+    )
+    described = "In words; a number draws them:"
     blend_which = (
         "Give two to five pictures: `image`, `image2` …, or in `pictures` names like 12.3 14."
     )

@@ -12,19 +12,18 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import torch
 from PIL import Image
-from transformers import AutoImageProcessor, AutoModelForImageClassification
-from transformers.utils import logging as transformers_logging
+from transformers import AutoModelForImageClassification
 
 from engine.decode.vae import Pixels
 from engine.device.tensor_bytes import module_bytes
 from engine.errors import UserError, first_line
 from engine.events import Verdict
+from engine.finish.pretrained import WEIGHTS, check_complete, load_processor, source_of
 
 log = logging.getLogger(__name__)
 
@@ -63,24 +62,13 @@ def load_classifier(name: str) -> Classifier:
     Raises `BrokenClassifier`, also where weights are missing (they would be random), or where two
     labels are equal in lower case.
     """
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    source, revision = _source(name)
-    options: dict[str, Any] = {"trust_remote_code": False, "revision": revision}
     try:
-        # The default backend needs torchvision, which Marble does not use.
-        processor = AutoImageProcessor.from_pretrained(source, backend="pil", **options)
-        model, found = AutoModelForImageClassification.from_pretrained(
-            source,
-            use_safetensors=True,
-            dtype=torch.float32,
-            output_loading_info=True,
-            **options,
-        )
+        source = source_of(name)
+        processor = load_processor(source)
+        model, found = AutoModelForImageClassification.from_pretrained(**source, **WEIGHTS)
+        check_complete(found["missing_keys"])
     except Exception as error:  # its files may hold anything
         raise BrokenClassifier(name, first_line(error)) from error
-    if missing := sorted(found["missing_keys"]):
-        raise BrokenClassifier(name, f"its file lacks {missing[0]} and {len(missing) - 1} more")
     names = [str(model.config.id2label[n]).lower() for n in range(model.config.num_labels)]
     if doubled := sorted({each for each in names if names.count(each) > 1}):
         # It would be unclear which of the two a limit is for.
@@ -156,13 +144,3 @@ def verdict_of(scores: Mapping[str, float], limits: Mapping[str, float]) -> Verd
         return Verdict.UNCHECKED
     over = any(scores[label] >= limit for label, limit in limits.items())
     return Verdict.UNSAFE if over else Verdict.SAFE
-
-
-def _source(name: str) -> tuple[str, str | None]:
-    path = Path(name).expanduser()
-    if path.is_dir():
-        return str(path.absolute()), None
-    repo, _, revision = name.partition("@")
-    if path.is_absolute() or repo.count("/") != 1 or repo.startswith((".", "~")):
-        raise BrokenClassifier(name, "there is no such folder")
-    return repo, revision or "main"

@@ -10,6 +10,7 @@ from bots.discord import actions
 from bots.discord.commands import general, menus, moderation, styles
 from bots.discord.commands.blend import blend
 from bots.discord.commands.define import Offer, define, workflows
+from bots.discord.commands.describe import describe
 from bots.discord.commands.edit import edit
 from bots.discord.commands.imagine import imagine
 from bots.discord.handler import Answer, Handler
@@ -22,6 +23,7 @@ ANSWERS: Final[Mapping[str, Answer]] = {
     "imagine": imagine,
     "edit": edit,
     "blend": blend,
+    "describe": describe,
     "history": general.history,
     "show": actions.show,
     "style list": styles.list_,

@@ -65,6 +65,8 @@ COMMANDS: Final[Mapping[str, CommandText]] = {
     "menu Vary": CommandText("变体"),
     "menu Upscale": CommandText("放大"),
     "menu Use as start image": CommandText("用作起始图"),
+    "describe": CommandText("描述", "用文字说出一张图的内容"),
+    "describe:image": CommandText("图", "要描述的图"),
     "blend": CommandText("混合", "把两到五张图混合成一张"),
     "blend:prompt": CommandText("要求", "混合后的图是什么；可不填"),
     "blend:pictures": CommandText("图片", "Marble 的图的名字，例如 12.3 14"),

@@ -70,6 +70,10 @@ SENTENCES: Final[Mapping[str, str]] = {
     "blend_so_many": "混合需要两到 {most} 张图，而不是 {count} 张。",
     "blend_words": "模型 {model!r} 按文字来画：请写明混合后的图应当是什么。",
     "blended": "模型 {model!r} 不能同时看多张图，因此从叠在一起的图开始画，强度 {strength}。",
+    "describe_unset": "这里还不能描述图片：请 Marble 的所有者在 {setting} 中指定一个模型。",
+    "describe_fails": "无法描述这张图；`marble doctor` 会告诉 Marble 的所有者原因。",
+    "describe_busy": "正在描述的图片很多；请稍后再试。",
+    "describe_nothing": "没有找到描述这张图的文字。",
     "given_twice": "{name} 给了两次：{first} 和 {second}；请只给一次。",
     "nearest": "（是不是 {name!r}？）",
     # Words and pictures that people give

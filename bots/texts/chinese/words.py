@@ -151,6 +151,12 @@ class Chinese(Words):
     edit_prompt = "要改什么"
     edit_prompt_hint = "例如：改成青铜，姿势不变"
     edit_which = "请指明哪张图：填写 `picture`（名字如 12.3），或附上 `image`。"
+    describe_which = "请给一张图：附上 `image`，或在 `picture` 中填写名字，例如 12.3。"
+    describe_how = (
+        "请指明要描述哪张图：用 `/describe` 回复它，发图时在说明里写 `/describe`，"
+        "或写出它的名字：`/describe 12.3`。"
+    )
+    described = "用文字描述；按编号即可画出："
     blend_which = (
         "请给两到五张图：附上 `image`、`image2` 等，或在 `pictures` 中填写名字，例如 12.3 14。"
     )

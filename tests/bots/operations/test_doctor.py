@@ -25,6 +25,7 @@ from engine.models.catalogue import Catalogue
 from storage import NewJob, Storage
 from tests.bots.fakes import alter
 from tests.classifiers import make_classifier
+from tests.describers import make_describer
 from tests.factories import make_recipe
 
 
@@ -267,6 +268,18 @@ async def test_a_safety_check_that_works(settings: Settings, tmp_path: Path) -> 
     assert finding == Finding("safety", State.GOOD, f"{model} works; its labels are normal, nsfw")
     wrong = replace(checked, safety_labels={"porn": 0.5})
     assert "it has no label 'porn'" in (await ails(wrong, "safety")).text
+
+
+async def test_the_model_that_describes_pictures_is_tried(
+    settings: Settings, tmp_path: Path
+) -> None:
+    assert await found(settings, "descriptions") == []
+    model = str(make_describer(tmp_path / "blip"))
+    [finding] = await found(replace(settings, describe_model=model), "descriptions")
+    assert finding == Finding("describe", State.GOOD, f"by {model}")
+    broken = await ails(replace(settings, describe_model=str(tmp_path)), "descriptions")
+    assert "cannot describe pictures: " in broken.text
+    assert broken.cure == "see MARBLE_DESCRIBE_MODEL"
 
 
 async def test_a_model_for_edits_that_does_not_edit(

@@ -7,6 +7,7 @@ import pytest
 
 from bots.admission.gate import Gate
 from bots.operations.settings import load_settings
+from bots.requests.descriptions import Descriptions
 from bots.requests.studio import Asker
 from bots.requests.styles import Stylebook
 from bots.requests.workflow_folder import WorkflowFolder
@@ -40,6 +41,7 @@ def service(house: House) -> Service:
         gate=gate,
         studio=house.studio,
         styles=Stylebook(house.storage, gate),
+        descriptions=Descriptions(None),
         workflows=Workflows(WorkflowFolder(None), house.studio, house.storage.pictures, gate),
         health=house.executor.health,
     )

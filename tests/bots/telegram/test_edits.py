@@ -13,6 +13,7 @@ from engine.recipe.recipe import Recipe
 from tests.bots.fakes import editing_settings
 from tests.bots.presentation.test_presentation import png
 from tests.bots.telegram.conftest import a_marble
+from tests.describers import make_describer
 from tests.fakes.process import Marble
 from tests.fakes.telegram.people import Chat, Person, group, person
 from tests.fakes.telegram.server import TelegramServer
@@ -152,3 +153,30 @@ async def test_a_blend_of_too_few_or_of_others_pictures_is_refused(
     await ada.chat.picture(await ada.says("a cat --size 64"))
     bob = person(telegram, 2)
     await bob.chat.words(await bob.says("/blend 1 1"), "no picture 1")
+
+
+async def test_a_photo_a_reply_and_a_name_are_described(
+    telegram: TelegramServer, tmp_path: Path, ada: Person
+) -> None:
+    model = str(make_describer(tmp_path / "blip"))
+    async with a_marble(telegram, tmp_path, MARBLE_DESCRIBE_MODEL=model):
+        photo = await ada.sends_photo(png(80, 80), "/describe")
+        said = await ada.chat.words(photo, "In words; a number draws them:")
+        lines = said["text"].splitlines()[1:]
+        await ada.presses(said, "🖼️ 2")
+        recipe = await recipe_of(ada, ada.chat, said)
+        assert lines[1] == f"2. {recipe.prompt}"
+        named = await ada.chat.words(await ada.says("/describe 1"), "In words")
+        result = await ada.chat.picture(said)
+        replied = await ada.chat.words(await ada.says("/describe", answering=result), "In words")
+        assert replied["text"] == named["text"]
+        await ada.chat.words(await ada.says("/describe"), "Say which picture to describe")
+        bob = person(telegram, 2)
+        await bob.chat.words(await bob.says("/describe 1"), "There is no picture 1")
+
+
+async def test_without_a_model_nothing_is_described(
+    telegram: TelegramServer, marble: Marble, ada: Person
+) -> None:
+    photo = await ada.sends_photo(png(80, 80), "/describe")
+    await ada.chat.words(photo, "has to name a model in MARBLE_DESCRIBE_MODEL")

@@ -14,6 +14,7 @@ from engine.recipe.recipe import Recipe
 from tests.bots.fakes import EDITING, alter
 from tests.bots.terminal.conftest import Answer, Marble
 from tests.bots.terminal.test_commands import path_of
+from tests.describers import make_describer
 
 
 @pytest.fixture(autouse=True)
@@ -152,3 +153,16 @@ def test_a_chat_blends_as_well(chat: Callable[[str], Answer]) -> None:
     assert "starts from all of them laid over each other" in answer.out
     assert "a cat, a dog" in answer.out
     assert "Name two to five pictures" in answer.out
+
+
+def test_a_picture_is_described_in_words(
+    marble: Marble, photo: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = marble("describe", photo)
+    assert (refused.code, "MARBLE_DESCRIBE_MODEL" in refused.err) == (2, True)
+    monkeypatch.setenv("MARBLE_DESCRIBE_MODEL", str(make_describer(tmp_path / "blip")))
+    described = marble("describe", photo)
+    assert (described.code, described.err) == (0, "")
+    assert [line[:3] for line in described.out.splitlines()][:3] == ["1. ", "2. ", "3. "]
+    missing = marble("describe", "no.png")
+    assert "describe takes a picture file" in missing.err

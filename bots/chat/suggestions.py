@@ -1,0 +1,40 @@
+"""Descriptions of a picture as a numbered list, each of which can be drawn.
+
+What a button draws stands in the list above it, so that it outlives restarts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from bots.presentation.text import cut
+from bots.requests.studio import Asker
+from bots.service.app import App
+from bots.texts import Words
+from engine.errors import UserError
+
+LONGEST = 250  # characters of a description
+
+
+async def describe(app: App, asker: Asker, data: bytes) -> list[str]:
+    """Return what a picture file shows in words; it counts as a job towards rates.
+
+    Raises `UserError`.
+    """
+    app.descriptions.check()
+    await app.gate.count(asker)
+    return [cut(words, LONGEST) for words in await app.descriptions.suggest(data)]
+
+
+def numbered(suggestions: Iterable[str]) -> list[str]:
+    """Return the lines of a list."""
+    return [f"{number}. {words}" for number, words in enumerate(suggestions, 1)]
+
+
+def suggestion_in(text: str, number: str, words: Words) -> str:
+    """Return the description of a number in a list that was shown; raises `UserError`."""
+    for line in text.splitlines():
+        if found := re.fullmatch(rf"{re.escape(number)}\. (.+)", line):
+            return found[1]
+    raise UserError(words.unknown_message)

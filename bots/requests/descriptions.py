@@ -1,0 +1,119 @@
+"""What pictures show in words, by the owner's image-to-text model in a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sys
+from asyncio.subprocess import PIPE, Process
+from contextlib import suppress
+from typing import Any, Final
+
+from engine.errors import UserError
+from engine.executors.child import child_environment
+from engine.pictures.images import flatten, read_image, to_png
+from engine.sentences import Sentence
+
+DESCRIBE_MODEL: Final = "MARBLE_DESCRIBE_MODEL"
+PROGRAM: Final = "engine.finish.describe"
+HEADER: Final = 4  # bytes of a picture's length
+SIDE: Final = 1024  # pixels; models see fewer
+MOST: Final = 10  # pictures that may wait
+PATIENCE: Final = 180.0  # seconds for one, in which the model may be loaded
+IDLE: Final = 600.0  # seconds after the last one, when the process ends and its memory is free
+
+log = logging.getLogger(__name__)
+
+
+class Descriptions:
+    """Describes pictures, one at a time; model: a folder, a name of the hub, or None."""
+
+    def __init__(self, model: str | None) -> None:
+        self._model = model
+        self._process: Process | None = None
+        self._idle: asyncio.TimerHandle | None = None
+        self._turn = asyncio.Lock()
+        self._waiting = 0
+
+    async def suggest(self, data: bytes) -> list[str]:
+        """Return what a picture file shows in words, the likeliest first.
+
+        Raises `UserError`: `ImageError` for the file, and where there is no model, it does not
+        work, or many pictures wait.
+        """
+        self.check()
+        if self._waiting >= MOST:
+            raise UserError(Sentence("describe_busy"))
+        self._waiting += 1
+        try:
+            png = await asyncio.to_thread(_to_small_png, data)
+            async with self._turn:
+                words = await self._ask(png)
+        finally:
+            self._waiting -= 1
+        if not words:
+            raise UserError(Sentence("describe_nothing"))
+        return words
+
+    def check(self) -> None:
+        """Raise `UserError` where the owner has set no model."""
+        if self._model is None:
+            raise UserError(Sentence("describe_unset", setting=DESCRIBE_MODEL))
+
+    async def close(self) -> None:
+        """End the process."""
+        if self._idle:
+            self._idle.cancel()
+        if process := self._process:
+            self._end()
+            await process.wait()
+
+    async def _ask(self, png: bytes) -> list[str]:
+        if self._idle:
+            self._idle.cancel()
+        process = self._process or await self._start()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        answer: dict[str, Any] = {"error": "its process ended"}
+        try:
+            async with asyncio.timeout(PATIENCE):
+                process.stdin.write(len(png).to_bytes(HEADER, "big") + png)
+                await process.stdin.drain()
+                if line := await process.stdout.readline():
+                    answer = json.loads(line)
+                else:
+                    self._end()
+        except (OSError, TimeoutError) as error:
+            self._end()
+            answer = {"error": str(error) or "it took too long"}
+        except asyncio.CancelledError:  # its answer would be taken for the next one's
+            self._end()
+            raise
+        self._idle = asyncio.get_running_loop().call_later(IDLE, self._end)
+        if "error" in answer:
+            log.error("A picture could not be described: %s", answer["error"])
+            raise UserError(Sentence("describe_fails"))
+        words: list[str] = answer["words"]
+        return words
+
+    async def _start(self) -> Process:
+        self._process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", "-m", PROGRAM, str(self._model)),
+            stdin=PIPE,
+            stdout=PIPE,
+            env=child_environment(),
+        )
+        return self._process
+
+    def _end(self) -> None:
+        if self._process:
+            with suppress(ProcessLookupError):
+                self._process.kill()
+        self._process = None
+
+
+def _to_small_png(data: bytes) -> bytes:
+    image = flatten(read_image(data))
+    image.thumbnail((SIDE, SIDE))
+    return to_png(image)

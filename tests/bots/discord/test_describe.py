@@ -1,0 +1,57 @@
+"""/describe: what a picture shows in words, and buttons that draw them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engine.formats.metadata import read_recipe
+from tests.bots.discord.conftest import Marble
+from tests.bots.presentation.test_presentation import png
+from tests.describers import WORDS, make_describer
+from tests.fakes.discord import FakeDiscord, Person
+
+
+@pytest.fixture
+async def marble(cold: Marble, tmp_path: Path) -> Marble:
+    """Return a Marble that serves, with a model that describes pictures."""
+    cold.settings |= {"MARBLE_DESCRIBE_MODEL": str(make_describer(tmp_path / "blip"))}
+    await cold.start()
+    return cold
+
+
+async def test_an_image_is_described_and_each_description_can_be_drawn(
+    discord: FakeDiscord, marble: Marble, ann: Person
+) -> None:
+    reply = await ann.types("describe", image=ann.uploads("hat.png", png(80, 80)))
+    title, *lines = (await reply.said("In words")).splitlines()
+    assert reply.ephemeral
+    assert title == "In words; a number draws them:"
+    assert [line[:3] for line in lines] == [f"{number}. " for number in range(1, len(lines) + 1)]
+    assert all(set(line[3:].rstrip("…").split()[:-1]) <= set(WORDS) for line in lines)
+    await marble.kill()
+    await marble.start()  # the button outlives its process
+    drawn = await ann.clicks("2", reply)
+    assert read_recipe(await drawn.picture()).recipe.prompt == lines[1][3:]
+
+
+async def test_only_pictures_that_may_be_seen_are_described(
+    discord: FakeDiscord, marble: Marble, ann: Person
+) -> None:
+    await (await ann.in_dm().imagine("a secret", size="64")).picture()
+    own = await ann.types("describe", picture="1")
+    assert "1. " in await own.said("In words")
+    bob = discord.person("bob")
+    unseen = await bob.types("describe", picture="1")
+    assert "There is no picture 1 that you may see here" in await unseen.said("picture")
+    neither = await ann.types("describe")
+    assert "Give one picture" in await neither.said("picture")
+
+
+async def test_without_a_model_the_setting_is_named(
+    discord: FakeDiscord, cold: Marble, ann: Person
+) -> None:
+    await cold.start()
+    refused = await ann.types("describe", image=ann.uploads("hat.png", png(80, 80)))
+    assert "has to name a model in MARBLE" in await refused.said("describe pictures")
