@@ -22,7 +22,7 @@ async def test_history_turns_pages_and_opens_pictures(
     assert page.ephemeral
     assert text.index("**8** scholar number 8") < text.index("**3** scholar number 3")
     assert "**2**" not in text
-    assert page.message.attachments[0].filename == "pictures.png"
+    assert page.message.attachments[0].filename == "pictures.jpg"
     assert "1: scholar number 8" in str(page.message.attachments[0].description)
     older = await ann.clicks("Older", page)
     assert "**2** scholar number 2" in await older.said("**1**")

@@ -94,7 +94,7 @@ async def test_the_first_of_several_pictures_is_shown_while_the_others_are_drawn
     assert size_of(file.data) == (64, 64)
     marble.gate.touch()
     await reply.picture()
-    assert reply.message.showed == {"preview.jpg", "marble-1.png"}
+    assert reply.message.showed == {"preview.jpg", "marble-1.jpg"}
 
 
 @pytest.mark.slow
