@@ -145,6 +145,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
         one=True,
         asks=True,
         discord="words",
+        telegram="edit",
         command="edit",
         terminal=":edit",
     ),

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
-from telegram import InputFile
+from telegram import ForceReply, InputFile
 from telegram.constants import ReactionEmoji
 from telegram.error import BadRequest
 
@@ -15,7 +15,8 @@ from bots.chat.actions import ACTIONS, VARIATION, cancel_unfinished, draw, mark_
 from bots.chat.commands import cancel
 from bots.presentation.lines import recipe_lines
 from bots.presentation.text import fit_lines, utf16_length
-from bots.telegram.address import Address, at_or_near, message_key
+from bots.requests.derive import the_picture
+from bots.telegram.address import Address, at_or_near, key_of, message_key
 from bots.telegram.commands import FAVOURITES, FORGET, OLDER, forget, show_favourites, show_history
 from bots.telegram.imagine import draw_suggestion
 from bots.telegram.keyboards import SUGGESTION
@@ -73,6 +74,14 @@ async def stop(request: Request, name: str) -> None:
     await cancel_unfinished(request.app, target, by=request.asker.person)
 
 
+async def ask_edit(request: Request, target: Target, message: int) -> None:
+    """Ask what to change in one picture; the answer is taken as `/edit` below it."""
+    picture = the_picture(target.job, target.picture)
+    question = request.words.edit_question.format(name=target.name)
+    asked = await request.say(question, ForceReply(selective=True))
+    await request.app.storage.jobs.shown(target.job.id, {key_of(asked): picture.index})
+
+
 async def original(request: Request, target: Target, message: int) -> None:
     """Send the files as they are: every pixel, and the recipe inside."""
     for picture in target.drawn(request.words):
@@ -121,6 +130,7 @@ async def show(request: Request, target: Target, message: int) -> None:
 
 
 OTHERS: Final[Mapping[str, Callable[[Request, Target, int], Awaitable[str | None]]]] = {
+    "edit": ask_edit,
     "original": original,
     "recipe": recipe,
     "favourite": favourite,

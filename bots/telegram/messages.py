@@ -24,6 +24,14 @@ QUESTIONS: Final = frozenset(
     for question in (words.empty_prompt, words.photo_question)
 )
 
+# … and answers to these say how a picture is to be changed.
+EDIT_QUESTION: Final = re.compile(
+    "|".join(
+        re.escape(words.edit_question).replace(re.escape("{name}"), r"[\d.]+")
+        for words in LANGUAGES.values()
+    )
+)
+
 Picture = PhotoSize | Document
 
 
@@ -131,6 +139,7 @@ def parse_message(message: Message, me: User) -> ParsedMessage | None:
     found = _COMMAND.match(text)
     if found and found[2] and found[2].lower() != (me.username or "").lower():
         return None
+    command = found[1].lower() if found else None
     private = message.chat.type == message.chat.PRIVATE
     if found and message.forward_origin and not private:
         return None  # somebody else's words, who may do less, or meant another group
@@ -138,12 +147,14 @@ def parse_message(message: Message, me: User) -> ParsedMessage | None:
     ours = replied is not None and replied.from_user is not None and replied.from_user.id == me.id
     if not (private or found or ours):
         return None
+    if replied and ours and command is None and EDIT_QUESTION.fullmatch(text_of(replied)):
+        command = "edit"
     if not (text or message.effective_attachment):
         return None  # somebody joined, a message was pinned
     if message.media_group_id is not None and not (text or private):
         return None  # an album's caption is with one of its pictures
     return ParsedMessage(
-        command=found[1].lower() if found else None,
+        command=command,
         text=text[found.end() :].strip() if found else text.strip(),
         picture=picture_of(message),
         replied_picture=picture_of(replied) if replied else None,

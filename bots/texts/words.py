@@ -155,6 +155,7 @@ class Words:
     edit_title = "Edit the picture"
     edit_prompt = "What to change"
     edit_prompt_hint = "for example: make it bronze, keep the pose"
+    edit_question = "What should be changed in {name}? Reply with words like: make it bronze."
     edit_which = "Say which picture: give `picture`, a name like 12.3, or an `image`."
     describe_which = "Give one picture: an `image`, or in `picture` a name like 12.3."
     describe_how = (

@@ -150,6 +150,7 @@ class Chinese(Words):
     edit_title = "编辑图片"
     edit_prompt = "要改什么"
     edit_prompt_hint = "例如：改成青铜，姿势不变"
+    edit_question = "要改 {name} 的什么？用文字回复，例如：改成青铜。"
     edit_which = "请指明哪张图：填写 `picture`（名字如 12.3），或附上 `image`。"
     describe_which = "请给一张图：附上 `image`，或在 `picture` 中填写名字，例如 12.3。"
     describe_how = (

@@ -68,14 +68,14 @@ async def test_nothing_is_drawn_from_what_may_not_be_seen(
 SENT: Final = {
     "discord": "again dice edit subtle strong upscale zoom words left right up down pick show "
     "recipe mail star cancel drop",
-    "telegram": "same new vary vary-strong upscale zoom left right up down pick recipe original "
-    "favourite cancel delete",
+    "telegram": "same new vary vary-strong upscale zoom edit left right up down pick recipe "
+    "original favourite cancel delete",
 }
 MEANT: Final = {
     "discord": "rerun reroll change vary_subtle vary_strong upscale zoom edit pan_left pan_right "
     "pan_up pan_down show open recipe original favourite cancel delete",
-    "telegram": "rerun reroll vary_subtle vary_strong upscale zoom pan_left pan_right pan_up "
-    "pan_down show recipe original favourite cancel delete",
+    "telegram": "rerun reroll vary_subtle vary_strong upscale zoom edit pan_left pan_right "
+    "pan_up pan_down show recipe original favourite cancel delete",
 }
 
 

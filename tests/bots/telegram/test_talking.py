@@ -189,6 +189,25 @@ async def test_several_pictures_come_as_one_grid_of_which_each_can_be_picked(
     assert "upscale: " in text_of(await ada.chat.words(large, "Recipe of"))
 
 
+async def test_a_button_asks_what_to_change_in_one_picture_of_a_grid(
+    telegram: TelegramServer, ada: Person, bob: Person, statues: Chat
+) -> None:
+    said = await ada.says("/imagine owls --count 2 --size 64", to=statues)
+    grid = await statues.picture(said)
+    await ada.presses(grid, "2")
+    await telegram.until(lambda: "Everything" in labels(grid))
+    await ada.presses(grid, "Edit")
+    question = await statues.words(grid, "What should be changed in")
+    assert (statues.id, question["message_id"]) in telegram.questions
+    changed = await statues.picture(
+        await bob.says("make it bronze", to=statues, answering=question)
+    )
+    assert text_of(changed).startswith("make it bronze")
+    name = text_of(question).removeprefix("What should be changed in ").partition("?")[0]
+    assert name.endswith(".2")
+    assert text_of(changed).splitlines()[1].endswith(f"from {name}")
+
+
 async def test_an_answer_to_a_result_redraws_it_with_other_words(ada: Person) -> None:
     first = await ada.chat.picture(await ada.says("a gold owl --seed 5"))
     said = await ada.says("a jade owl", answering=first)
