@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -62,10 +61,19 @@ class Engine:
 
     def copy(self) -> Engine:
         """Return an independent copy."""
-        twin = copy.copy(self)
-        twin.meter = self.meter.copy()
-        twin.running, twin.held = dict(self.running), dict(self.held)
-        return twin
+        # Plain, since a thousand are copied at once: `replace` and `copy` take five times as long.
+        return Engine(
+            self.name,
+            self.facts,
+            meter=self.meter.copy(),
+            running=dict(self.running),
+            held=dict(self.held),
+            room=self.room,
+            busy_until=self.busy_until,
+            alone=self.alone,
+            removed=self.removed,
+            number=self.number,
+        )
 
     def hold(self, model: str) -> None:
         """Count a model as used last, and as loaded in place of another where there is no room."""

@@ -6,7 +6,6 @@ Standard library only.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import mul
@@ -292,7 +291,8 @@ class Meter:
 
     def copy(self) -> Meter:
         """Return an independent copy."""
-        twin = copy.copy(self)
+        twin = Meter()
+        twin._clock, twin._at, twin._widths = self._clock, self._at, self._widths
         twin._jobs = dict(self._jobs)
         return twin
 

@@ -51,10 +51,7 @@ class Share(Generic[K]):
     def copy(self, owners: Collection[K] | None = None) -> Share[K]:
         """Return an independent copy; owners: of these alone."""
         twin = copy.copy(self)
-        if owners is None:
-            twin._finish, twin._active = dict(self._finish), dict(self._active)
-            twin._heap, twin._backlogged = list(self._heap), list(self._backlogged)
-            return twin
+        owners = self._finish.keys() | self._active.keys() if owners is None else owners
         twin._finish = {each: self._finish[each] for each in owners if each in self._finish}
         twin._active = {each: self._active[each] for each in owners if each in self._active}
         twin._heap = [(*entry, owner) for owner, entry in twin._active.items()]

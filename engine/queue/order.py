@@ -17,7 +17,7 @@ from engine.queue.estimates import Speeds
 from engine.queue.people import People
 from engine.queue.placement import Found, Placement
 from engine.queue.tasks import Limits, Priority, Task
-from engine.queue.turns import Passed, Turns, Where
+from engine.queue.turns import Needs, Passed, Turns, Where
 from engine.sentences import Sentence
 
 LOOK: Final = 8  # people who may be passed over in one choice, for the engines' sake
@@ -217,12 +217,16 @@ class Order:
         """Return what restricts the engines that may run a task, or None where nothing does."""
         if task.job in self.engines.avoided:
             return task.job
-        classes = self.engines.classes_for(task)
-        return (classes, task.work.models) if self.engines.unfit(task) else classes
+        if self.engines.unfit(task):
+            return Needs(task.kind, task.needs, task.work.models)
+        free = self.engines.classes_for(task) is None
+        return None if free else Needs(task.kind, task.needs)
 
     def _serves(self, engine: str, where: Where) -> bool:
         """Whether an engine that has room may be one that people were parked for."""
-        return not isinstance(where, frozenset) or self.engines.frees(engine, where)
+        if isinstance(where, int) or where.too_large:
+            return True
+        return self.engines.frees(engine, where.kind, where.files)
 
     def count_elsewhere(self, running: Mapping[str, int]) -> bool:
         """Record how many jobs of each person other processes run; return whether that changed."""
@@ -235,17 +239,17 @@ class Order:
     def put(self, name: str, facts: Facts) -> None:
         """Add an engine, or record what it tells now."""
         if self.engines.put(name, facts):
-            self._turns.unpark_all()
+            self._turns.unpark()
 
     def remove(self, name: str) -> None:
         """Remove an engine; nothing starts there any more."""
         self.engines.remove(name)
-        self._turns.unpark_all()
+        self._turns.unpark()
 
     def revive(self) -> None:
         """Take it, for a look ahead, that nothing starts, and that all take jobs if none does."""
         self.engines.revive()
-        self._turns.unpark_all()
+        self._turns.unpark()
 
     def avoid(self, job: int, *, alike: bool = False) -> bool:
         """Let a running job start elsewhere the next time; return whether that is possible.
@@ -364,6 +368,7 @@ class Order:
             return False
         self.people.cancel(task)
         self._update(task.person)
+        self._turns.unpark_first(self._where(task))  # it may have been this one's turn
         self._reset_idle()
         return True
 
@@ -391,12 +396,13 @@ class Order:
         return self._running[job].seconds
 
     def copy(self, most: int) -> Order:
-        """Return an independent copy, without those people who come after `most` others."""
-        names: set[str] | None = None
+        """Return an independent copy, of those people whose jobs wait, and not behind `most`."""
         if self.waiting > most:
-            names = self._turns.firsts(most)
-            names.update(run.task.person for run in self._running.values())
-            names.update(self.people.blocked(most))
+            names = self._turns.firsts(most) | {*self.people.blocked(most)}
+            running = (run.task.person for run in self._running.values())
+            names.update(filter(self.people.waits, running))
+        else:
+            names = {task.person for task in self.people.waiting.values()}
         twin = Order(speeds=self.speeds)
         twin.people, twin._turns = self.people.copy(names), self._turns.copy(names)
         twin.engines, twin._running = self.engines.copy(), dict(self._running)

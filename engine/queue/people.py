@@ -42,11 +42,12 @@ class People:
     def __contains__(self, name: str) -> bool:
         return name in self._people
 
-    def copy(self, names: Collection[str] | None = None) -> People:
-        """Return an independent copy; names: of these people alone."""
+    def copy(self, names: Collection[str]) -> People:
+        """Return an independent copy, of those of these people whose jobs wait."""
         twin = People(self.limits)
-        for name in self._people if names is None else names:
-            if person := self._people.get(name):
+        for name in names:
+            if self.waits(name):
+                person = self._people[name]
                 tasks = {key: dict(each) for key, each in person.tasks.items() if each}
                 twin._people[name] = _Person(tasks, person.waiting, person.running, person.reserved)
                 for each in tasks.values():
@@ -58,6 +59,11 @@ class People:
             for group, blocked in self._blocked.items()
         }
         return twin
+
+    def waits(self, name: str) -> bool:
+        """Whether any job of a person waits."""
+        person = self._people.get(name)
+        return bool(person and person.waiting)
 
     def blocked(self, most: int) -> Iterator[str]:
         """Yield so many of the people who wait for each full group, the first of them first."""
@@ -101,14 +107,15 @@ class People:
 
     def end(self, task: Task) -> list[str]:
         """End a running job; return who has jobs that may start now."""
-        self._people[task.person].running -= 1
         woken = [task.person]
         for group, _ in task.caps:
             self._grouped[group] -= 1
             if not self._grouped[group]:
                 del self._grouped[group]
             woken += self._blocked.pop(group, ())
-        self._forget_idle(task.person)
+        if person := self._people.get(task.person):  # a copy has only those who wait
+            person.running -= 1
+            self._forget_idle(task.person)
         return [name for name in woken if name in self._people]
 
     def next_task(self, name: str, priority: Priority) -> Task | None:

@@ -325,10 +325,13 @@ class Placement:
             self._list(engine)
         return used
 
-    def frees(self, name: str, wanted: Numbers) -> bool:
-        """Whether an engine with room is of one of some classes."""
+    def frees(self, name: str, kind: str, needs: frozenset[str]) -> bool:
+        """Whether an engine has room, and may run a job that wants a kind and needs files."""
         engine = self._engines.get(name)
-        return bool(engine and engine.free and engine.number in wanted)
+        if engine is None or not engine.free:
+            return False
+        able = self._classes.able(kind, needs)
+        return able is None or engine.number in able
 
     def _may(self, task: Task, without: Collection[str]) -> Callable[[Engine], bool]:
         """Return whether an engine that takes jobs may run a task; without: those that may not."""

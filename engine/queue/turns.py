@@ -10,14 +10,22 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from heapq import heappop, heappush
 from itertools import islice
+from typing import NamedTuple
 
-from engine.queue.classes import Numbers
 from engine.queue.fairness import Share
 from engine.queue.tasks import Priority
 
-# What restricts a job's engines: their classes, beside these models that do not fit on some, or the
-# job itself, which some engines failed.
-Where = Numbers | tuple[Numbers | None, tuple[str, ...]] | int
+
+class Needs(NamedTuple):
+    """What restricts the engines that may run a job: a kind of device, files, and models that do
+    not fit on some."""
+
+    kind: str
+    files: frozenset[str]
+    too_large: tuple[str, ...] = ()
+
+
+Where = Needs | int  # or a job that some engines failed
 # A person who was passed over: their start tag and job, and their priority's if nobody is left.
 Passed = tuple[Priority, str, tuple[float, int], tuple[float, int] | None]
 
@@ -31,17 +39,15 @@ class Turns:
         self._parked: dict[tuple[Priority, str], tuple[float, int, Where]] = {}
         self._lines: dict[Where, list[tuple[float, int, Priority, str]]] = {}  # of them, by tag
 
-    def copy(self, names: Collection[str] | None = None) -> Turns:
-        """Return an independent copy; names: of these people alone."""
+    def copy(self, names: Collection[str]) -> Turns:
+        """Return an independent copy, of these people alone."""
         twin = Turns()
         twin._priorities = self._priorities.copy()
         twin._shares = {priority: share.copy(names) for priority, share in self._shares.items()}
         for priority, share in twin._shares.items():
             if not share:
                 twin._priorities.deactivate(priority)
-        twin._parked = {
-            key: parked for key, parked in self._parked.items() if names is None or key[1] in names
-        }
+        twin._parked = {key: parked for key, parked in self._parked.items() if key[1] in names}
         twin._lines = {where: list(line) for where, line in self._lines.items()}
         return twin
 
@@ -117,16 +123,13 @@ class Turns:
                 self._update(priority)
                 return
 
-    def unpark(self, fits: Callable[[Where], bool]) -> None:
-        """Give the first of each of those lines their turn again that an engine may serve now."""
+    def unpark(self, fits: Callable[[Where], bool] = lambda where: True) -> None:
+        """Give the first of those turns again whom an engine may serve now, of each line.
+
+        Once their job starts, whoever is behind them follows (`unpark_first`).
+        """
         for where in list(self._lines):
             if fits(where):
-                self.unpark_first(where)
-
-    def unpark_all(self) -> None:
-        """Give all who were parked their turn again."""
-        for where in list(self._lines):
-            while where in self._lines:
                 self.unpark_first(where)
 
     def _update(self, priority: Priority) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from engine.queue.engines import Facts
 from engine.queue.estimates import Speeds
 from engine.queue.lines import SLACK
 from engine.queue.order import Order
-from engine.queue.placement import Placement
+from engine.queue.placement import Found, Placement
 from engine.queue.tasks import Limits, Task
 from tests.engine.crowds import foresee, task
 from tests.engine.fleet import Fleet
@@ -91,6 +92,34 @@ def test_what_no_engine_with_room_has_is_passed_over_and_next_when_there_is_room
     assert order.choose(1.0, 0) == plain[1]  # ada's second is passed over
     order.done(1, 1.0)
     assert order.choose(1.0, 0) == needy[1]  # and not behind bob's third
+
+
+def test_of_those_who_wait_for_an_engine_one_tries_again_and_the_others_follow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    order = order_of(a=Facts(slots=1, has=frozenset("m")), b=Facts(slots=1, has=frozenset("mx")))
+    needy = [replace(task(n, f"{n}"), needs=frozenset("mx")) for n in range(300)]
+    assert where(order, *needy[:2]) == ["b", ""]
+    for each in needy[2:]:
+        order.submit(each)
+    assert order.choose(0.0, 0) is None
+    find, tries = order.engines.find, list[int]()
+
+    def counted(task: Task, *rest: Any) -> Found | None:
+        tries.append(task.job)
+        return find(task, *rest)
+
+    monkeypatch.setattr(order.engines, "find", counted)
+    order.put("c", Facts(slots=1, has=frozenset("m")))
+    assert order.choose(0.0, 0) is None
+    assert tries == [1]
+    order.put("d", Facts(slots=3, has=frozenset("mx")))
+    assert [order.choose(0.0, 0) for _ in range(4)] == [*needy[1:4], None]
+    assert tries[1:] == [1, 2, 3, 4]
+    order.cancel(4)
+    order.done(0, 1.0)
+    order.cancel(5)
+    assert order.choose(1.0, 0) == needy[6]
 
 
 def test_a_suspect_has_one_engine_to_itself_and_the_other_goes_on() -> None:
