@@ -20,6 +20,7 @@ from bots.discord.address import guild_key, place_key
 from bots.discord.errors import is_gone, log_error
 from bots.discord.interaction import Answered, InteractionRequest
 from bots.discord.messages import is_adult
+from bots.discord.permissions import MissingPermission, tell_moderators
 from bots.discord.placeholders import Placeholders
 from bots.discord.reaction import ReactionRequest
 from bots.discord.replies import CONTENT, local_times
@@ -89,6 +90,8 @@ class Handler:
         except UserError as error:
             sentence = local_times(escape_sentence(tell(error, request.words)))
             answered = await self._refuse(request, sentence)
+            if isinstance(error, MissingPermission) and not request.guest:
+                await tell_moderators(self.app, self.client, request.place, error.permission)
         except Exception as error:
             if is_gone(error):
                 log.info("a request arrived twice or too late (%s)", request.label)

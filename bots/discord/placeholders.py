@@ -14,6 +14,7 @@ from bots.discord.address import Address, message_id, message_key
 from bots.discord.errors import UNKNOWN_MESSAGE, log_error, refused_by, translate
 from bots.discord.interaction import InteractionRequest
 from bots.discord.messages import ORIGINAL, dm_place, is_adult, send, send_dm, webhook_of
+from bots.discord.permissions import missing_at, moved_note, tell_moderators
 from bots.discord.replies import CONTENT, Reply, outcome_reply, progress_reply, reply_in_words
 from bots.discord.request import Request
 from bots.presentation.grid import preview_of
@@ -231,10 +232,13 @@ class Placeholders:
         if job.message is None:  # it may have been read before its placeholder was recorded
             job = await self._app.storage.jobs.get(job.id)
         address = Address.from_dict(job.reply)
+        lost = missing_at(self._client, job.place) if way == BY_DM else None
         try:
-            message = await self._send(replace(pending, job=job), address, way)
+            message = await self._send(replace(pending, job=job), address, way, lost)
         except Exception as error:
             raise translate(error) from error
+        if lost:
+            await tell_moderators(self._app, self._client, job.place, lost)
         if way in (BY_MESSAGE, BY_DM) and job.message not in (None, message_key(message)):
             await self._end_placeholder(job, address, way)
         return {message_key(message): None}
@@ -249,8 +253,13 @@ class Placeholders:
                 if task := self._followers.get(job):
                     task.cancel()
 
-    async def _send(self, pending: PendingReply, address: Address, way: Way) -> int:
-        """Send a reply, smaller each time that Discord finds it too large."""
+    async def _send(
+        self, pending: PendingReply, address: Address, way: Way, lost: str | None
+    ) -> int:
+        """Send a reply, smaller each time that Discord finds it too large.
+
+        lost: the permission without which it is sent elsewhere than asked for.
+        """
         job, client, limit = pending.job, self._client, address.limit
         if way == IN_WORDS:
             return await _in_words(client, job, address, reply_in_words(pending))
@@ -260,6 +269,8 @@ class Placeholders:
             view = await self._app.gate.view(job.place, partial(is_adult, client))
         for _ in range(SHRINKS):
             reply = await asyncio.to_thread(outcome_reply, pending, view, limit)
+            if way == BY_DM:
+                reply = reply.noted(moved_note(job.place, lost, words_of(address.language)))
             try:
                 return await WAYS[way](client, job, address, reply)
             except discord.HTTPException as error:

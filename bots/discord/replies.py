@@ -3,9 +3,9 @@
 import io
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import discord
 from discord import ui
@@ -60,6 +60,11 @@ class Reply:
     content: str
     files: tuple[FileData, ...] = ()
     buttons: Sequence[ui.Item[Any]] = ()  # and menus
+
+    def noted(self, note: str) -> Self:
+        """Return it with a note below its text."""
+        below = f"\n{SMALL_TEXT}{note}" if note else ""
+        return replace(self, content=cut(self.content, CONTENT - len(below)) + below)
 
     def edit(self) -> dict[str, Any]:
         """Return arguments that make a message show this and nothing else."""

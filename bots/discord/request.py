@@ -16,10 +16,10 @@ import discord
 from bots.chat.access import Relation, Viewer
 from bots.discord.address import Address, message_key, person_key, place_key, read_place
 from bots.discord.errors import NETWORK
+from bots.discord.permissions import MissingPermission, missing
 from bots.discord.replies import Reply
 from bots.requests.studio import Asker
 from bots.texts import words_of
-from engine.errors import UserError
 
 MEMBER_TIMEOUT: Final = 2.0  # seconds to fetch a member: an answer is due within 3 s
 MODERATING: Final = ("manage_messages", "manage_guild", "administrator")
@@ -117,13 +117,10 @@ class Request(ABC):
         return self._members[guild.id]
 
     def check_permissions(self) -> None:
-        """Raise `UserError` for a permission without which no answer can be shown."""
-        own = self.own_permissions
-        send = "send_messages_in_threads" if self.parent else "send_messages"
-        for name in ("attach_files",) if self.guest else ("view_channel", send, "attach_files"):
-            if own is not None and not getattr(own, name):
-                shown = self.words.permissions[name]
-                raise UserError(self.words.missing_permission.format(permission=shown))
+        """Raise `MissingPermission` for one without which no answer can be shown."""
+        thread = self.parent is not None
+        if name := missing(self.own_permissions, thread=thread, guest=self.guest):
+            raise MissingPermission(name, self.words)
 
     @abstractmethod
     async def post(self, reply: Reply) -> int:

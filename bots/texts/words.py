@@ -348,6 +348,11 @@ class Words:
     missing_permission = (
         "I need the permission “{permission}” in this channel to reply; a moderator can grant it."
     )
+    moved = "This was requested in {channel}, where I can no longer show it."
+    moved_permission = (
+        "This was requested in {channel}, where I need the permission “{permission}”; a moderator "
+        "can grant it."
+    )
     permissions: ClassVar[Mapping[str, str]] = {  # by Discord's names
         "view_channel": "View Channels",
         "send_messages": "Send Messages",
@@ -395,6 +400,7 @@ class Words:
         "remove style": "remove a style",
         "cancel": "cancel a job of",
         "delete": "delete a picture of",
+        "missing": "cannot show pictures in",
     }
     details: ClassVar[Mapping[str, str]] = {  # … of what was done
         "open": "drawing allowed",
@@ -403,6 +409,7 @@ class Words:
         "name": "name",
         "job": "job",
         "no": "not in the picture",
+        "permission": "missing permission",
     }
     acts_title = "What moderators did"
     acts_empty = "Nothing yet."

@@ -105,6 +105,18 @@ class Moderation:
             entry = on_job("delete", by=by, job=job.id, **where)
             await self.database.write(lambda c: note(c, entry, self.now()))
 
+    async def record_missing(self, event: str, permission: str, *, by: str, place: str) -> None:
+        """Record that a permission is missing in a place, once for each event."""
+        values = {"id": event, "person": by, "created_at": self.now()}
+        detail = {"permission": permission}
+        entry = AuditEntry(by=by, act="missing", target=place, place=place, detail=detail)
+
+        def unit(connection: Connection) -> None:
+            if add_if_new(connection, seen_events, values):
+                note(connection, entry, self.now())
+
+        await self.database.write(unit)
+
     async def acts(
         self, *, within: str | None = None, before: int | None = None, limit: int = PAGE
     ) -> tuple[Act, ...]:

@@ -8,7 +8,7 @@ from discord import app_commands
 
 from bots.chat import moderation
 from bots.chat.listings import act_lines
-from bots.discord.address import PLATFORM, guild_key, person_key, place_key
+from bots.discord.address import PLATFORM, guild_key, person_key, place_key, read_place
 from bots.discord.handler import Handler
 from bots.discord.interaction import InteractionRequest
 from bots.discord.messages import is_adult
@@ -140,6 +140,8 @@ async def rules_text(handler: Handler, request: Request, place: str) -> str:
 
 
 def _mention(key: str) -> str:
+    if place := read_place(key):
+        return f"<#{place[1]}>"
     platform, _, rest = key.partition(":")
     known = platform == PLATFORM and rest.isdigit()
     return f"<@{rest}>" if known else escape_markdown(key)

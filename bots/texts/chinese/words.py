@@ -307,6 +307,8 @@ class Chinese(Words):
     put_off = "{why}你的消息没有丢失，稍后会回复。"
     album = "我一次只能用一张图：请回复相册中的那一张，并写明要画什么。"
     missing_permission = "我需要此频道的“{permission}”权限才能回复；请管理员授予。"
+    moved = "这是在 {channel} 要求的，我已无法在那里显示。"
+    moved_permission = "这是在 {channel} 要求的，我在那里需要权限“{permission}”；管理员可以授予。"
     permissions: ClassVar[Mapping[str, str]] = {
         "view_channel": "查看频道",
         "send_messages": "发送消息",
@@ -344,6 +346,7 @@ class Chinese(Words):
         "remove style": "删除风格",
         "cancel": "取消任务",
         "delete": "删除图片",
+        "missing": "无法显示图片，频道",
     }
     details: ClassVar[Mapping[str, str]] = {
         "open": "允许生成图片",
@@ -352,6 +355,7 @@ class Chinese(Words):
         "name": "名称",
         "job": "任务",
         "no": "不要出现",
+        "permission": "缺少权限",
     }
     acts_title = "管理员的操作"
     acts_empty = "还没有。"

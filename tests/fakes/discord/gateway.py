@@ -26,6 +26,7 @@ INTENTS: Final = {
     "MESSAGE_DELETE": (1 << 9, 1 << 12),
     "GUILD_CREATE": (1 << 0, 1 << 0),
     "GUILD_ROLE_CREATE": (1 << 0, 1 << 0),
+    "GUILD_ROLE_UPDATE": (1 << 0, 1 << 0),
 }
 
 

@@ -13,8 +13,10 @@ from aiohttp import web
 from tests.fakes.discord.world import (
     ATTACH,
     EPHEMERAL,
+    IN_THREADS,
     LOADING,
     SEND,
+    THREADS,
     VIEW_CHANNEL,
     Attachment,
     Channel,
@@ -331,6 +333,8 @@ class Rest:
         can_see = guild is None or (guild.joined and guild.permissions & VIEW_CHANNEL)
         if not (channel.visible and can_see):
             raise Refused(403, 50001, "Missing Access")
+        if needed & SEND and channel.kind in THREADS:
+            needed ^= SEND | IN_THREADS
         needed |= ATTACH if request[FILES] else 0
         if guild and guild.permissions & needed != needed:
             raise Refused(403, 50013, "Missing Permissions")

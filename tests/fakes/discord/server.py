@@ -115,6 +115,12 @@ class FakeDiscord:
             guild.channels.append(channel)
         return channel
 
+    async def permit(self, guild: Guild, permissions: int) -> None:
+        """Change what the bot may do in a server."""
+        guild.permissions = permissions
+        role = {"guild_id": str(guild.id), "role": guild.everyone}
+        await self.gateway.emit("GUILD_ROLE_UPDATE", role)
+
     def add_thread(self, parent: Channel, kind: int = THREAD) -> Channel:
         return self.add_channel(parent.guild, kind=kind, parent=parent)
 

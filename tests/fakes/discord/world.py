@@ -10,7 +10,9 @@ from typing import Any, Final
 
 EPOCH: Final = 1_420_070_400_000  # ms; Discord's ids begin on 2015-01-01
 LOADING, EPHEMERAL = 1 << 7, 1 << 6
-TEXT, DM, GROUP_DM, THREAD, PRIVATE_THREAD = 0, 1, 3, 11, 12
+TEXT, DM, VOICE, GROUP_DM, ANNOUNCEMENT, STAGE, FORUM = 0, 1, 2, 3, 5, 13, 15
+ANNOUNCEMENT_THREAD, THREAD, PRIVATE_THREAD = 10, 11, 12
+THREADS: Final = (ANNOUNCEMENT_THREAD, THREAD, PRIVATE_THREAD)
 MEGABYTE: Final = 2**20
 # What a bot that was invited with these permissions may do; see `docs/discord-setup.md`.
 VIEW_CHANNEL, SEND, ATTACH, HISTORY, IN_THREADS = 1 << 10, 1 << 11, 1 << 15, 1 << 16, 1 << 38
@@ -58,7 +60,25 @@ class Guild:
     id: int = field(default_factory=snowflake)
 
     def json(self, bot: User) -> Json:
-        role = {
+        return {
+            "id": str(self.id),
+            "name": self.name,
+            "owner_id": str(self.owner),
+            "roles": [self.everyone, *self._roles()],
+            "emojis": [],
+            "features": [],
+            "member_count": 1 + len(self.members),
+            "channels": [each.json for each in self.channels if each.kind not in THREADS],
+            "threads": [each.json for each in self.channels if each.kind in THREADS],
+            "members": [{**member(bot), "user": bot.json}],
+            "preferred_locale": "en-US",
+            "premium_tier": {10: 0, 50: 2, 100: 3}.get(self.filesize_limit // MEGABYTE, 0),
+        }
+
+    @property
+    def everyone(self) -> Json:
+        """Return the role of all, which holds what the bot may do."""
+        return {
             "id": str(self.id),
             "name": "@everyone",
             "color": 0,
@@ -69,22 +89,6 @@ class Guild:
             "managed": False,
             "mentionable": False,
             "flags": 0,
-        }
-        return {
-            "id": str(self.id),
-            "name": self.name,
-            "owner_id": str(self.owner),
-            "roles": [role, *self._roles()],
-            "emojis": [],
-            "features": [],
-            "member_count": 1 + len(self.members),
-            "channels": [each.json for each in self.channels if each.kind == TEXT],
-            "threads": [
-                each.json for each in self.channels if each.kind in (THREAD, PRIVATE_THREAD)
-            ],
-            "members": [{**member(bot), "user": bot.json}],
-            "preferred_locale": "en-US",
-            "premium_tier": {10: 0, 50: 2, 100: 3}.get(self.filesize_limit // MEGABYTE, 0),
         }
 
     def _roles(self) -> list[Json]:
@@ -146,7 +150,11 @@ class Channel:
             "guild_id": str(self.guild.id) if self.guild else None,
             "parent_id": str(self.parent.id) if self.parent else None,
         }
-        if self.kind in (THREAD, PRIVATE_THREAD):
+        if self.kind in (VOICE, STAGE):
+            found |= {"bitrate": 64_000, "user_limit": 0, "rtc_region": None}
+        if self.kind == FORUM:
+            found |= {"available_tags": [], "default_sort_order": None, "default_forum_layout": 0}
+        if self.kind in THREADS:
             found |= {
                 "owner_id": "1",
                 "message_count": 0,
