@@ -41,8 +41,6 @@ DEEDS: Final[dict[str, tuple[Deed, str]]] = {
     "a text file named .png": (given("notes.png", b"buy milk"), "PNG, JPEG"),
     "an empty file": (given("empty.png", b""), "empty"),
     "a 5,000-character prompt": (lambda ann: ann.imagine("word " * 1000), "2,000 characters"),
-    "an empty prompt": (lambda ann: ann.imagine("  "), "description of the picture"),
-    "an invisible prompt": (lambda ann: ann.imagine("\u2800\u200b"), "description of the picture"),
     "a flag that nobody knows": (
         lambda ann: ann.imagine("a cat --stepps 5"),
         "There is no option '--stepps' (did you mean '--steps'?)",

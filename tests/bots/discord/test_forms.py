@@ -38,6 +38,8 @@ async def test_imagine_without_words_asks_for_them_in_a_form(
 ) -> None:
     judge = discord.person("judge", MANAGE_MESSAGES)
     await (await judge.types("style add", name="noir", prompt="film noir")).said("noir")
+    for nothing in ("  ", "\u2800\u200b"):
+        assert "prompt" in form_of(await ann.imagine(nothing))
     form = await ann.types("imagine")
     assert list(form_of(form)) == ["prompt", "style", "size", "image"]
     drawn = await recipe_of(
