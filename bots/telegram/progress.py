@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from typing import Any, Final
 
@@ -125,21 +126,20 @@ class Placeholders:
             async with asyncio.timeout(PROMPTLY):
                 news = await anext(following, None)
         now, again = asyncio.get_running_loop().time, 0.0
-        while isinstance(news, Waiting) and self.features.drafts:
+        while isinstance(news, Waiting):
             line = progress_line(news, address.words)
-            async with placeholder.lock:
-                if placeholder.over:
-                    return
-                due = line != placeholder.line or now() >= again
-                if due and await self._send_draft(job, address, line):
-                    placeholder.line, again = line, now() + FADES
-            news = await anext(following, None)
+            if line != placeholder.line or now() >= again:
+                await self._try(placeholder, partial(self._send_draft, job, address, line))
+                placeholder.line, again = line, now() + FADES
+            if placeholder.over:
+                return
+            news = await anext(following, None) if self.features.drafts else None
         placeholder.line = None
 
     async def _send_draft(self, job: Job, address: Address, line: str) -> bool:
-        """Send a draft or change it, and return whether it is shown."""
+        """Send a draft or change it; False where there is no room for it now."""
         try:
-            return await self.bot.send_message_draft(
+            await self.bot.send_message_draft(
                 address.chat,
                 job.id,
                 line,
@@ -152,7 +152,7 @@ class Placeholders:
             return False
         except TelegramError as error:
             self.features.no_drafts(error)
-            return False
+        return True
 
     async def place(self, job: Job, urgency: str | None = None) -> str | None:
         """Send a placeholder and record it; None where it is not known whether it arrived.
@@ -189,14 +189,18 @@ class Placeholders:
     async def _follow(self, job: Job, placeholder: Placeholder, address: Address) -> None:
         """Edit a placeholder whenever there are news, leaving out those that come too fast."""
         async for news in self.worker.follow(job.id):
-            for _ in range(TRIES):
-                async with placeholder.lock:
-                    if placeholder.over or await self._show(job, placeholder, address, news):
-                        break
-                await asyncio.sleep(RETRY)
+            await self._try(placeholder, partial(self._show, job, placeholder, address, news))
             if placeholder.over:
                 return
             await asyncio.sleep(PRIVATE if address.private else GROUP)
+
+    async def _try(self, placeholder: Placeholder, show: Callable[[], Awaitable[bool]]) -> None:
+        """Show something once there is room for it, if that is soon."""
+        for _ in range(TRIES):
+            async with placeholder.lock:
+                if placeholder.over or await show():
+                    return
+            await asyncio.sleep(RETRY)
 
     async def _show(self, job: Job, placeholder: Placeholder, address: Address, news: News) -> bool:
         """Show the news; False where there is no room for them now."""

@@ -16,7 +16,7 @@ from typing import Any
 from engine.executors.config import EngineConfig
 from storage.jobs.jobs import Jobs
 from storage.people.inbox import Inbox
-from tests.fakes.instant import InstantExecutor, make, make_narrow
+from tests.fakes.instant import InstantExecutor, make
 
 Method = Callable[..., Coroutine[Any, Any, Any]]
 
@@ -78,8 +78,7 @@ def drafted(config: EngineConfig) -> InstantExecutor:
     """Die when a draft is shown that says that a job waits."""
     from telegram.ext import ExtBot
 
-    _after(ExtBot, "send_message_draft", config)
-    return make_narrow(config)
+    return _after(ExtBot, "send_message_draft", config)
 
 
 def linked(config: EngineConfig) -> InstantExecutor:

@@ -63,3 +63,10 @@ async def test_a_telegram_that_cannot_be_reached(telegram: TelegramServer) -> No
     settings = telegram.environment
     settings["MARBLE_TELEGRAM_API_BASE"] = "http://127.0.0.1:1"
     assert "MARBLE_TELEGRAM_API_BASE" in await ailing(telegram, **settings)
+
+
+async def test_inline_mode_that_is_off(telegram: TelegramServer) -> None:
+    telegram.inline_mode = False
+    line = await ailing(telegram)
+    assert "inline mode is off" in line
+    assert "/setinlinefeedback" in line

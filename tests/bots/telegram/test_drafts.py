@@ -16,14 +16,12 @@ from tests.fakes.telegram.people import Person, group, labels, person, text_of
 from tests.fakes.telegram.server import TelegramServer
 from tests.ports import free_port
 
-ONE_AT_A_TIME = "tests.fakes.instant:make_narrow"
-
 
 @pytest.fixture
 async def marble(telegram: TelegramServer, tmp_path: Path) -> AsyncIterator[Marble]:
     """Yield Marble that draws one picture at a time, on a server that takes drafts."""
     telegram.newer = True
-    async with a_marble(telegram, tmp_path, MARBLE_EXECUTOR=ONE_AT_A_TIME) as marble:
+    async with a_marble(telegram, tmp_path, TESTS_SLOTS="1") as marble:
         await telegram.until(lambda: telegram.calls_of("getWebhookInfo"))
         yield marble
 

@@ -9,6 +9,7 @@ import pytest
 
 from tests.bots.telegram.conftest import a_marble
 from tests.fakes.process import Marble
+from tests.fakes.telegram.faults import Fault
 from tests.fakes.telegram.people import ANONYMOUS, Chat, Person, group, person
 from tests.fakes.telegram.server import TelegramServer
 
@@ -48,6 +49,18 @@ async def test_a_refusal_in_private_is_a_message(
 ) -> None:
     await ada.chat.words(await ada.says("a cat --sted 3"), UNKNOWN)
     assert not telegram.ephemeral
+
+
+async def test_a_press_that_took_long_is_refused_for_who_pressed_alone(
+    telegram: TelegramServer, statues: Chat, ada: Person
+) -> None:
+    waiting = await statues.answer(await ada.says("/imagine a cat wait", to=statues))
+    slow = Fault(("getChatMember",), before=lambda: telegram.until(lambda: telegram.answers))
+    telegram.faults.append(slow)
+    bob = person(telegram, 2)
+    await bob.presses(waiting, "Cancel")
+    await bob.hears_alone("Only", statues)
+    assert statues.shown == [waiting]
 
 
 async def test_settings_in_a_group_are_seen_and_changed_by_one_person_alone(

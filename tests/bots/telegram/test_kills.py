@@ -16,7 +16,7 @@ from tests.fakes.telegram.server import TelegramServer
 
 MESSAGES = 8
 POINTS = ("fetched", "kept", "committed", "placed", "edited", "rendered", "sent", "recorded")
-NEWER = ("drafted",)  # on a server that takes drafts
+WAITING = 4
 # Later, a placeholder may stand that is not recorded: its picture comes with another one.
 BEFORE_ANY_MESSAGE = ("fetched", "kept", "committed")
 
@@ -26,17 +26,21 @@ def pictures(server: TelegramServer) -> Counter[str]:
     return Counter(text_of(m).splitlines()[0] for m in server.of_bot() if is_result(m))
 
 
-@pytest.mark.parametrize("point", [*POINTS, *NEWER])
+def told(server: TelegramServer) -> set[int]:
+    """Return the chats that have a message or a draft."""
+    return {chat for chat, _ in server.drafts} | {each["chat"]["id"] for each in server.of_bot()}
+
+
+@pytest.mark.parametrize("point", POINTS)
 @pytest.mark.slow
 async def test_a_kill_there_loses_nothing_and_doubles_nothing(
     telegram: TelegramServer, tmp_path: Path, point: str
 ) -> None:
-    telegram.newer = point in NEWER
     marble = Marble(tmp_path, telegram.environment)
     people = [person(telegram, number) for number in range(MESSAGES)]
     gate = tmp_path / "data" / "gate"
     gate.parent.mkdir(mode=0o700)
-    if point not in ("placed", "drafted", "edited"):  # no placeholder where the picture was quicker
+    if point not in ("placed", "edited"):  # no placeholder where the picture was quicker
         gate.touch()
     for number, somebody in enumerate(people):
         how = "slowly --count 2 --size 64" if point == "edited" else "wait"
@@ -55,6 +59,32 @@ async def test_a_kill_there_loses_nothing_and_doubles_nothing(
     assert set(pictures(telegram).values()) == {1}
     if point in BEFORE_ANY_MESSAGE:
         assert len(telegram.of_bot()) == MESSAGES + 1
+
+
+@pytest.mark.parametrize("point", ["drafted", "rendered", "edited", "sent", "recorded"])
+@pytest.mark.slow
+async def test_a_kill_while_drafts_show_who_waits_loses_and_doubles_nothing(
+    telegram: TelegramServer, tmp_path: Path, point: str
+) -> None:
+    telegram.newer = True
+    marble = Marble(tmp_path, telegram.environment)
+    await marble.start(MARBLE_EXECUTOR=f"tests.fakes.deadly:{point}", TESTS_SLOTS="1")
+    await telegram.until(lambda: telegram.calls_of("getWebhookInfo"))
+    for number in range(WAITING):
+        await person(telegram, number).says(f"picture {number} wait")
+    await telegram.until(lambda: telegram.drafts)
+    if point != "drafted":  # where Marble is slow to say who waits, some have a message instead
+        await telegram.until(lambda: len(told(telegram)) == WAITING)
+    await asyncio.to_thread((tmp_path / "data" / "gate").touch)
+    assert await marble.ended() < 0
+    await marble.start()
+    try:
+        await telegram.until(lambda: len(pictures(telegram)) == WAITING)
+        last = person(telegram, WAITING)
+        await last.chat.picture(await last.says("the end"))
+    finally:
+        await marble.kill()
+    assert set(pictures(telegram).values()) == {1}
 
 
 @pytest.mark.slow
