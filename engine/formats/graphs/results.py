@@ -101,11 +101,12 @@ def _is_link(value: object) -> bool:
 
 def picture_of(node: Node) -> Draft:
     """Return the picture that a result takes; `GraphError` for one that makes something of it."""
+    if node.kind in OUTPUTS:
+        return node.input(PICTURES[0], Draft)
+    if OTHERWISE.search(node.kind) or not IMAGE.search(node.kind):
+        raise GraphError(Sentence("graph_saved_otherwise", node=node.title))
+    node.note(Sentence("graph_saved_so"))
     name = next((name for name in PICTURES if name in node.inputs), PICTURES[0])
-    if node.kind not in OUTPUTS:
-        if OTHERWISE.search(node.kind) or not IMAGE.search(node.kind):
-            raise GraphError(Sentence("graph_saved_otherwise", node=node.title))
-        node.note(Sentence("graph_saved_so"))
     return node.input(name, Draft)
 
 

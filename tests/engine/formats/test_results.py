@@ -315,3 +315,11 @@ def test_a_value_that_is_none_names_the_node_that_it_comes_from() -> None:
     assert said in str(from_graph(graph).refused)
     graph["6"]["inputs"]["text"] = ["99", 0]
     assert "comes from node 99, which does not exist" in str(from_graph(graph).refused)
+
+
+@pytest.mark.parametrize("kind", ["SaveImage", "PreviewImage"])
+def test_a_result_whose_picture_feeds_an_input_that_it_lacks_is_not_connected(kind: str) -> None:
+    graph = default_graph()
+    graph["9"] = {"class_type": kind, "inputs": {"image": ["8", 0]}}
+    with pytest.raises(GraphError, match=rf"'images' of {kind} \(node 9\) is not connected"):
+        read_graph(graph)
