@@ -22,6 +22,7 @@ from engine.sentences import Sentence
 
 LOOK: Final = 8  # people who may be passed over in one choice, for the engines' sake
 SUSPECTS: Final = 64  # of them whose jobs are to run alone
+PARKED: Final = 1000  # people who may be parked in one choice, some 10 ms
 TRIES: Final = 3  # engines that may fail a job
 MOST: Final = 4.0  # times its estimate that a job is charged; more is taken for a stall
 
@@ -73,6 +74,7 @@ class Order:
         self._running: dict[int, _Run] = {}
         self._failed: dict[int, int] = {}  # job → how many engines failed it
         self._pauses: dict[str, str] = {}  # by whom → reason
+        self.cut_short = False  # the last choice ended before all were looked at
 
     @property
     def waiting(self) -> int:
@@ -138,10 +140,12 @@ class Order:
         all that waits would be done sooner by waiting. So nobody falls behind by more than one job
         of their own for either.
         """
+        self.cut_short = False
         if not self.wants(slots):
             return None
         reserved: set[str] = set()
         passed: list[Passed] = []
+        parked = 0
         looked = 0  # people in `passed` whose jobs need no engine to themselves
         waits: _Waiting | None = (
             None  # the first who waits for a full engine, though others have room
@@ -178,6 +182,10 @@ class Order:
                     break
                 else:
                     self._turns.park(priority, name, where)
+                    parked += 1
+                    if parked == PARKED:
+                        self.cut_short = True
+                        break
         finally:
             for each in reversed(passed):
                 self._turns.restore(each)

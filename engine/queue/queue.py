@@ -89,6 +89,8 @@ class Queue:
         if task := self.order.choose(self._clock(), self._slots()):
             self.changed.set()
             self.idle.clear()
+        elif self.order.cut_short:  # others have the event loop before the next look
+            asyncio.get_running_loop().call_soon(self.retry.set)
         return task
 
     def loading_began(self, job: int) -> None:

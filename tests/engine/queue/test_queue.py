@@ -1,9 +1,13 @@
+import asyncio
+from dataclasses import replace
 from itertools import chain
 
 import pytest
 
 from engine.errors import UserError
+from engine.queue.engines import Facts
 from engine.queue.estimates import Work
+from engine.queue.order import PARKED
 from engine.queue.queue import Queue
 from engine.queue.tasks import Limits, Task
 
@@ -79,3 +83,20 @@ async def test_times_are_told_from_now_and_not_while_paused() -> None:
     assert queue.seconds_until(place) == pytest.approx(3.0)
     queue.pause("Back at noon.")
     assert queue.seconds_until(place) is None
+
+
+async def test_a_long_look_at_those_who_must_wait_is_continued_after_a_pause() -> None:
+    queue = Queue(lambda: 0, Limits(running=1, waiting=1, length=10_000))
+    queue.put("a", Facts(slots=1, has=frozenset("m")))
+    queue.put("b", Facts(slots=0, has=frozenset("mx")))
+    for job in range(PARKED + 1):
+        queue.submit(replace(task(job, f"{job}"), needs=frozenset("x")))
+    queue.submit(task(PARKED + 1, "ada"))
+    assert queue.start() is None
+    queue.retry.clear()
+    await queue.retry.wait()
+    assert queue.start() == task(PARKED + 1, "ada")
+    queue.retry.clear()
+    assert queue.start() is None
+    await asyncio.sleep(0)
+    assert not queue.retry.is_set()
