@@ -65,6 +65,8 @@ ENGLISH: Final[Mapping[str, str]] = {
     "too_many_permutations": "The choices in braces make more than {most} jobs; leave some out, or "
     "write \\{{ for a brace that is text.",
     "permuted": "That makes {count} jobs, one for each choice in braces.",
+    "permuted_elsewhere": "Choices in braces can only stand in a new prompt; leave them out here, "
+    "or write \\{{ for a brace that is text.",
     "permuted_workflow": "A workflow draws one job at a time; leave out the choices in braces.",
     "too_many_at_once": "The choices in braces make {count} jobs, but here at most {most} a minute "
     "are taken; leave some out.",

@@ -11,6 +11,7 @@ from itertools import zip_longest
 from typing import Final
 
 from bots.requests.options import BY_NAME, MIDJOURNEY, Flag, find_flag
+from bots.requests.permutations import permutations
 from engine.errors import OptionError, UnknownOption, UserError, closest, shorten, some
 from engine.recipe.limits import is_blank
 from engine.sentences import Sentence
@@ -42,12 +43,14 @@ def split_message(text: str, more: Sequence[Flag] = (), *, lines: bool = True) -
     A value is one word or a quoted text; that of a spoken option runs to the next option, or to the
     line's end. Nothing that was typed is dropped without a word. Options come by their own names,
     as they were typed; a prompt in which nothing can be seen comes as "". Raises `UserError`, which
-    names all options that there are not.
+    names all options that there are not, and for a text that `permutations` would divide.
 
     more: flags that only one place knows. lines: words in further lines are the negative prompt;
     else they go on with the prompt, as where a negative prompt has a field of its own.
     """
     known: Mapping[str, Flag] = {**BY_NAME, **{flag.name: flag for flag in more}}
+    if len(permutations(text)) > 1:
+        raise UserError(Sentence("permuted_elsewhere"))
     check_known((found[1] for found in _flags(text, known)), known)
     if not lines:
         words, typed = _split(text, known)

@@ -64,6 +64,8 @@ SENTENCES: Final[Mapping[str, str]] = {
     "too_many_permutations": "花括号里的选择会产生超过 {most} 个任务；请减少一些，"
     "文字中的花括号请写 \\{{。",
     "permuted": "将产生 {count} 个任务，花括号里的每种选择一个。",
+    "permuted_elsewhere": "花括号里的选择只能写在新的提示词中；请在这里去掉，"
+    "文字中的花括号请写 \\{{。",
     "permuted_workflow": "工作流一次只画一个任务；请去掉花括号里的选择。",
     "too_many_at_once": "花括号里的选择会产生 {count} 个任务，"
     "而这里每分钟最多接受 {most} 个；请减少一些。",

@@ -9,6 +9,7 @@ from bots.admission.roles import Roles
 from bots.admission.rulebook import UNLIMITED
 from bots.requests.permutations import MOST, permutations
 from bots.requests.studio import Asker
+from bots.requests.typed_options import read_request, split_message
 from bots.texts import tell, words_of
 from engine.errors import UserError
 from engine.queue.estimates import pixel_steps
@@ -65,6 +66,16 @@ def test_there_are_only_so_many(text: str) -> None:
     assert str(error.value).startswith(said)
     assert "超过 10 个任务" in tell(error.value, words_of("zh"))
     assert len(permutations("{a, b}{1, 2, 3, 4, 5}")) == MOST
+
+
+def test_where_one_picture_is_meant_choices_are_refused() -> None:
+    for read in (split_message, read_request):
+        with pytest.raises(UserError, match="can only stand in a new prompt") as error:
+            read("make it {red, blue}")
+        assert "新的提示词" in tell(error.value, words_of("zh"))
+    with pytest.raises(UserError, match="can only stand in a new prompt"):
+        read_request("a cat", [("negative", "{fog, rain}")])
+    assert split_message(r"make it \{red, blue\}") == (r"make it \{red, blue\}", [])
 
 
 async def test_each_choice_is_a_job_and_their_count_is_said_first(house: House) -> None:

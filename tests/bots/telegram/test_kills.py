@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.bots.presentation.test_presentation import png
 from tests.fakes.process import Marble
 from tests.fakes.telegram.people import Person, group, is_result, person, text_of
 from tests.fakes.telegram.server import TelegramServer
@@ -187,3 +188,24 @@ async def test_a_guest_gets_one_picture_at_a_kill_there(
     await killed_once(telegram, tmp_path, ada, point, results)
     assert len(results()) == 1
     assert len(telegram.inline) == 1
+
+
+@pytest.mark.parametrize("point", ["kept", "committed", "placed", "rendered", "sent", "recorded"])
+@pytest.mark.slow
+async def test_each_choice_in_braces_comes_once_at_a_kill_there(
+    telegram: TelegramServer, tmp_path: Path, ada: Person, point: str
+) -> None:
+    await ada.says("a {red, blue} cat")
+    await killed_once(telegram, tmp_path, ada, point, lambda: len(pictures(telegram)) == 2)
+    assert pictures(telegram) == {"a red cat": 1, "a blue cat": 1, "the end": 1}
+
+
+@pytest.mark.parametrize("point", ["kept", "committed", "rendered", "sent"])
+@pytest.mark.slow
+async def test_an_album_is_blended_once_at_a_kill_there(
+    telegram: TelegramServer, tmp_path: Path, ada: Person, point: str
+) -> None:
+    await ada.sends_photo(png(64, 64), "/blend a hat", album="9")
+    await ada.sends_photo(png(80, 80), album="9")
+    await killed_once(telegram, tmp_path, ada, point, lambda: pictures(telegram))
+    assert pictures(telegram) == {"a hat": 1, "the end": 1}
