@@ -298,15 +298,20 @@ async def cancel_unfinished(app: App, target: Target, *, by: str) -> bool:
 
 
 async def mark_favourite(
-    app: App, target: Target, person: str, words: Words, *, toggle: bool
+    app: App, target: Target, asker: Asker, words: Words, *, toggle: bool
 ) -> str:
     """Add a picture to somebody's favourites, and return the answer.
 
-    toggle: remove it where it is one. Raises `UserError` where nothing is drawn yet.
+    toggle: remove it where it is one, once for each event. Raises `UserError` where nothing is
+    drawn yet.
     """
     favourites, indices = app.storage.favourites, [each.index for each in target.drawn(words)]
-    keep = favourites.toggle if toggle else favourites.add
-    kept = await keep(person, target.job.id, *indices) or not toggle
+    kept = True
+    if toggle:
+        event = f"{asker.event}:favourite" if asker.event else None
+        kept = await favourites.toggle(asker.person, target.job.id, *indices, event=event)
+    else:
+        await favourites.add(asker.person, target.job.id, *indices)
     text = words.favourite_added if kept else words.favourite_removed
     return text.format(name=target.name)
 

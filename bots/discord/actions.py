@@ -112,7 +112,7 @@ async def favourite(handler: Handler, request: Request, name: str) -> None:
     target = await handler.find(request, "favourite", name)
     by_button = isinstance(request, InteractionRequest)
     mark = actions.mark_favourite
-    text = await mark(handler.app, target, request.person, request.words, toggle=by_button)
+    text = await mark(handler.app, target, request.asker, request.words, toggle=by_button)
     await request.confirm(text)
 
 

@@ -118,8 +118,7 @@ async def delete(request: Request, target: Target, message: int) -> str:
 async def favourite(request: Request, target: Target, message: int) -> str:
     """Add it to the person's favourites; a button pressed again removes it."""
     toggle = not request.by_reaction
-    mark = mark_favourite(request.app, target, request.asker.person, request.words, toggle=toggle)
-    return await mark
+    return await mark_favourite(request.app, target, request.asker, request.words, toggle=toggle)
 
 
 async def show(request: Request, target: Target, message: int) -> None:

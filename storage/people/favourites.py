@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Connection, and_, delete, exists, select, tuple_
+from sqlalchemy import Connection, and_, delete, exists, func, select, tuple_
 
 from storage.clock import Clock
 from storage.database.database import Database
-from storage.database.tables import favourites, people, pictures
+from storage.database.tables import favourites, people, pictures, seen_events
 from storage.errors import UnknownPicture
 from storage.jobs.rows import add_if_new, jobs_by_id
 from storage.records import Favourite
@@ -36,13 +36,17 @@ class Favourites:
         """Keep pictures of a job (none named: all) no longer; False if none of them was kept."""
         return await self.database.write(lambda c: _remove(c, person, job, meant))
 
-    async def toggle(self, person: str, job: int, *meant: int) -> bool:
+    async def toggle(self, person: str, job: int, *meant: int, event: str | None = None) -> bool:
         """Keep pictures, or none of them any longer where all are; return whether they are now.
 
-        Raises `UnknownPicture`; nothing is then changed.
+        event: what asked for it, for which it is done once. Raises `UnknownPicture`; nothing is
+        then changed.
         """
 
         def unit(connection: Connection) -> bool:
+            seen = {"id": event, "person": person, "created_at": self.now()}
+            if event is not None and not add_if_new(connection, seen_events, seen):
+                return _are_kept(connection, person, job, meant)
             added = self._add(connection, person, job, meant)
             return added or not _remove(connection, person, job, meant)
 
@@ -84,6 +88,15 @@ class Favourites:
             )
 
         return await self.database.read(unit)
+
+
+def _are_kept(connection: Connection, person: str, job: int, meant: Sequence[int]) -> bool:
+    query = select(func.count()).where(
+        favourites.c.person == person,
+        favourites.c.job == job,
+        favourites.c.picture.in_(meant),
+    )
+    return connection.scalar(query) == len(set(meant))
 
 
 def _remove(connection: Connection, person: str, job: int, meant: Iterable[int]) -> bool:

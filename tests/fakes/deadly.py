@@ -15,6 +15,7 @@ from typing import Any
 
 from engine.executors.config import EngineConfig
 from storage.jobs.jobs import Jobs
+from storage.people.favourites import Favourites
 from storage.people.inbox import Inbox
 from tests.fakes.instant import InstantExecutor, make
 
@@ -98,6 +99,11 @@ def edited(config: EngineConfig) -> InstantExecutor:
     from telegram.ext import ExtBot
 
     return _after(ExtBot, "edit_message_media", config)
+
+
+def marked(config: EngineConfig) -> InstantExecutor:
+    """Die when a favourite is added or removed, before the press is done with."""
+    return _after(Favourites, "toggle", config)
 
 
 def rendered(config: EngineConfig) -> InstantExecutor:

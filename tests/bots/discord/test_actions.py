@@ -126,6 +126,21 @@ async def test_favourites_come_and_go(
         pass
 
 
+async def test_a_cancel_that_comes_too_late_deletes_nothing(
+    discord: FakeDiscord, marble: Marble, ann: Person, bob: Person
+) -> None:
+    first = await ann.imagine("a marble scholar")
+    await first.picture()
+    late = await ann.forges("marble:cancel:1", first)
+    assert "too late" in (await late.said("too late")).lower()
+    strangers = await bob.forges("marble:cancel:1", first)
+    assert await strangers.said("Only the person who requested it")
+    assert not first.message.deleted
+    # The button of a message that was sent long ago still deletes.
+    await ann.forges("marble:drop:1", first)
+    await discord.until(lambda: first.message.deleted, "deleting")
+
+
 async def test_a_stranger_deletes_nothing_its_owner_and_moderators_do(
     discord: FakeDiscord, marble: Marble, ann: Person, bob: Person
 ) -> None:

@@ -7,12 +7,13 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.bots.presentation.test_presentation import png
 from tests.fakes.process import Marble
-from tests.fakes.telegram.people import Person, group, is_result, person, text_of
+from tests.fakes.telegram.people import Person, group, is_result, labels, person, text_of
 from tests.fakes.telegram.server import TelegramServer
 
 MESSAGES = 8
@@ -110,6 +111,35 @@ async def test_buttons_reactions_and_groups_survive_a_kill(
     finally:
         await marble.kill()
     assert len([m for m in statues.shown if is_result(m)]) == 4
+
+
+@pytest.mark.parametrize("point", ["edited", "linked", "marked"])
+@pytest.mark.slow
+async def test_a_press_behind_which_marble_is_killed_does_what_it_does_once(
+    telegram: TelegramServer, tmp_path: Path, ada: Person, point: str
+) -> None:
+    marble = Marble(tmp_path, telegram.environment)
+    await marble.start()
+    grid = await ada.chat.picture(await ada.says("owls --count 2 --size 64"))
+    await ada.chat.words(await ada.says("/queue"), "Nothing is running")  # its delivery is recorded
+    await marble.kill()
+    query = await ada.presses(grid, "Favourite" if point == "marked" else "2")
+    await marble.start(MARBLE_EXECUTOR=f"tests.fakes.deadly:{point}")
+    assert await marble.ended() < 0
+    await marble.start()
+    try:
+        await telegram.answer_to(query)
+        if point == "marked":
+            listed = await ada.chat.words(await ada.says("/history favourites"), "avourites")
+            assert text_of(listed).count("owls") == 2
+        else:
+            again: dict[str, Any] = {"text": "\n "}  # it is recorded a moment after it is shown
+            while not text_of(again).splitlines()[1].endswith("from 1.2"):
+                again = await ada.chat.picture(await ada.says("--seed 1", answering=grid))
+            assert "Everything" in labels(grid)
+        assert next(m for m in ada.chat.shown if is_result(m)) is grid
+    finally:
+        await marble.kill()
 
 
 @pytest.mark.slow

@@ -133,6 +133,10 @@ async def test_the_pictures_of_a_grid_become_favourites_together_or_not_at_all(
     await kept.add("x:a", job, 1)
     assert await kept.toggle("x:a", job, 0, 1)
     assert not await kept.toggle("x:a", job, 0, 1)
+    assert await kept.toggle("x:a", job, 0, 1, event="x:press")
+    assert await kept.toggle("x:a", job, 0, 1, event="x:press")  # a process died behind the first
+    assert not await kept.toggle("x:a", job, 0, 1, event="x:another")
+    assert not await kept.toggle("x:a", job, 0, 1, event="x:another")
     assert await kept.page("x:a") == ()
 
 
