@@ -147,11 +147,12 @@ class Order:
         passed: list[Passed] = []
         parked = 0
         looked = 0  # people in `passed` whose jobs need no engine to themselves
-        waits: _Waiting | None = (
-            None  # the first who waits for a full engine, though others have room
-        )
+        waits: _Waiting | None = None  # the first who waits for a full engine beside free ones
         try:
             while (found := self._next()) and looked < LOOK and len(passed) < SUSPECTS:
+                self.cut_short = parked == PARKED
+                if self.cut_short:
+                    break
                 priority, name, task = found
                 if waits and not waits.lets_pass(priority, self._turns.start_of(priority, name)):
                     break
@@ -183,9 +184,6 @@ class Order:
                 else:
                     self._turns.park(priority, name, where)
                     parked += 1
-                    if parked == PARKED:
-                        self.cut_short = True
-                        break
         finally:
             for each in reversed(passed):
                 self._turns.restore(each)
