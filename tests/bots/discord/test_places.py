@@ -167,3 +167,26 @@ async def test_in_a_server_to_which_only_a_person_brought_it(
     there.app_permissions = 0
     refused = await there.imagine("a marble scholar")
     assert "Attach Files" in await refused.said("permission")
+
+
+async def test_a_kill_while_it_is_told_tells_nothing_twice(
+    discord: FakeDiscord, cold: Marble, ann: Person
+) -> None:
+    cold.settings["MARBLE_EXECUTOR"] = "tests.fakes.deadly:sent"
+    await cold.start()
+    judge = discord.person("judge", MANAGE_MESSAGES)
+    reply = await ann.imagine("wait for a scholar")
+    await reply.said("Drawing")
+    assert reply.interaction
+    reply.interaction.expired = True
+    await discord.permit(discord.guild, INVITED & ~ATTACH)
+    cold.gate.touch()
+    assert cold.process
+    await cold.process.wait()
+    await discord.gateway.drop()
+    letter = await ann.gets_dm("wait for a scholar")
+    await cold.start()
+    await discord.until(lambda: "by DM" in reply.text, "the placeholder's end")
+    log = await (await judge.types("moderate log")).said("moderators did")
+    assert log.count("cannot show pictures in") == 1
+    assert discord.shown(letter.message.channel) == [letter.message]
