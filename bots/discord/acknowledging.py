@@ -16,7 +16,7 @@ from bots.discord.interaction import InteractionRequest
 from bots.discord.unanswered import PendingInteraction, Unanswered
 
 AT_ONCE: Final = 64  # requests under way, and so connections
-LONGEST: Final = 1.0  # seconds of a burst after which other work goes on all the same
+LONGEST: Final = 2.5  # seconds of a burst after which other work goes on all the same
 
 Defer = Callable[[], Awaitable[discord.InteractionCallbackResponse[Any] | None]]
 

@@ -136,16 +136,25 @@ async def serving(tree: Path) -> AsyncIterator[Marble]:
                 await process.wait()
 
 
-async def rate_of(tree: Path) -> float:
-    """Return the highest of the `RATES` at which 99 of 100 commands are acknowledged in time."""
-    best = 0.0
+async def rates_of(trees: Sequence[Path]) -> list[float]:
+    """Return for each tree the highest of the `RATES` at which 99 of 100 are acknowledged in time.
+
+    A tree that fails is tried once more at the same rate: it may have been disturbed.
+    """
+    best, left = [0.0] * len(trees), [*range(len(trees))]
     for rate in RATES:
-        async with serving(tree) as marble:
-            burst = await marble.acknowledges(int(rate * LASTS), rate)
-        if burst.p99 > IN_TIME:
-            break
-        best = rate
+        for n in (*left,):
+            if await endures(trees[n], rate) or await endures(trees[n], rate):
+                best[n] = rate
+            else:
+                left.remove(n)
     return best
+
+
+async def endures(tree: Path, rate: float) -> bool:
+    """Return whether 99 of 100 commands are acknowledged in time at a rate."""
+    async with serving(tree) as marble:
+        return (await marble.acknowledges(int(rate * LASTS), rate)).p99 <= IN_TIME
 
 
 async def burst_of(tree: Path) -> Burst:
@@ -171,7 +180,7 @@ async def main(commit: str = BASE) -> None:
     """Measure both, and print the medians with their ratios."""
     with checked_out(commit) as tree:
         bursts = [(await burst_of(tree), await burst_of(ROOT)) for _ in range(ROUNDS)]
-        rates = await rate_of(tree), await rate_of(ROOT)
+        rates = await rates_of((tree, ROOT))
     say(f"{COMMANDS:,} commands of {PEOPLE} people at once, medians of {ROUNDS} rounds in turn")
     say(f"{'':40}{commit:>10}{'here':>10}{'ratio':>8}")
     for name, label in (
