@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -26,6 +25,15 @@ __all__ = ["postgres_server"]
 PEOPLE = 4
 
 
+def settings_of(database: str) -> dict[str, str]:
+    """Return the settings of every process: it draws one job at a time."""
+    return {
+        "MARBLE_DATABASE_URL": database,
+        "MARBLE_RUNNING_PER_PERSON": "1",
+        "MARBLE_EXECUTOR": "tests.fakes.instant:make_narrow",
+    }
+
+
 @pytest.fixture
 def database(postgres_server: str) -> Iterator[str]:
     with postgres.database(postgres_server) as url:
@@ -41,8 +49,7 @@ async def telegram() -> AsyncIterator[TelegramServer]:
 @pytest.fixture
 async def chat(telegram: TelegramServer, database: str, tmp_path: Path) -> AsyncIterator[Marble]:
     """Yield the process with the chat."""
-    settings = {"MARBLE_DATABASE_URL": database, "MARBLE_RUNNING_PER_PERSON": "1"}
-    async with a_marble(telegram, tmp_path, **settings) as marble:
+    async with a_marble(telegram, tmp_path, **settings_of(database)) as marble:
         yield marble
 
 
@@ -51,13 +58,8 @@ async def another(chat: Marble, database: str, **more: str) -> AsyncIterator[Mar
     """Yield a second process on the same database, and with the same data folder."""
     folder = chat.folder / "second"
     folder.mkdir()
-    settings = {
-        "MARBLE_DATABASE_URL": database,
-        "MARBLE_DATA_DIR": str(chat.folder / "data"),
-        "MARBLE_RUNNING_PER_PERSON": "1",
-        **more,
-    }
-    marble = Marble(folder, settings)
+    settings = {**settings_of(database), "MARBLE_DATA_DIR": str(chat.folder / "data")}
+    marble = Marble(folder, {**settings, **more})
     await marble.start()
     await marble.says("Marble is running")
     yield marble
@@ -72,14 +74,14 @@ async def drawing(chat: Marble, database: str) -> AsyncIterator[Marble]:
         yield marble
 
 
-async def running(storage: Storage, count: int) -> list[int]:
-    """Wait until so many jobs run; return how many each process runs."""
-    query = select(jobs.c.worker).where(jobs.c.status == Status.RUNNING.value)
+async def running(storage: Storage, count: int) -> tuple[int, int]:
+    """Wait until so many jobs run; return in how many processes, and for how many people."""
+    query = select(jobs.c.worker, jobs.c.person).where(jobs.c.status == Status.RUNNING.value)
     async with asyncio.timeout(PATIENCE):
         while True:
             rows = await storage.database.read(lambda c: c.execute(query).all())
             if len(rows) == count:
-                return sorted(Counter(row.worker for row in rows).values())
+                return len({row.worker for row in rows}), len({row.person for row in rows})
             await asyncio.to_thread(time.sleep, LOOK)
 
 
@@ -90,8 +92,8 @@ async def test_both_draw_and_the_one_with_the_chat_answers_once_whichever_is_kil
     people = [person(telegram, number) for number in range(1, PEOPLE + 1)]
     asked = [(each, await each.says("a cat wait")) for each in people * 2]
     async with Storage.open(chat.folder / "outside", database) as storage:
-        # A person's jobs run one at a time in each process: with one they would be four.
-        assert await running(storage, 2 * PEOPLE) == [PEOPLE, PEOPLE]
+        # A process draws one at a time, and a person's jobs run one at a time over all of them.
+        assert await running(storage, 2) == (2, 2)
         if killed == "the other":
             await drawing.kill()
         elif killed == "the one with the chat":
