@@ -98,3 +98,36 @@ def test_calls_that_the_description_does_not_know_are_refused(
         pytest.skip("no published specifications: set MARBLE_SHARED_DIR")
     with pytest.raises(spec.Refused, match=says):
         spec.check(method, form, {})
+
+
+@pytest.mark.parametrize(
+    ("method", "form"),
+    [
+        ("sendMessageDraft", {"chat_id": "1", "draft_id": "2", "text": "x", "can_stop": "true"}),
+        (
+            "sendMessage",
+            {
+                "chat_id": "-1",
+                "text": "x",
+                "ephemeral_message_parameters": json.dumps({"receiver_user_id": 1}),
+                "reply_parameters": json.dumps({"ephemeral_message_id": 3}),
+            },
+        ),
+        (
+            "setMyCommands",
+            {
+                "commands": json.dumps(
+                    [{"command": "settings", "description": "x", "is_ephemeral": True}]
+                )
+            },
+        ),
+    ],
+)
+def test_only_a_newer_server_knows_what_came_after_the_description(
+    method: str, form: dict[str, str]
+) -> None:
+    if spec.description() is None:
+        pytest.skip("no published specifications: set MARBLE_SHARED_DIR")
+    with pytest.raises(spec.Refused, match=r"no field|needs"):
+        spec.check(method, form, {})
+    spec.check(method, form, {}, newer=True)
