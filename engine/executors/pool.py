@@ -237,7 +237,9 @@ class Pool(Executor):
     def _tell(self, member: _Member) -> None:
         if self._is_ours(member):
             takes, health = member.told = self._takes(member), member.health
-            self._listener(member.name, replace(health, alive=takes))
+            # What one that does not work has is not known: a job hears from it why it does not.
+            has = health.has if health.works else None
+            self._listener(member.name, replace(health, alive=takes, has=has))
             self._changed.set()
 
     def _tell_all(self) -> None:

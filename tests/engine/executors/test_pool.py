@@ -242,7 +242,7 @@ class Failing(ChildExecutor):
 
     def health(self) -> Health:
         """Tell that it does not start, once it was asked."""
-        return Health(alive=False, failing=self.asked > 0)
+        return Health(alive=False, failing=self.asked > 0, has=frozenset())
 
 
 async def test_the_only_one_is_not_started_again_and_again_without_a_job(
@@ -251,10 +251,13 @@ async def test_the_only_one_is_not_started_again_and_again_without_a_job(
     monkeypatch.setattr("engine.executors.pool.LOOK", 0)
     failing = Failing(STUB)
     async with Pool({"a": lambda: failing}) as pool:
+        news = News(pool)
         await pool.ready()
         for _ in range(50):
             await asyncio.sleep(0)
         assert failing.asked == 1
+        # It is told of as one that may have any file: jobs end with its error, not for a file.
+        assert news.told == {"a": Health(alive=True, failing=True, device="a", slots=8)}
 
 
 async def test_closing_one_with_several_waiting_jobs_starts_no_other() -> None:
