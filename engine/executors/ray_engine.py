@@ -66,9 +66,10 @@ class RayEngine(RestartingExecutor):
         self._link: Link | None = None
 
     @property
-    def name(self) -> str:  # type: ignore[override]  # of one whose place is not known yet, too
+    def name(self) -> str:  # type: ignore[override]  # where it is may be known later
         """Return what messages call it."""
-        return f"the engine on {self._host}" if self._host else "an engine of the Ray cluster"
+        where = f" on {self._host}" if self._host and not self.place.node else ""
+        return f"the engine {self.place}{where}"
 
     def lose(self, how: str) -> None:
         """End its jobs as lost, for a cause outside of the engine."""

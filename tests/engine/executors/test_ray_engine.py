@@ -159,6 +159,17 @@ async def test_engines_are_asked_for_where_something_is_free(executor: RayExecut
         assert numbers(executor) == [0, 1, 2, 3]
 
 
+async def test_messages_name_an_engine_and_its_machine_once_that_is_known(cable: Cable) -> None:
+    made = [
+        RayEngine(EngineConfig(), cable, place, lambda: {}, backoff=lambda failures: 0)
+        for place in (Place("f" * 8, "h", 1), Place("", "", 2))
+    ]
+    assert [each.name for each in made] == ["the engine h-ffffff/1", "the engine ray/2"]
+    for each in made:
+        each._receive_one(wire.Frame(ACTOR))
+    assert [each.name for each in made] == ["the engine h-ffffff/1", "the engine ray/2 on h"]
+
+
 async def test_a_cluster_whose_machines_others_use_says_so(executor: RayExecutor) -> None:
     async with executor:
         executor._follow([node(0, free=0)])
@@ -192,5 +203,5 @@ async def test_files_are_compared_when_either_folder_changes_and_not_at_each_loo
     engine.compare()
     assert engine.health().has == frozenset({"LoRA:b"})
     assert [r.message.partition(":")[0] for r in caplog.records] == [
-        "the engine on h has another file LoRA",
+        "the engine h-ffffff/0 has another file LoRA",
     ] * 2
