@@ -5,8 +5,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check bench bench-big-models bench-cluster bench-discord bench-engine \
-	bench-lora bench-mutations bench-noise bench-precision bench-queue bench-storage chaos \
+.PHONY: help demo test test-all check bench bench-big-models bench-cluster bench-delivery bench-discord \
+	bench-engine bench-lora bench-mutations bench-noise bench-precision bench-queue bench-storage chaos \
 	chaos-cluster format clean soak
 
 help:  ## show this list
@@ -46,6 +46,9 @@ bench-big-models: $(READY)  ## measure the memory of loading networks of true si
 
 bench-cluster: $(READY)  ## measure 1 to 16 engines that only take time, and choosing among 1,000
 	$(BIN)/python -m tests.bench.cluster
+
+bench-delivery: $(READY)  ## measure the way from a picture's last step to the message that shows it
+	$(BIN)/python -m tests.bench.delivery
 
 bench-discord: $(READY)  ## measure 1,000 Discord commands by 200 people at once, also at COMMIT=…
 	MARBLE_BENCH=1 $(BIN)/python -m pytest -q -s tests/bots/discord/test_load.py

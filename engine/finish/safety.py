@@ -1,6 +1,6 @@
 """The safety check: a transformers image classifier on every finished picture.
 
-It runs on the CPU, in the thread that writes PNGs, while the device goes on denoising. Only
+It runs on the CPU, in the threads that write PNGs, while the device goes on denoising. Only
 safetensors are read, and no code of a model is run. After any failure a picture is `UNCHECKED`,
 which counts as unsafe where it is shown: no picture passes because the check failed.
 """
@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any, Final
 
 import numpy as np
@@ -78,7 +79,7 @@ def load_classifier(name: str) -> Classifier:
 
 @dataclass(slots=True)
 class SafetyChecker:
-    """Check pictures by a classifier, loaded for the first of them. It never raises.
+    """Check pictures by a classifier, loaded for the first of them, one at a time. It never raises.
 
     limits: label, in lower case → the probability from which a picture is unsafe.
     """
@@ -89,6 +90,7 @@ class SafetyChecker:
     clock: Callable[[], float] = time.monotonic
     _classifier: Classifier | None = field(default=None, init=False)
     _not_before: float = field(default=-math.inf, init=False)
+    _turn: Lock = field(default_factory=Lock, init=False)
 
     @property
     def size(self) -> int:
@@ -101,8 +103,9 @@ class SafetyChecker:
     def check(self, pixels: Pixels) -> Verdict:
         """Return the verdict on a picture, uint8 [height, width, 3]; blocks."""
         try:
-            if classifier := self._ready():
-                return verdict_of(classifier.scores(pixels), self.limits)
+            with self._turn:
+                if classifier := self._ready():
+                    return verdict_of(classifier.scores(pixels), self.limits)
         except Exception:
             log.exception("a picture could not be checked; it counts as unsafe")
         return Verdict.UNCHECKED

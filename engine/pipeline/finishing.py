@@ -1,7 +1,7 @@
 """After denoising: latents wait to be decoded, pixels to be checked and written as PNGs.
 
-Pictures are decoded one a call, between two calls of the network. Large PNGs (0.4 s at 1024²) and
-the safety check run in a thread meanwhile. Both queues are short: while they are full, denoising
+Pictures are decoded one a call, between two calls of the network. Large PNGs (0.2 s at 1024²) and
+the safety check run in threads meanwhile. Both queues are short: while they are full, denoising
 waits.
 """
 
@@ -23,6 +23,7 @@ from engine.models.catalogue import Checkpoint
 from engine.pipeline.job import RunningJob
 from engine.recipe.recipe import Recipe
 
+WRITERS: Final = 4  # threads: a grid's pictures are there once the slowest is
 CAPACITY: Final = 16  # pictures between denoising and delivery
 MOMENT: Final = 0.02  # seconds
 SMALL: Final = 256 * 256  # pixels; such a PNG is written sooner than a thread hands it over
@@ -42,7 +43,7 @@ class Finisher:
         self._check_safety = check_safety
         self._made: deque[tuple[RunningJob, int, Tensor | Pixels]] = deque()
         self._pngs: deque[tuple[RunningJob, Future[Picture]]] = deque()
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="marble-png")
+        self._threads = ThreadPoolExecutor(WRITERS, thread_name_prefix="marble-png")
 
     @property
     def full(self) -> bool:
@@ -79,7 +80,7 @@ class Finisher:
             _finish, pixels, running.recipe, index, running.checkpoints, self._check_safety
         )
         at_once = self._check_safety is unchecked and _is_small(pixels)
-        self._pngs.append((running, _at_once(work) if at_once else self._thread.submit(work)))
+        self._pngs.append((running, _at_once(work) if at_once else self._threads.submit(work)))
 
     def collect(self, *, wait: bool) -> Iterator[tuple[RunningJob, Future[Picture]]]:
         """Yield the PNGs that are done; wait: for one of them, up to `MOMENT`.
@@ -98,8 +99,8 @@ class Finisher:
                 yield entry
 
     def close(self) -> None:
-        """End the thread after its current picture."""
-        self._thread.shutdown(cancel_futures=True)
+        """End the threads after their current pictures."""
+        self._threads.shutdown(cancel_futures=True)
 
 
 def _is_small(pixels: Pixels) -> bool:

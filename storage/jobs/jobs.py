@@ -292,7 +292,8 @@ class Jobs:
         end = loop.time() + OUTCOME
         while True:
             try:
-                names = [await asyncio.to_thread(self.files.add, each.png) for each in drawn]
+                kept = (asyncio.to_thread(self.files.add, each.png) for each in drawn)
+                names = await asyncio.gather(*kept)
                 break
             except DatabaseFault as fault:
                 if not fault.passing or loop.time() >= end:

@@ -118,7 +118,7 @@ async def inserts(storage: Storage, seconds: float) -> None:
     """Compare the writer with one session a task, on the same file."""
     dice = random.Random(1)
     asked = itertools.cycle([a_job(dice) for _ in range(5_000)])  # what the clients say is ready
-    engine = create_async_engine(storage.database.url)
+    engine = create_async_engine(storage.database.url.set(drivername="sqlite+aiosqlite"))
     locked = 0
 
     async def with_session() -> None:

@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
@@ -166,6 +168,24 @@ def test_a_classifier_that_could_not_be_loaded_is_tried_again_now_and_then(tmp_p
     now[0] = AGAIN
     assert [checker.check(BLACK) for _ in range(2)] == [Verdict.SAFE] * 2
     assert tries == [0.0, AGAIN]
+
+
+def test_a_picture_waits_for_the_classifier_that_another_one_loads(tmp_path: Path) -> None:
+    folder, loading, go_on = make_classifier(tmp_path), Event(), Event()
+
+    def load(name: str) -> Classifier:
+        loading.set()
+        assert go_on.wait(60)
+        return load_classifier(name)
+
+    checker = SafetyChecker(str(folder), LIMITS, load)
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(checker.check, BLACK)
+        assert loading.wait(60)
+        second = threads.submit(checker.check, BLACK)
+        wait([second], 0.2)  # it would say "unchecked" meanwhile
+        go_on.set()
+        assert [first.result(), second.result()] == [Verdict.SAFE] * 2
 
 
 async def verdicts(config: EngineConfig, executor: type) -> list[Verdict]:

@@ -328,6 +328,21 @@ def test_large_pictures_are_written_by_a_thread_and_handed_over_in_order(
     assert [len(pngs(each)) for each in news] == [3, 1]
 
 
+def test_pictures_of_one_job_are_written_side_by_side(
+    model: StableDiffusion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = threading.Barrier(2)
+
+    def together(*picture: Any) -> bytes:
+        both.wait(60)
+        return write_png(*picture)
+
+    monkeypatch.setattr("engine.pipeline.finishing.write_png", together)
+    recipe = make_recipe(steps=1, width=320, height=320, count=2)
+    [news] = draw(make_pipeline(model), [recipe], [0])
+    assert len(pngs(news)) == 2
+
+
 def test_a_job_that_comes_while_a_large_png_is_written_does_not_wait_for_it(
     model: StableDiffusion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
