@@ -68,6 +68,10 @@ def photograph(seed: int, side: int) -> npt.NDArray[np.uint8]:
 class Photographer(InstantExecutor):
     """Takes time, and notes when each job's last step and its pictures were done."""
 
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder / "gate")
+        self._notes = folder / NOTES
+
     async def run(self, spec: Spec) -> AsyncGenerator[Event]:
         recipe = spec.recipe
         taken = [
@@ -88,7 +92,7 @@ class Photographer(InstantExecutor):
             )
         )
         times.append(time.time())
-        with (self.gate.parent / NOTES).open("a") as notes:
+        with self._notes.open("a") as notes:
             notes.write(json.dumps(times) + "\n")
         for png, n in zip(pngs, recipe.pictures, strict=True):
             yield Picture(index=n, width=recipe.width, height=recipe.height, png=png)
@@ -97,7 +101,7 @@ class Photographer(InstantExecutor):
 def make(config: EngineConfig) -> Photographer:
     """Make the engine of `marble serve`."""
     assert config.notes is not None
-    return Photographer(config.notes.parent / "gate")
+    return Photographer(config.notes.parent)
 
 
 def to_discord(discord: FakeDiscord) -> Deliver:
