@@ -103,6 +103,7 @@ class Turns:
         self._shares[priority].restore(name, entry)
         if whole:
             self._priorities.restore(priority, whole)
+        self._update(priority)  # the last of the others may have been parked meanwhile
 
     def park(self, priority: Priority, name: str, where: Where) -> None:
         """Pass a person over until an engine has room where their next job may run."""
