@@ -35,6 +35,8 @@ LONGEST_COMMAND: Final = 100_000  # characters
 QUOTED: Final = re.compile(r'"((?:[^"\\]|\\.)*)"(?=\s+-)', re.DOTALL)
 TOKEN: Final = re.compile(r'(?:"[^"]*"|[^\s"])+|"')
 OPTION: Final = re.compile(r"(--[A-Za-z][\w-]*|-[A-Za-z])=?(.*)", re.DOTALL)
+# XML's own; U+0000, which no XML has, stands for & until all others are undone.
+ESCAPES: Final = {"&amp;": "\0", "&lt;": "<", "&gt;": ">", "&quot;": '"', "&apos;": "'"}
 XMP_NAMES: Final = ("exif:UserComment", "dc:description")
 ENTRY: Final = re.compile(r"<rdf:li[^<>]{0,99}>([^<]*)</rdf:li>")
 EMBEDDING: Final = re.compile(r"<embed(?:ding)?:([^<>]*)>", re.IGNORECASE)
@@ -89,7 +91,14 @@ def comments_in_xmp(xmp: str) -> Iterator[str]:
         start = xmp.find(f"<{name}>")
         said = ENTRY.search(xmp, start) if start >= 0 else re.search(rf'\b{name}="([^"<]*)"', xmp)
         if said:
-            yield html.unescape(said[1]).strip()
+            yield _unescaped(said[1]).strip()
+
+
+def _unescaped(text: str) -> str:
+    """Undo XML's escapes; its own five at once, as JSON may have hundreds of thousands of them."""
+    for escape, sign in ESCAPES.items():
+        text = text.replace(escape, sign)
+    return html.unescape(text).replace(ESCAPES["&amp;"], "&")
 
 
 def owner_of(data: Mapping[str, Any]) -> str | None:

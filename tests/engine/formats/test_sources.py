@@ -16,6 +16,7 @@ from engine.formats.comfy.writer import to_graph
 from engine.formats.file_texts import text_file
 from engine.formats.metadata import read_recipe
 from engine.formats.png_texts import SIGNATURE
+from engine.formats.tools import comments_in_xmp
 from engine.pictures.image_header import CHUNKS
 from tests.engine.formats.others import (
     DRAW_THINGS,
@@ -260,3 +261,14 @@ def test_a_comment_that_looks_nearly_like_a_line_of_settings_is_a_comment(text: 
             read_recipe(data)
     with pytest.raises(MetadataError, match="no text that a program writes"):
         read_recipe(text.encode())
+
+
+def test_escapes_of_xmp_are_undone_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = "&amp;quot; &lt;&quot;&apos;&gt; &#10;&#x5bb6; &amp;amp; &amp;#10; & &eacute;"
+    xmp = f"<exif:UserComment><rdf:li>{written}</rdf:li></exif:UserComment>"
+    assert [*comments_in_xmp(xmp)] == ["&quot; <\"'> \n家 &amp; &#10; & é"]
+    # What takes long is called for others alone.
+    monkeypatch.setattr("html.unescape", lambda text: text.replace("&", "?"))
+    many = "&lt;&gt;&quot;&apos;&amp;" * 3
+    xmp = f"<exif:UserComment><rdf:li>{many}</rdf:li></exif:UserComment>"
+    assert [*comments_in_xmp(xmp)] == ["<>\"'&" * 3]
