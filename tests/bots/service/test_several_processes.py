@@ -30,7 +30,7 @@ def settings_of(database: str) -> dict[str, str]:
     return {
         "MARBLE_DATABASE_URL": database,
         "MARBLE_RUNNING_PER_PERSON": "1",
-        "MARBLE_EXECUTOR": "tests.fakes.instant:make_narrow",
+        "TESTS_SLOTS": "1",
     }
 
 
