@@ -57,11 +57,14 @@ ENGLISH: Final[Mapping[str, str]] = {
     "style_room_once": "text with {{prompt}} at most once",
     "style_words": "given words to add or to leave out",
     "unknown_option": "There is no option {name}{near}.",
+    "unknown_command": "There is no command {name}{near}.",
     "unknown_options": "There {count:is no option|are no options} {names}; leave "
     "{count:it|them} out{instead}.",
     "written_instead": ", or write what Marble has: {pairs}",
     "weight_of_words": "Weights are not written {written} here: write (words:1.2) for more weight, "
     "and --no words for what the picture should not show.",
+    "address_of_picture": "Marble fetches no pictures from the web: instead of {written}, give the "
+    "picture itself as the start image.",
     "too_many_permutations": "The choices in braces make more than {most} jobs; leave some out, or "
     "write \\{{ for a brace that is text.",
     "permuted": "That makes {count} jobs, one for each choice in braces.",

@@ -110,6 +110,13 @@ class UnknownOption(UserError):
         super().__init__(Sentence("unknown_option", name=shorten(name), near=nearest(name, known)))
 
 
+class UnknownCommand(UserError):
+    """Name the unknown command and the nearest known one."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        super().__init__(Sentence("unknown_command", name=shorten(name), near=nearest(name, known)))
+
+
 class PromptError(UserError):
     """Say why a prompt cannot be used."""
 

@@ -25,7 +25,7 @@ _CLOSE: Final = r"\u3000-\u30ff\u3400-\u9fff\uac00-\ud7af\uff00-\uffef,;"
 _HIDDEN: Final = "\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff"
 # Phones and Chinese keyboards turn two hyphens into a dash, or two; people mean the same.
 _FLAG: Final = re.compile(
-    rf"(?:^|(?<=[\s{_CLOSE}{_HIDDEN}]))(?:--|——?|–|－－)([A-Za-z][\w-]*)"
+    rf"(?:^|(?<=[\s{_CLOSE}{_HIDDEN}]))(?:[-–]{{2}}|——?|–|－－)([A-Za-z][\w-]*)"
     rf"(?:[=:：]|(?=[\s{_CLOSE}{_HIDDEN}])|$)"
 )
 _EDGES: Final = re.compile(rf"^[\s{_HIDDEN}]+|[\s{_HIDDEN}]+$")
@@ -34,6 +34,9 @@ _LIST: Final = re.compile(r'(?:"[^"]*"|\S)+')  # no blank ends it in quotes
 COMMAS: Final = ",;，、；"  # after a value of one word
 # Parts of a prompt weighed as in Midjourney: `cat::2 dog`, `cat:: dog`.
 _WEIGHT: Final = re.compile(r"[^\s:]{0,30}\s?(?<!:)::(?!:)(?:-?[\d.]+|(?=\s|$))")
+# How people who come from Midjourney begin: as its Discord shows a command, and with a picture.
+_FIELD: Final = re.compile(r"^\s*prompt:\s*", re.IGNORECASE)
+_ADDRESS: Final = re.compile(r"^\s*<?(https?://\S+)", re.IGNORECASE)
 _QUOTES: Final = {'"': '"', "“": "”", "'": "'", "«": "»"}
 
 
@@ -42,13 +45,15 @@ def split_message(text: str, more: Sequence[Flag] = (), *, lines: bool = True) -
 
     A value is one word or a quoted text; that of a spoken option runs to the next option, or to the
     line's end. Nothing that was typed is dropped without a word. Options come by their own names,
-    as they were typed; a prompt in which nothing can be seen comes as "". Raises `UserError`, which
-    names all options that there are not, and for a text that `permutations` would divide.
+    as they were typed; a prompt in which nothing can be seen comes as "". The name of the field,
+    `prompt:`, may stand first. Raises `UserError`, which names all options that there are not, for
+    a picture's address in front of the words, and for a text that `permutations` would divide.
 
     more: flags that only one place knows. lines: words in further lines are the negative prompt;
     else they go on with the prompt, as where a negative prompt has a field of its own.
     """
     known: Mapping[str, Flag] = {**BY_NAME, **{flag.name: flag for flag in more}}
+    text = _FIELD.sub("", text)
     if len(permutations(text)) > 1:
         raise UserError(Sentence("permuted_elsewhere"))
     check_known((found[1] for found in _flags(text, known)), known)
@@ -58,7 +63,10 @@ def split_message(text: str, more: Sequence[Flag] = (), *, lines: bool = True) -
         first, _, rest = text.strip().partition("\n")
         (words, typed), (negative, below) = _split(first, known), _split(rest.strip(), known)
         typed = [*([("negative", negative)] if negative else []), *typed, *below]
-    _check_weights(words)
+    for each in (words, *(value for name, value in typed if name == "negative")):
+        _check_weights(each)
+    if address := _ADDRESS.match(words):
+        raise UserError(Sentence("address_of_picture", written=shorten(address[1])))
     return "" if is_blank(words) else words, typed
 
 
@@ -106,7 +114,7 @@ def _split(text: str, known: Mapping[str, Flag]) -> tuple[str, Typed]:
     for flag, following in zip_longest(flags, flags[1:]):
         option = find_flag(flag[1], known)
         tail = _EDGES.sub("", text[flag.end() : following.start() if following else None])
-        value, words = _take_value(option, tail)
+        value, words = _take_value(option, flag[1], tail)
         typed.append((option.name, value))
         parts.append(words)
     return " ".join(filter(None, (_EDGES.sub("", part) for part in parts))), typed
@@ -199,10 +207,13 @@ def _flags(text: str, known: Mapping[str, Flag]) -> Iterator[re.Match[str]]:
             yield found
 
 
-def _take_value(option: Flag, tail: str) -> tuple[str, str]:
-    """Split what follows a flag into its value and words that belong to the prompt."""
+def _take_value(option: Flag, name: str, tail: str) -> tuple[str, str]:
+    """Split what follows a flag into its value and words that belong to the prompt.
+
+    name: the flag as it was typed.
+    """
     if not tail:
-        raise OptionError(f"--{option.name}", "", Sentence("followed_by", example=option.example))
+        raise OptionError(f"--{name}", "", Sentence("followed_by", example=option.example))
     if option.spoken and option.listed:
         return tail, ""
     closing = _QUOTES.get(tail[0])

@@ -35,7 +35,7 @@ from bots.telegram.request import Request
 from bots.telegram.supergroups import Supergroups
 from bots.texts import tell, words_of
 from bots.worker.delivery import WayClosed
-from engine.errors import UnknownOption, UserError
+from engine.errors import UnknownCommand, UserError
 from storage import DatabaseFault, InboxEntry, StorageError
 from storage.errors import DatabaseBusy
 
@@ -360,5 +360,5 @@ async def run_command(request: Request, parsed: ParsedMessage) -> str | None:
             raise UserError(request.words.moderators_only)
         return await command.do(request, parsed)
     if request.address.private:
-        raise UnknownOption(f"/{parsed.command}", (f"/{name}" for name in COMMANDS))
+        raise UnknownCommand(f"/{parsed.command}", (f"/{name}" for name in COMMANDS))
     return None  # it may be another bot's

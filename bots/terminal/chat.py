@@ -36,7 +36,7 @@ from bots.terminal.commands import Make, Session, in_session, read_blend, read_e
 from bots.terminal.console import styled
 from bots.terminal.files import looks_like_file, picture_file
 from bots.terminal.inputs import INPUTS, read_direction, read_source, read_values
-from engine.errors import LONGEST_PATH, UnknownOption, UserError, shorten
+from engine.errors import LONGEST_PATH, UnknownCommand, UserError, shorten
 
 HELP: Final = """\
 [bold]a marble scholar[/bold]     any words become a picture; /imagine in front is welcome
@@ -58,6 +58,9 @@ HELP: Final = """\
 [bold]/quit[/bold]                the end, as Ctrl-D; Ctrl-C stops a picture"""
 
 PAGE: Final = 10  # entries of a history
+SIGNS: Final = {"/": ":", ":": "/"}
+HELPS: Final = ("/help", ":help")
+ENDS: Final = ("/quit", ":quit", "/exit", ":exit", ":q")
 LONGEST_LINE: Final = 2**24  # bytes; far above any prompt, which is then refused by its length
 
 Action = Callable[[Session, str], Awaitable[object]]
@@ -72,7 +75,7 @@ async def _converse(session: Session) -> int:
     """Read and answer lines until the input ends or `/quit`; a mistake costs one sentence."""
     failures = 0
     async for line in _typed(session.console) if sys.stdin.isatty() else _piped():
-        if line.strip().lower() in ("/quit", "/exit", ":q"):
+        if line.strip().lower() in ENDS:
             break
         try:
             await _interruptible(_answer(session, line))
@@ -101,7 +104,7 @@ async def _answer(session: Session, line: str) -> None:
     word, _, rest = line.strip().partition(" ")
     if not word:
         return
-    if word == "/help":
+    if word.lower() in HELPS:
         session.console.print(Text.from_markup(HELP, emoji=False))
     elif action := COMMANDS.get(word.lower().replace(VARIATION, "")):
         await action(session, rest.strip())
@@ -110,7 +113,7 @@ async def _answer(session: Session, line: str) -> None:
     elif word.startswith("/") and (name := _one_word(line)) and looks_like_file(name, *TEXT_FILES):
         raise UserError(f"There is no file {shorten(name, LONGEST_PATH)}.")
     elif word.startswith(("/", ":")):
-        raise UnknownOption(word, COMMANDS)
+        raise UnknownCommand(word, (*COMMANDS, "/help", "/quit"))
     else:
         await _imagine(session, line)
 
@@ -241,6 +244,14 @@ DOES: Final[Mapping[str, Action]] = {  # by the words of the table of actions
 
 
 def _commands() -> Iterator[tuple[str, Action]]:
+    """Yield what begins a line; a word with either sign, since the chats have / for all of them."""
+    for word, action in _table():
+        yield word, action
+        if word[0] in SIGNS:
+            yield SIGNS[word[0]] + word[1:], action
+
+
+def _table() -> Iterator[tuple[str, Action]]:
     yield "/imagine", _imagine
     yield "/history", _history
     for action in TABLE.values():

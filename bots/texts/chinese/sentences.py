@@ -57,10 +57,13 @@ SENTENCES: Final[Mapping[str, str]] = {
     "style_room_once": "最多含一个 {{prompt}} 的文字",
     "style_words": "要添加或排除的文字",
     "unknown_option": "没有选项 {name}{near}。",
+    "unknown_command": "没有命令 {name}{near}。",
     "unknown_options": "没有选项 {names}；请去掉{instead}。",
     "written_instead": "，或写 Marble 的选项：{pairs}",
     "weight_of_words": "这里不这样写权重：{written}；要加重请写 (词语:1.2)，"
     "不想出现的内容请写 --no 词语。",
+    "address_of_picture": "Marble 不从网上读取图片：请不要写 {written}，"
+    "而把图片本身作为起始图发来。",
     "too_many_permutations": "花括号里的选择会产生超过 {most} 个任务；请减少一些，"
     "文字中的花括号请写 \\{{。",
     "permuted": "将产生 {count} 个任务，花括号里的每种选择一个。",

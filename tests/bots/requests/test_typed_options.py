@@ -74,6 +74,10 @@ def test_options_among_words_are_read_and_words_are_left_as_they_are(
         ("a cat --no fog, rain --SEED 7", "a cat", {"negative_prompt": "fog, rain", "seed": 7}),
         ("a cat －－seed：7", "a cat", {"seed": 7}),
         ("a cat --seed:7", "a cat", {"seed": 7}),
+        ("a cat -–ar 64x96", "a cat", {"width": 64, "height": 96}),
+        ("prompt: a cat --seed 7", "a cat", {"seed": 7}),
+        ("Prompt:a cat", "a cat", {}),
+        ("a prompt: a cat", "a prompt: a cat", {}),
         ("a cat --iw 0", "a cat", {"strength": 1.0}),
         ("a cat --iw 1", "a cat", {"strength": START_STRENGTH}),
         ("a cat --iw .5", "a cat", {"strength": 0.85}),
@@ -123,12 +127,42 @@ def test_all_flags_that_mean_nothing_here_are_named_in_one_sentence(text: str, s
         ("cat ::-.5 dog --seed 7", "cat ::-.5"),
         ("[[a|b]::0.4] cat::1", "cat::1"),
         ("a cat::", "cat::"),
+        ("a cat --no dog::-0.5", "dog::-0.5"),
     ],
 )
 def test_weights_as_midjourney_writes_them_are_not_drawn_as_words(text: str, written: str) -> None:
     for read in (split_message, read_request):
         with pytest.raises(UserError, match=re.escape(f"Weights are not written '{written}' here")):
             read(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://example.com/cat.png a cat",
+        "<https://example.com/cat.png> a cat",
+        "prompt: HTTPS://example.com/cat.png a cat --iw 2",
+        "--ar 3:2 https://example.com/cat.png",
+    ],
+)
+def test_an_address_in_front_is_a_picture_that_is_not_fetched(text: str) -> None:
+    for read in (split_message, read_request):
+        with pytest.raises(UserError) as error:
+            read(text)
+        assert "give the picture itself as the start image" in str(error.value)
+        assert "起始图" in tell(error.value, words_of("zh"))
+
+
+def test_an_address_among_the_words_is_words() -> None:
+    assert split_message("a sign with https://example.com") == (
+        "a sign with https://example.com",
+        [],
+    )
+
+
+def test_a_missing_value_is_said_of_the_option_as_it_was_typed() -> None:
+    with pytest.raises(UserError, match="--no must be followed by a value"):
+        split_message("a cat --no")
 
 
 @pytest.mark.parametrize("text", ["std::vector", "[cat::0.4] at night", "[[a|b]::4]", "a ::: b"])

@@ -71,6 +71,15 @@ def test_help_and_history_answer_and_an_empty_input_ends(chat: Chat) -> None:
     assert chat("") == Answer(0, "", "")
 
 
+def test_commands_are_read_with_a_slash_and_with_a_colon(chat: Chat) -> None:
+    answer = chat(f"a cat {TINY} --seed 7\n/seed\n:history\n:show 2\n:help\n/info\n:quit\nnever")
+    assert seeds(answer.out)[:2] == ["7", "7"]
+    assert re.search(r"made from +1 *$", answer.out, re.M)
+    assert "any words become a picture" in answer.out
+    assert "There is no command '/info'." in answer.out
+    assert "never" not in answer.out
+
+
 @pytest.mark.parametrize("line", ["x" * 70_000, "\x00\x1b[2J", "a cat --seed " + "9" * 5000])
 def test_odd_lines_are_answered_in_one_sentence(chat: Chat, line: str) -> None:
     answer = chat(f"{line}\n/history\n")
