@@ -193,19 +193,24 @@ async def report_devices(settings: Settings) -> None:
     named = [name for name in settings.device.split(SEPARATOR) if name not in (AUTO, "cpu")]
     if not named or settings.executor not in EXECUTORS:
         return
-    trying = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "engine.device.trial", *named),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        env=child_environment(),
-    )
+    try:
+        trying = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", "-m", "engine.device.trial", *named),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            env=child_environment(),
+        )
+    except OSError as error:  # no more processes or memory: the engines say so, too
+        log.error("MARBLE_DEVICE could not be tried: %s", error)
+        return
     try:
         found, _ = await trying.communicate()
     finally:
         if trying.returncode is None:
             trying.kill()
-    for line in found.decode().splitlines():
+            await trying.wait()
+    for line in found.decode(errors="replace").splitlines():
         log.error("MARBLE_DEVICE: %s", line)
 
 

@@ -1,7 +1,8 @@
 import asyncio
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -11,6 +12,7 @@ from bots.service.app import open_app, report_devices, watch_engine
 from engine.errors import UserError
 from engine.events import Progress, Waiting
 from engine.executors import Health
+from engine.executors.base import end_task
 from engine.executors.inprocess import InProcessExecutor
 from engine.queue.estimates import SPEEDS
 from engine.queue.queue import Queue
@@ -178,3 +180,62 @@ async def test_no_process_is_started_for_devices_that_are_always_there(
 ) -> None:
     monkeypatch.setattr("asyncio.create_subprocess_exec", None)
     await report_devices(replace(settings, device=device, executor=executor))
+
+
+async def test_devices_that_cannot_be_tried_are_one_line_and_no_end(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(*arguments: object, **more: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("asyncio.create_subprocess_exec", fail)
+    await report_devices(replace(settings, device="cuda:0", executor="child"))
+    [record] = caplog.records
+    assert record.message == (
+        "MARBLE_DEVICE could not be tried: [Errno 11] Resource temporarily unavailable"
+    )
+
+
+@dataclass
+class Trial:
+    """Be a process that tries devices; with nothing printed, it goes on until it is killed."""
+
+    printed: bytes = b""
+    returncode: int | None = None
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    waited: bool = False
+
+    async def communicate(self) -> tuple[bytes, None]:
+        if not self.printed:
+            await asyncio.Event().wait()
+        self.returncode = 0
+        return self.printed, None
+
+    def kill(self) -> None:
+        self.ended.set()
+
+    async def wait(self) -> None:
+        await self.ended.wait()
+        self.waited = True
+
+
+async def test_what_a_library_prints_about_a_device_may_be_of_any_encoding(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    trial = AsyncMock(return_value=Trial(b"cuda:0: no \xe9"))
+    monkeypatch.setattr("asyncio.create_subprocess_exec", trial)
+    await report_devices(replace(settings, device="cuda:0", executor="child"))
+    assert [record.message for record in caplog.records] == ["MARBLE_DEVICE: cuda:0: no \ufffd"]
+
+
+async def test_a_trial_of_devices_that_is_cut_short_is_waited_for(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = Trial()
+    monkeypatch.setattr("asyncio.create_subprocess_exec", AsyncMock(return_value=trial))
+    task = asyncio.create_task(
+        report_devices(replace(settings, device="cuda:0", executor="child")), name="devices"
+    )
+    await asyncio.sleep(0)
+    await end_task(task)
+    assert trial.waited
