@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
-from telegram import ForceReply, InputFile
+from telegram import ForceReply, InputFile, MessageEntity, User
 from telegram.constants import ReactionEmoji
 from telegram.error import BadRequest
 
@@ -16,11 +16,18 @@ from bots.chat.commands import cancel
 from bots.presentation.lines import recipe_lines
 from bots.presentation.text import fit_lines, utf16_length
 from bots.requests.derive import the_picture
-from bots.telegram.address import Address, at_or_near, key_of, message_key
+from bots.telegram.address import (
+    TEXT,
+    Address,
+    at_or_near,
+    key_of,
+    message_key,
+    number_of,
+    post,
+)
 from bots.telegram.commands import FAVOURITES, FORGET, OLDER, forget, show_favourites, show_history
 from bots.telegram.imagine import draw_suggestion
 from bots.telegram.keyboards import SUGGESTION
-from bots.telegram.replies import TEXT
 from bots.telegram.request import Request
 from engine.errors import SettingError, UserError
 from storage import Picture, parse_name
@@ -78,7 +85,17 @@ async def ask_edit(request: Request, target: Target, message: int) -> None:
     """Ask what to change in one picture; the answer is taken as `/edit` below it."""
     picture = the_picture(target.job, target.picture)
     question = request.words.edit_question.format(name=target.name)
-    asked = await request.say(question, ForceReply(selective=True))
+    # The question answers Marble's own message: only a mention says whose reply it opens.
+    person = User(number_of(request.asker.person), first_name="", is_bot=False)
+    length = utf16_length(question)
+    mention = MessageEntity(MessageEntity.TEXT_MENTION, 0, length, user=person)
+    asked = await post(
+        request.bot.send_message,
+        request.address,
+        question,
+        entities=[mention],
+        reply_markup=ForceReply(selective=True),
+    )
     await request.app.storage.jobs.shown(target.job.id, {key_of(asked): picture.index})
 
 
@@ -124,8 +141,7 @@ async def favourite(request: Request, target: Target, message: int) -> str:
 async def show(request: Request, target: Target, message: int) -> None:
     """Let the message show one picture of its grid with that one's buttons, or all again."""
     pictures = target.drawn(request.words)
-    shown = await request.replies.turn(request.address, message, target.job, pictures)
-    await request.app.storage.jobs.shown(target.job.id, shown)
+    await request.replies.turn(request.address, message, target.job, pictures)
 
 
 OTHERS: Final[Mapping[str, Callable[[Request, Target, int], Awaitable[str | None]]]] = {

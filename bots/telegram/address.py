@@ -13,6 +13,8 @@ from bots.telegram.errors import NO_SPOT, says
 from bots.texts import Words, words_of
 
 PLATFORM: Final = "telegram"
+TEXT: Final = 4096  # UTF-16 units of a message
+CAPTION: Final = 1024  # … of the words below a picture
 # Telegram's own accounts, which stand for a group's anonymous administrators and for channels.
 ANONYMOUS: Final = frozenset({1087968824, 136817688, 777000})
 # The place of what is asked for by inline or guest queries: Telegram does not say in which chat.

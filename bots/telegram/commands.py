@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ from engine.errors import UnknownOption, UserError
 from storage import parse_name
 
 PAGE: Final = 10  # lines of a history
+PATIENCE: Final = 60.0  # seconds that the lists wait for what the server can do
 OLDER: Final = "older"  # what the button below them carries
 FAVOURITES: Final = "favourites"  # … below favourites; and what is typed behind `/history`
 FORGET: Final = "forget"  # … the button that removes all data
@@ -54,7 +56,7 @@ class Command:
     """A command, the key of `Words.commands` that describes it, and who may use it.
 
     personal: in groups it and its answer are seen by who uses it alone, where the server can do so.
-    albums: it takes all pictures of an album.
+    albums: it takes all pictures of an album. in_turn: the chat's next messages wait for it.
     """
 
     do: Do
@@ -62,6 +64,7 @@ class Command:
     moderators: bool = False
     personal: bool = False
     albums: bool = False
+    in_turn: bool = True
 
 
 async def _help(request: Request, parsed: ParsedMessage) -> None:
@@ -207,7 +210,7 @@ async def forget(request: Request) -> str | None:
 COMMANDS: Final[Mapping[str, Command]] = {
     "imagine": Command(do=imagine, text="imagine"),
     "edit": Command(do=edit, text="edit"),
-    "describe": Command(do=describe, text="describe"),
+    "describe": Command(do=describe, text="describe", in_turn=False),
     "blend": Command(do=blend, text="blend", albums=True),
     "history": Command(do=_history, text="history"),
     "show": Command(do=_show, text="show"),
@@ -238,12 +241,22 @@ SCOPES: Final[tuple[tuple[BotCommandScope, bool], ...]] = (
 
 
 async def publish(bot: ExtBot[str], features: Features) -> None:
-    """Send the lists, once it is known what the server can do.
+    """Send the lists once it is known what the server can do; where that takes long, before, too.
 
     Where that fails, commands can be typed all the same.
     """
-    await features.known.wait()
-    personal = {"is_ephemeral": True} if features.ephemeral else {}
+    try:
+        await asyncio.wait_for(features.known.wait(), PATIENCE)
+    except TimeoutError:
+        await _publish(bot)
+        await features.known.wait()
+        if not features.ephemeral:
+            return
+    await _publish(bot, ephemeral=features.ephemeral)
+
+
+async def _publish(bot: ExtBot[str], *, ephemeral: bool = False) -> None:
+    personal = {"is_ephemeral": True} if ephemeral else {}
     try:
         for language, words in LANGUAGES.items():
             for scope, moderators in SCOPES:

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from telegram import Update
-from telegram.error import BadRequest, EndPointNotFound, InvalidToken, TelegramError
+from telegram.error import BadRequest, EndPointNotFound, Forbidden, InvalidToken, TelegramError
 from telegram.ext import ExtBot
 
-from bots.telegram.errors import GONE, says, translate
+from bots.telegram.errors import says, translate
 
 STOPPED: Final = "stopped_message_generation"  # an update of 10.3
 EPHEMERAL: Final = "ephemeral_message_id"  # of a message that one person sees, whose other id is 0
@@ -24,6 +24,8 @@ OLD: Final = (
     *(Update.MESSAGE, Update.CALLBACK_QUERY, Update.MESSAGE_REACTION),
     *(Update.INLINE_QUERY, Update.CHOSEN_INLINE_RESULT),
 )
+# What a refusal of a draft names, in lower case, where it is about drafts and not about a chat.
+NO_DRAFTS: Final = ("sendmessagedraft", "can_stop")
 
 log = logging.getLogger(__name__)
 
@@ -50,21 +52,29 @@ class Features:
         return refused
 
     async def learn(self, bot: ExtBot[str]) -> None:
-        """Find out once, after updates were asked for, which of them the server took."""
+        """Find out once, after updates were asked for, which of them the server took.
+
+        `known` is not set where it did not say.
+        """
         if self.known.is_set():
             return
         try:
             taken = (await bot.get_webhook_info()).allowed_updates or ()
-        except TelegramError as error:  # asked again after the next updates
+        except TelegramError as error:  # asked again later
             log.info("what the Bot API server can do is not known yet: %s", translate(error))
             return
         self.drafts = self.ephemeral = STOPPED in taken
         self.known.set()
 
-    def no_drafts(self, error: TelegramError) -> None:
-        """Send no more drafts where the server itself refused one."""
+    def refuses_draft(self, error: TelegramError) -> bool:
+        """Return whether a draft was refused and not merely lost: a message has to do then.
+
+        Where the server knows no drafts at all, none are sent any more; all else that it refuses
+        is about one chat.
+        """
         unknown = isinstance(error, (InvalidToken, EndPointNotFound))  # 404: there is no such call
-        if unknown or (isinstance(error, BadRequest) and not says(error, GONE)):
+        if unknown or (isinstance(error, BadRequest) and says(error, NO_DRAFTS)):
             if self.drafts:
                 log.warning("the Bot API server takes no drafts: %s", error.message)
             self.drafts = False
+        return unknown or isinstance(error, (BadRequest, Forbidden))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any, Final, NamedTuple
@@ -74,7 +74,8 @@ class Handler:
     _pictures: dict[str, dict[int, Picture]] = field(default_factory=dict)
     _albums: deque[str] = field(default_factory=lambda: deque(maxlen=ALBUMS))
     _migrations: set[asyncio.Task[None]] = field(default_factory=set)
-    _locks: WeakValueDictionary[int, asyncio.Lock] = field(default_factory=WeakValueDictionary)
+    # By chat, for what makes jobs; by person and message, for reactions.
+    _locks: WeakValueDictionary[Hashable, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
     def start(self, incoming: Incoming) -> None:
         """Handle an update soon; all others wait for a group's migration."""
@@ -122,7 +123,10 @@ class Handler:
             if update.callback_query:
                 await self._answer_button(incoming, update.callback_query)
             elif update.message_reaction:
-                await self._answer_reaction(incoming, update.message_reaction)
+                reaction = update.message_reaction
+                here = (incoming.person, reaction.chat.id, reaction.message_id)
+                async with self._locks.setdefault(here, asyncio.Lock()):
+                    await self._answer_reaction(incoming, reaction)
             elif update.message and incoming.message:
                 await self._answer_message(incoming, update.message, incoming.message)
             elif incoming.stopped:
@@ -150,18 +154,24 @@ class Handler:
     async def _answer_message(
         self, incoming: Incoming, message: Message, parsed: ParsedMessage
     ) -> None:
-        """Handle a message; those of one chat in the order in which they came."""
+        """Handle a message; those of one chat in the order in which they came.
+
+        What takes its time and makes no job holds nobody up.
+        """
         request = self._request(incoming, Address.of(message))
-        if (command := COMMANDS.get(parsed.command or "")) and command.personal:
+        command = COMMANDS.get(parsed.command or "")
+        if command and command.personal:
             request = replace(request, command=message.api_kwargs.get(EPHEMERAL))
-        async with self._locks.setdefault(message.chat.id, asyncio.Lock()):
-            if command and command.albums and parsed.album is not None:
-                parsed = replace(parsed, album_pictures=await self._album(parsed.album))
-            if not parsed.wordless:
+        if parsed.album is not None and (parsed.wordless or (command and command.albums)):
+            parsed = replace(parsed, album_pictures=await self._album(parsed.album))
+        if parsed.wordless:
+            needed = self._needs_answer(parsed.album)  # its words may have come by now
+            outcome = Outcome(request.words.album if needed else None)
+        elif command and not command.in_turn:
+            outcome = await self._run(request, run_command, parsed)
+        else:
+            async with self._locks.setdefault(message.chat.id, asyncio.Lock()):
                 outcome = await self._run(request, run_command, parsed)
-            else:
-                needed = self._needs_answer(parsed.album)
-                outcome = Outcome(request.words.album if needed else None)
         await _answer(request, outcome)
 
     def _note_picture(self, incoming: Incoming) -> None:
@@ -358,6 +368,12 @@ async def run_command(request: Request, parsed: ParsedMessage) -> str | None:
     if command := COMMANDS.get(parsed.command or "imagine"):
         if command.moderators and not await request.moderates():
             raise UserError(request.words.moderators_only)
+        if command.albums and parsed.album is not None and (event := request.asker.event):
+            # Marble may have been killed behind the job, and the album's other pictures be handled.
+            job = await request.app.storage.jobs.by_event(event)
+            if job is not None:
+                await request.announce(job)
+                return None
         return await command.do(request, parsed)
     if request.address.private:
         raise UnknownCommand(f"/{parsed.command}", (f"/{name}" for name in COMMANDS))

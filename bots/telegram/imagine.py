@@ -24,10 +24,9 @@ from bots.requests.typed_options import split_message
 from bots.requests.workflow_file import read_content
 from bots.requests.workflows import WORKFLOW, take_workflow, the_workflow
 from bots.telegram import keyboards
-from bots.telegram.address import message_key, post
+from bots.telegram.address import TEXT, message_key, post
 from bots.telegram.errors import translate
 from bots.telegram.messages import ParsedMessage, Picture
-from bots.telegram.replies import TEXT
 from bots.telegram.request import Request
 from engine.errors import UserError
 from engine.formats.reading import Reading

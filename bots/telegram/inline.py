@@ -31,9 +31,8 @@ from bots.chat.commands import cancel
 from bots.presentation.text import cut, utf16_length
 from bots.requests.options import Values, parse_values
 from bots.requests.typed_options import split_message
-from bots.telegram.address import inline_key
+from bots.telegram.address import TEXT, inline_key
 from bots.telegram.errors import translate
-from bots.telegram.inline_messages import TEXT
 from bots.telegram.request import Request
 from engine.errors import UserError
 

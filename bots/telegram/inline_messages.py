@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any
 
 from telegram import InputMediaDocument, InputMediaPhoto, Message
 from telegram.error import BadRequest
 from telegram.ext import ExtBot
 
 from bots.presentation.text import cut, utf16_length
+from bots.telegram.address import CAPTION, TEXT
 from bots.telegram.errors import INLINE_GONE, MEDIA_NOW, SAME, says
-
-TEXT: Final = 4096  # UTF-16 units
-CAPTION: Final = 1024
 
 log = logging.getLogger(__name__)
 

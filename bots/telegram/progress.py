@@ -49,10 +49,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Placeholder:
-    """The state of one placeholder; `media`: it shows a preview already."""
+    """The state of one placeholder; `media`: it shows a preview already.
+
+    finished: how many finished pictures that has.
+    """
 
     message: str | None
     media: bool = False
+    finished: int = 0
     line: str | None = None  # that it shows now
     over: bool = False  # it becomes the reply: no more edits
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # held to send or edit it
@@ -129,15 +133,19 @@ class Placeholders:
         while isinstance(news, Waiting):
             line = progress_line(news, address.words)
             if line != placeholder.line or now() >= again:
-                await self._try(placeholder, partial(self._send_draft, job, address, line))
+                try:
+                    await self._try(placeholder, partial(self._send_draft, job, address, line))
+                except TelegramError as error:
+                    if self.features.refuses_draft(error):
+                        break
                 placeholder.line, again = line, now() + FADES
             if placeholder.over:
                 return
-            news = await anext(following, None) if self.features.drafts else None
+            news = await anext(following, None)
         placeholder.line = None
 
     async def _send_draft(self, job: Job, address: Address, line: str) -> bool:
-        """Send a draft or change it; False where there is no room for it now."""
+        """Send a draft or change it; False where there is no room now; raises `TelegramError`."""
         try:
             await self.bot.send_message_draft(
                 address.chat,
@@ -150,8 +158,6 @@ class Placeholders:
             )
         except Dropped:
             return False
-        except TelegramError as error:
-            self.features.no_drafts(error)
         return True
 
     async def place(self, job: Job, urgency: str | None = None) -> str | None:
@@ -189,7 +195,9 @@ class Placeholders:
     async def _follow(self, job: Job, placeholder: Placeholder, address: Address) -> None:
         """Edit a placeholder whenever there are news, leaving out those that come too fast."""
         async for news in self.worker.follow(job.id):
-            await self._try(placeholder, partial(self._show, job, placeholder, address, news))
+            preview = await self._preview(job, placeholder, news)
+            show = partial(self._show, job, placeholder, address, news, preview)
+            await self._try(placeholder, show)
             if placeholder.over:
                 return
             await asyncio.sleep(PRIVATE if address.private else GROUP)
@@ -202,15 +210,27 @@ class Placeholders:
                     return
             await asyncio.sleep(RETRY)
 
-    async def _show(self, job: Job, placeholder: Placeholder, address: Address, news: News) -> bool:
+    async def _preview(self, job: Job, placeholder: Placeholder, news: News) -> bytes | None:
+        """Return the picture that the news bring, if the placeholder does not show it yet."""
+        if not (isinstance(news, Progress) and (news.preview or news.finished)):
+            return None
+        if news.finished and len(news.finished) == placeholder.finished:
+            return None
+        view = await self.gate.view(job.place)
+        return await asyncio.to_thread(preview_of, news, checked=not view.previews)
+
+    async def _show(
+        self,
+        job: Job,
+        placeholder: Placeholder,
+        address: Address,
+        news: News,
+        preview: bytes | None,
+    ) -> bool:
         """Show the news; False where there is no room for them now."""
         assert placeholder.message is not None
         chat, message = read_message_key(placeholder.message)
         line = progress_line(news, address.words)
-        preview = None
-        if isinstance(news, Progress) and (news.preview or news.finished):
-            view = await self.gate.view(job.place)
-            preview = await asyncio.to_thread(preview_of, news, checked=not view.previews)
         if line == placeholder.line and not preview:
             return True
         common: dict[str, Any] = {
@@ -224,6 +244,7 @@ class Placeholders:
             if preview:
                 await self.bot.edit_message_media(InputMediaPhoto(preview, caption=line), **common)
                 placeholder.media = True
+                placeholder.finished = len(news.finished) if isinstance(news, Progress) else 0
             elif placeholder.media:
                 await self.bot.edit_message_caption(caption=line, **common)
             else:

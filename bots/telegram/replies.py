@@ -14,6 +14,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 from telegram import InlineKeyboardMarkup, InputMediaDocument, InputMediaPhoto, Message
 from telegram.error import BadRequest, TelegramError
@@ -27,6 +28,8 @@ from bots.presentation.lines import caption, device_note
 from bots.presentation.text import cut, quote_names, utf16_length
 from bots.telegram import inline_messages, keyboards
 from bots.telegram.address import (
+    CAPTION,
+    TEXT,
     Address,
     at_or_near,
     inline_key,
@@ -44,8 +47,6 @@ from storage import DatabaseFault, Job, Jobs, PendingReply, Picture, Status
 
 PHOTO: Final = Limit(size=10_000_000, sides=10_000, ratio=20.0, formats=frozenset({"png", "jpeg"}))
 DOCUMENT: Final = 50_000_000  # bytes
-CAPTION: Final = 1024  # UTF-16 units
-TEXT: Final = 4096
 REMOVAL: Final = 10.0  # seconds that the removal of a placeholder may take
 NOTHING: Final = (256, 256)  # pixels of the blank that replaces a preview
 
@@ -80,6 +81,7 @@ class Replies:
     jobs: Jobs
     gate: Gate
     placeholders: Placeholders
+    _turning: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
     async def deliver(self, pending: PendingReply, way: Way) -> Shown:
         """Send a reply and return the messages that show it, or raise as `delivery` says."""
@@ -145,17 +147,23 @@ class Replies:
 
     async def turn(
         self, address: Address, message: int, job: Job, pictures: Sequence[Picture]
-    ) -> Shown:
-        """Let a message that shows a job show other pictures of it; done twice it is the same."""
+    ) -> None:
+        """Let a message that shows a job show other pictures of it, and record which.
+
+        Done twice it is the same. Two who ask at once come one after the other, so that what is
+        recorded is what the message shows.
+        """
         view = await self.gate.view(address.place)
         reply = await asyncio.to_thread(_read, job, pictures, view, address.words)
         where = {"chat_id": address.chat, "message_id": message, "reply_markup": reply.buttons}
-        try:
-            await self._become(reply, where)
-        except BadRequest as error:
-            if not says(error, SAME):
-                raise
-        return {message_key(address.chat, message): reply.picture}
+        key = message_key(address.chat, message)
+        async with self._turning.setdefault(key, asyncio.Lock()):
+            try:
+                await self._become(reply, where)
+            except BadRequest as error:
+                if not says(error, SAME):
+                    raise
+            await self.jobs.shown(job.id, {key: reply.picture})
 
     async def _edit(self, job: Job, reply: Reply) -> tuple[str, Message | bool]:
         """Turn a job's placeholder into a reply; return its key, and the message where needed."""

@@ -21,6 +21,7 @@ from bots.presentation.text import cut, fit_list, quote_names, utf16_length
 from bots.requests.studio import Asker
 from bots.service.app import App
 from bots.telegram.address import (
+    TEXT,
     Address,
     chat_of,
     is_person,
@@ -32,7 +33,7 @@ from bots.telegram.address import (
 from bots.telegram.errors import translate
 from bots.telegram.features import EPHEMERAL, Features
 from bots.telegram.progress import Placeholders
-from bots.telegram.replies import TEXT, Replies
+from bots.telegram.replies import Replies
 from bots.texts import Words, say
 from storage import Job
 from storage.records import EVERYWHERE

@@ -15,6 +15,7 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Final
 from urllib.parse import urlsplit
 from warnings import catch_warnings, simplefilter
@@ -150,7 +151,11 @@ class Updates:
             host, _, port = listen.rpartition(":")
             await web.TCPSite(runner, host.strip("[]"), int(port)).start()
             await self._set_webhook(url, secret)
-            await self.features.learn(self.bot)
+            for failures in count():
+                await self.features.learn(self.bot)
+                if self.features.known.is_set():
+                    break
+                await asyncio.sleep(back_off(failures))
             await asyncio.Event().wait()
         finally:
             await runner.cleanup()

@@ -109,6 +109,18 @@ async def test_a_server_without_the_call_is_asked_once(
     assert marble.log.count("takes no drafts") == 1
 
 
+async def test_a_draft_that_one_chat_refuses_is_a_message_there_and_ends_no_others(
+    telegram: TelegramServer, busy: Path, marble: Marble, ada: Person
+) -> None:
+    telegram.faults.append(refuse("Bad Request: message thread not found", "sendMessageDraft"))
+    waiting = await ada.chat.answer(await ada.says("a cat"))
+    assert labels(waiting) == ["Cancel"]
+    carol = person(telegram, 3)
+    await carol.says("a second cat")
+    await telegram.until(lambda: draft_of(carol))
+    assert "takes no drafts" not in marble.log
+
+
 async def test_a_server_that_refuses_new_names_of_updates_is_polled_with_the_old_ones(
     telegram: TelegramServer, tmp_path: Path, ada: Person
 ) -> None:

@@ -1,19 +1,23 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from telegram import Update, User
+from telegram import Message, Update, User
 
 from bots.chat.actions import Once
 from bots.chat.errors import excuse
 from bots.chat.places import Places
+from bots.telegram.commands import COMMANDS
 from bots.telegram.features import Features
-from bots.telegram.handler import Handler
+from bots.telegram.handler import Handler, run_command
 from bots.telegram.inline import Acquaintances
-from bots.telegram.messages import Incoming, read_update
+from bots.telegram.messages import Incoming, ParsedMessage, parse_message, read_update
+from bots.telegram.request import Request
 from bots.telegram.supergroups import Supergroups
 from bots.telegram.updates import Updates
 from bots.texts import LANGUAGES, words_of
@@ -139,7 +143,10 @@ def photo(handler: Handler, **message: Any) -> None:
     handler.start(incoming)
 
 
-async def test_an_album_is_answered_once_and_not_where_it_has_words() -> None:
+async def test_an_album_is_answered_once_and_not_where_it_has_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("bots.telegram.handler.SETTLED", 0)
     locked: Any = Locked()
     tasks: list[Any] = []
     handler = handler_of(locked, tasks)
@@ -157,6 +164,106 @@ async def test_an_album_is_answered_once_and_not_where_it_has_words() -> None:
     photo(handler, media_group_id="9")
     await tasks.pop()
     assert locked.said == 2 * [words_of("en").album], "only so many are remembered"
+
+
+async def test_an_album_whose_words_come_after_a_picture_of_it_is_answered_by_these_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    locked: Any = Locked()
+    tasks: list[Any] = []
+    handler = handler_of(locked, tasks)
+
+    async def settle(seconds: float) -> None:
+        if len(tasks) == 1:  # the words come in a later batch of updates
+            photo(handler, media_group_id="9", message_id=2, caption="/blend a hat")
+
+    monkeypatch.setattr("bots.telegram.handler.asyncio.sleep", settle)
+    photo(handler, media_group_id="9")
+    [wordless] = tasks
+    await wordless
+    tasks.pop().close()
+    assert locked.said == []
+
+
+async def test_an_album_whose_job_is_there_is_not_read_again() -> None:
+    known, shown = object(), list[object]()
+
+    async def by_event(event: str) -> object:
+        return known if event == "telegram:1/1" else None
+
+    async def announce(job: object) -> None:
+        shown.append(job)
+
+    jobs = SimpleNamespace(by_event=by_event)
+    request: Any = SimpleNamespace(
+        app=SimpleNamespace(storage=SimpleNamespace(jobs=jobs)),
+        asker=SimpleNamespace(event="telegram:1/1"),
+        announce=announce,
+    )
+    caption = {**SAID["message"], "photo": [{**PHOTO, "file_id": "1"}], "media_group_id": "9"}
+    del caption["text"]
+    message = Message.de_json({**caption, "caption": "/blend a hat"}, None)
+    parsed = parse_message(message, User(1, "Marble", True))
+    assert parsed
+    assert await run_command(request, parsed) is None
+    assert shown == [known]
+
+
+async def test_what_is_described_holds_up_nobody_in_the_chat(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ran, described = list[str](), asyncio.Event()
+
+    async def describing(request: Request, parsed: ParsedMessage) -> None:
+        await described.wait()
+        ran.append("describe")
+
+    async def drawing(request: Request, parsed: ParsedMessage) -> None:
+        ran.append("imagine")
+        described.set()
+
+    commands = {
+        "describe": replace(COMMANDS["describe"], do=describing),
+        "imagine": replace(COMMANDS["imagine"], do=drawing),
+    }
+    monkeypatch.setattr("bots.telegram.handler.COMMANDS", commands)
+    locked: Any = Locked()
+    tasks: list[Any] = []
+    handler = handler_of(locked, tasks)
+    for text in ("/describe", "/imagine a cat"):
+        body = {"update_id": 1, "message": {**SAID["message"], "text": text}}
+        incoming = read_update(Update.de_json(body, None), User(1, "Marble", True))
+        assert incoming
+        handler.start(incoming)
+    async with asyncio.timeout(5):
+        await asyncio.gather(*tasks)
+    assert ran == ["imagine", "describe"]
+
+
+async def test_a_reaction_that_is_taken_back_at_once_waits_for_what_it_did(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    did = list[str]()
+
+    async def answer(handler: Handler, incoming: Incoming, reaction: Any) -> None:
+        for _ in range(3 if incoming.emoji else 0):  # it looks more up
+            await asyncio.sleep(0)
+        did.append("put" if incoming.emoji else "taken back")
+
+    monkeypatch.setattr(Handler, "_answer_reaction", answer)
+    locked: Any = Locked()
+    tasks: list[Any] = []
+    handler = handler_of(locked, tasks)
+    heart = {"type": "emoji", "emoji": "❤"}
+    for old, new in (([], [heart]), ([heart], [])):
+        reaction = {"chat": PRIVATE, "message_id": 1, "user": ADA, "date": NOW}
+        reaction |= {"old_reaction": old, "new_reaction": new}
+        body = {"update_id": 1, "message_reaction": reaction}
+        incoming = read_update(Update.de_json(body, None), User(1, "Marble", True))
+        assert incoming
+        handler.start(incoming)
+    await asyncio.gather(*tasks)
+    assert did == ["put", "taken back"]
 
 
 async def test_talk_that_is_not_for_marble_is_not_answered_while_the_database_is_locked() -> None:

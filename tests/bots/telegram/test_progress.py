@@ -17,8 +17,9 @@ from bots.telegram.rate_limits import Dropped
 from bots.telegram.replies import EDIT, Replies
 from bots.texts import EN
 from bots.worker.delivery import Shown, TryLater
-from engine.events import News, Waiting
+from engine.events import News, Picture, Progress, Stage, Waiting
 from storage import Status
+from tests.bots.presentation.test_presentation import png
 
 JOB: Any = SimpleNamespace(id=1, message=None, reply={"chat": 5})
 
@@ -28,6 +29,7 @@ class Bot:
 
     def __init__(self) -> None:
         self.drafts: list[str] = []
+        self.edits: list[str] = []
         self.busy = 0  # calls for which there is no room
 
     async def send_message_draft(self, chat: int, draft: int, text: str, **more: Any) -> bool:
@@ -38,7 +40,13 @@ class Bot:
         return True
 
     async def edit_message_text(self, text: str, **more: Any) -> None:
-        pass
+        self.edits.append("text")
+
+    async def edit_message_media(self, media: Any, **more: Any) -> None:
+        self.edits.append("media")
+
+    async def edit_message_caption(self, caption: str, **more: Any) -> None:
+        self.edits.append("caption")
 
 
 async def deliver(**standing: Placeholder) -> Shown:
@@ -102,3 +110,59 @@ async def test_a_draft_for_which_there_is_no_room_is_tried_again_at_once(
     bot.busy = 3
     await draft(bot, 2)
     assert len(bot.drafts) == 1
+
+
+async def test_a_grid_is_sent_once_for_each_number_of_pictures(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("bots.telegram.progress.PRIVATE", 0)
+    picture = Picture(png=png(8, 8), index=0, width=8, height=8)
+
+    async def follow(job: int) -> AsyncIterator[News]:
+        for step, finished in ((1, 0), (2, 1), (3, 1), (3, 1), (4, 2), (5, 2)):
+            drawn = (picture,) * finished
+            yield Progress(stage=Stage.DENOISE, step=step, total=9, finished=drawn)
+
+    async def view(place: str) -> Any:
+        return SimpleNamespace(previews=True)
+
+    nobody: Any = None
+    worker, gate = (
+        cast(Any, SimpleNamespace(**each)) for each in ({"follow": follow}, {"view": view})
+    )
+    bot = Bot()
+    placeholders = Placeholders(cast(Any, bot), nobody, worker, gate, nobody, Features())
+    job = cast(Any, SimpleNamespace(id=1, place="telegram:5", status=Status.RUNNING))
+    await placeholders._follow(job, Placeholder("telegram:5/2"), Address(chat=5))
+    assert bot.edits == ["text", "media", "caption", "media", "caption"]
+
+
+async def test_what_is_recorded_of_two_who_turn_a_message_at_once_is_what_it_shows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shows, recorded = list[int](), list[int | None]()
+
+    class Turning(Replies):
+        async def _become(self, reply: Any, where: Any) -> bool:
+            shows.append(reply.picture)
+            return True
+
+    async def shown(job: int, messages: Shown) -> None:
+        if len(shows) == 1:  # the second person's press comes now
+            for _ in range(5):
+                await asyncio.sleep(0)
+        recorded.extend(messages.values())
+
+    async def view(place: str) -> None:
+        return None
+
+    async def at_once(read: Any, job: Any, pictures: Any, *more: Any) -> Any:
+        return SimpleNamespace(picture=pictures, buttons=None)
+
+    monkeypatch.setattr("bots.telegram.replies.asyncio.to_thread", at_once)
+    nobody: Any = None
+    jobs, gate = (cast(Any, SimpleNamespace(**each)) for each in ({"shown": shown}, {"view": view}))
+    replies = Turning(nobody, jobs, gate, nobody)
+    both: Any = (2, 3)
+    await asyncio.gather(*(replies.turn(Address(chat=5), 1, JOB, each) for each in both))
+    assert shows == recorded == [2, 3]

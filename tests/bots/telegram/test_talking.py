@@ -199,7 +199,8 @@ async def test_a_button_asks_what_to_change_in_one_picture_of_a_grid(
     await telegram.until(lambda: "Everything" in labels(grid))
     await ada.presses(grid, "Edit")
     question = await statues.words(grid, "What should be changed in")
-    assert (statues.id, question["message_id"]) in telegram.questions
+    assert ada.is_asked(question)
+    assert not bob.is_asked(question)
     changed = await statues.picture(
         await bob.says("make it bronze", to=statues, answering=question)
     )
@@ -339,7 +340,7 @@ async def test_a_command_without_words_asks_for_them(
 ) -> None:
     said = await ada.says("/imagine", to=statues)
     question = await statues.words(said, "Describe a picture")
-    assert (statues.id, question["message_id"]) in telegram.questions
+    assert ada.is_asked(question)
     answer = await ada.says("a marble owl", to=statues, answering=question)
     assert text_of(await statues.picture(answer)).startswith("a marble owl")
 
@@ -632,7 +633,7 @@ async def test_a_photo_with_words_is_where_the_picture_starts(
     assert image
     photo = await ada.sends_photo(a_picture())
     question = await ada.chat.words(photo, "What should I draw from this picture?")
-    assert (ada.id, question["message_id"]) in telegram.questions
+    assert ada.is_asked(question)
     answer = await ada.says("as bronze", answering=question)
     assert await image_of(telegram, ada, await ada.chat.picture(answer)) == image
     answer = await ada.says("/imagine as gold", answering=photo)

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import pytest
+from telegram import BotCommand
+
+from bots.telegram.commands import publish
+from bots.telegram.features import Features
 from tests.bots.telegram.conftest import TOKEN_SECRET
 from tests.fakes.process import Marble
+from tests.fakes.telegram.faults import refuse
 from tests.fakes.telegram.people import Person
 from tests.fakes.telegram.server import TelegramServer
 from tests.ports import free_port
@@ -48,6 +56,51 @@ async def test_a_webhook_brings_updates_once_and_only_with_its_secret(
     assert TOKEN_SECRET not in marble.log
     assert "Traceback" not in marble.log.partition("an update is skipped")[0]
     assert telegram.webhook["secret_token"] not in marble.log
+
+
+async def test_with_a_webhook_it_is_asked_again_what_the_server_can_do(
+    telegram: TelegramServer, tmp_path: Path, ada: Person
+) -> None:
+    listen = f"127.0.0.1:{free_port()}"
+    telegram.faults.append(refuse("Internal Server Error", "getWebhookInfo", status=500))
+    settings = {
+        "MARBLE_TELEGRAM_WEBHOOK_URL": URL,
+        "MARBLE_TELEGRAM_WEBHOOK_LISTEN": listen,
+    }
+    marble = Marble(tmp_path, {**telegram.environment, **settings})
+    await marble.start()
+    try:
+        await telegram.until(lambda: telegram.calls_of("setMyCommands"))
+    finally:
+        await marble.kill()
+    asked = [call.status for call in telegram.calls if call.method == "getWebhookInfo"]
+    assert asked == [500, 200]
+
+
+async def test_commands_are_listed_though_nothing_is_known_of_the_server(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("bots.telegram.commands.PATIENCE", 0)
+    listed = asyncio.Queue[list[BotCommand]]()
+
+    async def set_my_commands(commands: list[BotCommand], **more: Any) -> None:
+        listed.put_nowait(commands)
+
+    def personal() -> bool:
+        each = listed.get_nowait()
+        return any("is_ephemeral" in command.api_kwargs for command in each)
+
+    bot: Any = SimpleNamespace(set_my_commands=set_my_commands)
+    features = Features()
+    publishing = asyncio.create_task(publish(bot, features))
+    listed.put_nowait(await listed.get())
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not any([personal() for _ in range(listed.qsize())])
+    features.ephemeral = True
+    features.known.set()
+    await publishing
+    assert any([personal() for _ in range(listed.qsize())])
 
 
 async def post_bytes(listen: str, secret: bytes) -> bytes:

@@ -259,8 +259,17 @@ def _send(server: TelegramServer, values: Json, **content: Any) -> Json:
         del server.drafts[key]  # a message takes their place
     sent = server.new_message(chat, **{"from": server.me}, **content)
     if markup.get("force_reply"):
-        server.questions.add((chat, sent["message_id"]))
+        server.questions[chat, sent["message_id"]] = _asked(sent, markup, values)
     return sent
+
+
+def _asked(sent: Json, markup: Json, values: Json) -> frozenset[int] | None:
+    """Return whose reply a question opens: of a selective one who is mentioned or answered."""
+    if not markup.get("selective") or sent["chat"]["id"] > 0:
+        return None
+    entities = values.get("entities", ())
+    mentioned = {each["user"]["id"] for each in entities if each["type"] == "text_mention"}
+    return frozenset(mentioned | {sent.get("reply_to_message", {}).get("from", {}).get("id")})
 
 
 def _send_alone(server: TelegramServer, values: Json) -> Json:

@@ -197,6 +197,12 @@ class Person:
         await self.server.add_update("callback_query", body)
         return query
 
+    def is_asked(self, question: Json) -> bool:
+        """Say whether a message opens this person's reply to it."""
+        key = question["chat"]["id"], question["message_id"]
+        asked = self.server.questions.get(key, frozenset())
+        return asked is None or self.id in asked
+
     async def reacts(self, message: Json, emoji: str, before: tuple[str, ...] = ()) -> None:
         """Put an emoji on a message; the bot hears of it only as a group's administrator."""
         await self._reaction(message, before, (*before, emoji))

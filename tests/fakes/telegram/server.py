@@ -59,7 +59,8 @@ class TelegramServer:
     administrators: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
     strangers: set[tuple[int, int]] = field(default_factory=set)  # a chat, who is no member of it
     messages: dict[tuple[int, int], Json] = field(default_factory=dict)
-    questions: set[tuple[int, int]] = field(default_factory=set)  # sent with ForceReply
+    # Whose reply a message sent with ForceReply opens; None: everybody's.
+    questions: dict[tuple[int, int], frozenset[int] | None] = field(default_factory=dict)
     deleted: set[tuple[int, int]] = field(default_factory=set)
     files: dict[str, bytes] = field(default_factory=dict)
     answers: dict[str, str] = field(default_factory=dict)  # callback query → what was shown
