@@ -123,10 +123,7 @@ class Studio:
 
         What is said beside them begins with how many there are.
         """
-        saved = await self._saved(saved_by, asker.place) if saved_by else {}
-        if COUNT not in saved and any(COUNT not in values for values in choices):
-            count = await self._default_count(asker.place)
-            saved |= {} if count is None else {COUNT: count}
+        saved = await self._usual(saved_by, asker.place, *choices)
         drafts = [await self._imagined(values, saved, asker) for values in choices]
         jobs = await self._commit(drafts, asker)
         several = [Sentence("permuted", count=len(jobs))] if len(jobs) > 1 else []
@@ -385,10 +382,11 @@ class Studio:
         """Commit and start a job that edits pictures by words, or starts from the only one.
 
         recipe: of the first, if it is ours. What its model drew it with is kept by that model, and
-        saved options count for the model that they were saved for. blended: all pictures are made
+        saved options count for the model that they were saved for, but how many pictures there are
+        for every model. blended: all pictures are made
         one; these are the words where the model starts from them and none were typed.
         """
-        saved = await self._saved(saved_by, asker.place) if saved_by else {}
+        saved = await self._usual(saved_by, asker.place, values)
         model = self._editor(values, saved, recipe)
         own = recipe if recipe and recipe.checkpoint == model.name else None
         laid_over = blended is not None and model.references < LEAST
@@ -400,6 +398,7 @@ class Studio:
                 raise UserError(Sentence("blend_words", model=model.name))
         usual = derive.manner(own) if own else saved if self._is_usual(model, saved) else {}
         usual = {name: usual[name] for name in usual.keys() - {"width", "height"}}
+        usual |= {COUNT: saved[COUNT]} if COUNT in saved else {}
         filled, style, notes = await self._styled({**usual, **values}, asker, model)
         size = await self._size_of(given[0])
         start: dict[str, Any]
@@ -439,6 +438,19 @@ class Studio:
         with suppress(UserError):
             return self.catalogue.get(saved.get("checkpoint", STARTER)).name == model.name
         return False
+
+    async def _usual(
+        self, saved_by: str | None, place: str, *asked: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Return the values that somebody saved, and the place's own count where they saved none.
+
+        asked: what was typed for each job; where all of them say the count, no place is asked.
+        """
+        saved = await self._saved(saved_by, place) if saved_by else {}
+        if COUNT not in saved and any(COUNT not in values for values in asked):
+            count = await self._default_count(place)
+            saved |= {} if count is None else {COUNT: count}
+        return saved
 
     async def _saved(self, person: str, place: str) -> dict[str, Any]:
         """Return the values that somebody saved, without a style that another place keeps."""
@@ -509,7 +521,13 @@ class Studio:
         return job
 
     async def _commit(self, drafts: Sequence[_Draft], asker: Asker) -> list[Job]:
-        """Commit and start jobs, all or none; their rates are counted once each may be drawn."""
+        """Commit and start jobs, all or none; their rates are counted once each may be drawn.
+
+        Those that a killed process committed for the same event are returned as they are: to the
+        gate they would be too many beside themselves.
+        """
+        if known := await self._committed(asker, len(drafts)):
+            return known
         asked, caps, last = [], [], len(drafts) - 1
         for number, draft in enumerate(drafts):
             recipe = draft.built.recipe
@@ -530,19 +548,34 @@ class Studio:
                 self._worker.submit(job, groups)
         return jobs
 
+    async def _committed(self, asker: Asker, most: int) -> list[Job]:
+        """Return the jobs that the asker's event made before, and start those that wait."""
+        jobs: list[Job] = []
+        while len(jobs) < most and (event := _event_of(asker, len(jobs))):
+            if (job := await self._storage.jobs.by_event(event)) is None:
+                break
+            jobs.append(job)
+        for job in jobs:
+            self._worker.submit(job, await self._worker.caps(job.person, job.place))
+        return jobs
+
+
+def _event_of(asker: Asker, number: int) -> str | None:
+    """Return the event of one of a request's jobs, from 0."""
+    return f"{asker.event}/{number + 1}" if asker.event and number else asker.event
+
 
 def _new_job(draft: _Draft, asker: Asker, number: int) -> NewJob:
     """Return the job of a draft; number: which of one request's, from 0."""
-    reply, event = asker.reply, asker.event
-    if number:
-        reply = reply if asker.further_reply is None else asker.further_reply
-        event = event and f"{event}/{number + 1}"
+    reply = asker.reply
+    if number and asker.further_reply is not None:
+        reply = asker.further_reply
     return NewJob(
         recipe=draft.built.recipe,
         person=asker.person,
         place=asker.place,
         reply=reply,
-        event=event,
+        event=_event_of(asker, number),
         **draft.origin,
     )
 

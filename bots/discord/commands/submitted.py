@@ -61,7 +61,7 @@ async def _start(
     if not hmac.compare_digest(seal_of(handler, request.person, image), seal):
         raise UserError(request.words.unknown_form)
     values = {**values_of(fields), "image": image}
-    return await handler.studio.imagine(values, request.asker)
+    return await handler.studio.imagine(values, request.asker, request.person)
 
 
 async def _edit(

@@ -25,6 +25,7 @@ from engine.recipe.recipe import Recipe
 from storage import Job, NewJob, Status, Storage
 from storage.database.database import Database
 from tests.bots.conftest import House
+from tests.bots.presentation.test_presentation import png
 from tests.factories import make_recipe
 
 ROLES = Roles(owners={"x:own"}, moderators={"x:mod"})
@@ -199,6 +200,44 @@ async def test_a_place_says_how_many_pictures_a_job_has_where_nobody_else_does(
     for wrong in ("0", "17", "many"):
         with pytest.raises(OptionError, match="between 1 and 16"):
             await gate.narrow("x:1", {"default_count": wrong}, by="x:ada")
+
+
+async def test_an_edit_and_a_blend_have_as_many_pictures_as_a_new_one(house: House) -> None:
+    people, asker = house.storage.people, Asker(person=ADA.person, place="x:1")
+    gate = Gate(house.storage, ROLES, {})
+    studio = Studio(
+        house.studio.catalogue,
+        house.storage,
+        house.worker,
+        gate=gate,
+        default_count=gate.default_count,
+    )
+    await people.add_place("x:1")
+    await gate.change("x:1", {"default_count": "4"}, by="x:own")
+    two = [await studio.keep_image(png(64, 64, seed=seed)) for seed in (1, 2)]
+
+    async def counts(**values: Any) -> tuple[int, int]:
+        asked = {"prompt": "make it bronze", **values}
+        edited = await studio.edit_image(two[0], asked, asker, ADA.person)
+        blended = await studio.blend([], two, asked, asker, ADA.person)
+        return edited.recipe.count, blended.recipe.count
+
+    assert (await counts(), await counts(count=2)) == ((4, 4), (2, 2))
+    await save_options(people, ADA.person, {"count": "3"})
+    assert await counts() == (3, 3)
+
+
+async def test_what_a_killed_process_committed_is_not_too_much_beside_itself(house: House) -> None:
+    gate = Gate(house.storage, ROLES, {"waiting": 2, "per_minute": 2})
+    studio = Studio(house.studio.catalogue, house.storage, house.worker, gate=gate)
+    house.executor.gate.clear()
+    asker = Asker(person=ADA.person, place="x:1", event="x:7")
+    choices = [{"prompt": f"a {colour} cat"} for colour in ("red", "blue")]
+    jobs = await studio.imagine_each(choices, asker)
+    again = await studio.imagine_each(choices, asker)
+    assert [job.id for job in again] == [job.id for job in jobs]
+    with pytest.raises(Refusal):
+        await studio.imagine_each(choices, Asker(person=ADA.person, place="x:1", event="x:8"))
 
 
 @pytest.mark.parametrize(

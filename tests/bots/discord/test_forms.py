@@ -66,6 +66,10 @@ async def test_what_was_typed_without_words_stands_in_the_form(
     assert form_of(form)["prompt"]["value"] == "--steps 4"
     drawn = await recipe_of(await ann.submits(form, prompt="a cat --steps 4"))
     assert (drawn.strength, drawn.steps, drawn.image is not None) == (0.4, 4, True)
+    await (await ann.types("settings set", steps=5, size="96x64")).said("Saved")
+    form = await ann.types("imagine", image=image)
+    drawn = await recipe_of(await ann.submits(form, prompt="a cat"))
+    assert (drawn.steps, drawn.width, drawn.height) == (5, 96, 64), "what was saved"
     refused = await ann.submits(form, prompt=" ")
     assert await refused.said("prompt")
     assert refused.ephemeral

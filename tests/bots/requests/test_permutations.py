@@ -1,6 +1,7 @@
 """Permutation prompts: one text asks for several jobs, all of which are committed or none."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -109,7 +110,7 @@ async def fail_alike(house: House, gate: Gate, colours: str, said: str) -> None:
     choices = [{"prompt": f"a {colour} cat"} for colour in colours.split()]
     before = [job.id for job in await house.storage.history.page()]
     with pytest.raises(UserError, match=re.escape(said)):
-        await house.studio.imagine_each(choices, ADA)
+        await house.studio.imagine_each(choices, replace(ADA, event="x:8"))
     assert [job.id for job in await house.storage.history.page()] == before
 
 
