@@ -20,8 +20,9 @@ owner is served after them.
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Hashable
+from collections.abc import Collection, Hashable, Iterable, Iterator
 from heapq import heapify, heappop, heappush
+from itertools import islice
 from typing import Final, Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -79,16 +80,12 @@ class Share(Generic[K]):
 
     def firsts(self, most: int) -> list[K]:
         """Return the first active owners, in order."""
-        found: list[K] = []
-        places = [(self._heap[0], 0)] if self._heap else []  # of the heap, whose parents were seen
-        while places and len(found) < most:
-            (start, job, owner), place = heappop(places)
-            if self._active.get(owner) == (start, job):
-                found.append(owner)
-            for child in (2 * place + 1, 2 * place + 2):
-                if child < len(self._heap):
-                    heappush(places, (self._heap[child], child))
-        return found
+        valid = (
+            owner
+            for start, job, owner in in_order([self._heap])
+            if self._active.get(owner) == (start, job)
+        )
+        return list(islice(valid, most))
 
     def pass_over(self, owner: K) -> tuple[float, int]:
         """Make an active owner inactive for now; return what `restore` takes."""
@@ -161,3 +158,16 @@ class Share(Generic[K]):
                 k: tag for k, tag in self._finish.items() if tag > self._time or k in self._active
             }
             self._finish, self._capacity = kept, 2 * len(kept) + SLACK
+
+
+def in_order(heaps: Iterable[list[tuple[float, int, K]]]) -> Iterator[tuple[float, int, K]]:
+    """Yield the entries of all heaps from the least on; the heaps stay as they are."""
+    found = [heap for heap in heaps if heap]
+    places = [(heap[0], number, 0) for number, heap in enumerate(found)]  # parents were yielded
+    heapify(places)
+    while places:
+        entry, number, place = heappop(places)
+        yield entry
+        for child in (2 * place + 1, 2 * place + 2):
+            if child < len(found[number]):
+                heappush(places, (found[number][child], number, child))

@@ -182,7 +182,7 @@ class Order:
                 elif (where := self._where(task)) is None:
                     break
                 else:
-                    self._turns.park(priority, name, where)
+                    self._turns.park(priority, name, task.job, where)
                     parked += 1
         finally:
             for each in reversed(passed):
@@ -204,7 +204,6 @@ class Order:
         return None
 
     def _start(self, priority: Priority, name: str, task: Task, engine: str, now: float) -> None:
-        where = self._where(task)
         self.people.start(task)
         kind = self.engines.facts(engine).kind
         price, seconds = self.speeds.seconds(task.work), self.speeds.seconds(task.work, kind)
@@ -217,7 +216,6 @@ class Order:
         self._running[task.job] = _Run(task, seconds, price, loading, (now, 0.0))
         self._turns.charge(priority, name, price)
         self._update(name)
-        self._turns.unpark_first(where)  # there may be room for the next one, too
 
     def _where(self, task: Task) -> Where | None:
         """Return what restricts the engines that may run a task, or None where nothing does."""
@@ -342,6 +340,7 @@ class Order:
     def engine_died(self, engine: str = "") -> None:
         """Record that an engine has to load all models again."""
         self.engines.died(engine)
+        self._turns.unpark()
 
     def done(self, job: int, now: float, *, finished: bool = True, measured: bool = True) -> None:
         """End a running job; finished: all its work was done, which measures its model.
@@ -374,7 +373,6 @@ class Order:
             return False
         self.people.cancel(task)
         self._update(task.person)
-        self._turns.unpark_first(self._where(task))  # it may have been this one's turn
         self._reset_idle()
         return True
 

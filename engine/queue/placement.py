@@ -114,7 +114,7 @@ class Placement:
             self._list(only)
 
     def put(self, name: str, facts: Facts) -> bool:
-        """Add an engine, or record what it tells now; return whether other jobs may run there."""
+        """Add an engine, or record what it tells now; return whether more jobs may run there."""
         self._remove("")
         engine = self._engines.get(name) or Engine(name, UNTOLD)
         before, known = engine.facts, name in self._engines
@@ -128,7 +128,8 @@ class Placement:
         engine.removed = False
         self._record(engine, facts)
         self._list(engine)
-        return not known or replace(before, slots=facts.slots, held=facts.held) != facts
+        other = replace(before, slots=facts.slots, held=facts.held) != facts
+        return not known or other or facts.slots > before.slots
 
     def remove(self, name: str) -> None:
         """Remove an engine; its jobs stay at work until they are `stop`ped."""

@@ -2,17 +2,19 @@
 
 Between the priorities, moderators first; within one, between people (`engine.queue.fairness`).
 Whoever is passed over in one choice is restored at its end. Whose next job may run only on engines
-that are busy is parked: they keep their turn, and are next once one of these engines has room.
+that are busy is parked, in the line of all who wait for the same engines: they keep their turn.
+Once one of these engines may have room, the first of a line is unparked and tries again. The next
+follows as soon as that one's job has started, or no longer waits in this line.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from heapq import heappop, heappush
-from itertools import islice
+from heapq import heapify, heappop, heappush
+from itertools import islice, product
 from typing import NamedTuple
 
-from engine.queue.fairness import Share
+from engine.queue.fairness import Share, in_order
 from engine.queue.tasks import Priority
 
 
@@ -36,8 +38,13 @@ class Turns:
     def __init__(self) -> None:
         self._priorities: Share[Priority] = Share()
         self._shares: dict[Priority, Share[str]] = {priority: Share() for priority in Priority}
+        # Start tag and job of each who is parked, and what the job waits for.
         self._parked: dict[tuple[Priority, str], tuple[float, int, Where]] = {}
-        self._lines: dict[Where, list[tuple[float, int, Priority, str]]] = {}  # of them, by tag
+        # Heaps of them, with entries of some who are not parked any more.
+        self._lines: dict[Priority, dict[Where, list[tuple[float, int, str]]]]
+        self._lines = {priority: {} for priority in Priority}
+        # Job of each who tries again, and the line whose others follow.
+        self._unparked: dict[tuple[Priority, str], tuple[int, Where]] = {}
 
     def copy(self, names: Collection[str]) -> Turns:
         """Return an independent copy, of these people alone."""
@@ -47,8 +54,15 @@ class Turns:
         for priority, share in twin._shares.items():
             if not share:
                 twin._priorities.deactivate(priority)
-        twin._parked = {key: parked for key, parked in self._parked.items() if key[1] in names}
-        twin._lines = {where: list(line) for where, line in self._lines.items()}
+        for priority, name in product(Priority, names):
+            if parked := self._parked.get((priority, name)):
+                start, job, where = twin._parked[priority, name] = parked
+                twin._lines[priority].setdefault(where, []).append((start, job, name))
+            if unparked := self._unparked.get((priority, name)):
+                twin._unparked[priority, name] = unparked
+        for lines in twin._lines.values():
+            for line in lines.values():
+                heapify(line)
         return twin
 
     def next(self) -> tuple[Priority, str] | None:
@@ -62,7 +76,14 @@ class Turns:
     def firsts(self, most: int) -> set[str]:
         """Return the people whose turns come first, of each priority and of those parked."""
         names = {name for share in self._shares.values() for name in share.firsts(most)}
-        return names.union(name for _, name in islice(self._parked, most))
+        for priority, lines in self._lines.items():
+            parked = (
+                name
+                for start, job, name in in_order(lines.values())
+                if self._parked.get((priority, name), ())[:2] == (start, job)
+            )
+            names.update(islice(parked, most))
+        return names
 
     def start_of(self, priority: Priority, name: str) -> float:
         """Return the start tag that a person's next job has, or would have."""
@@ -75,6 +96,8 @@ class Turns:
             if parked[1] == job:
                 return
             del self._parked[key]
+        if (unparked := self._unparked.get(key)) and unparked[0] != job:
+            self._follow(key)
         if job is None:
             share.deactivate(name)
         else:
@@ -85,6 +108,7 @@ class Turns:
         """Serve a person, who has no turn until `update`d."""
         self._shares[priority].charge(name, price)
         self._priorities.charge(priority, price)
+        self._follow((priority, name))
 
     def correct(self, priority: Priority, name: str, charged: float, cost: float) -> None:
         """Replace what a person was charged by the real cost of a job that ended."""
@@ -105,33 +129,41 @@ class Turns:
             self._priorities.restore(priority, whole)
         self._update(priority)  # the last of the others may have been parked meanwhile
 
-    def park(self, priority: Priority, name: str, where: Where) -> None:
+    def park(self, priority: Priority, name: str, job: int, where: Where) -> None:
         """Pass a person over until an engine has room where their next job may run."""
-        start, job = self._shares[priority].pass_over(name)
+        start, _ = self._shares[priority].pass_over(name)
         self._parked[priority, name] = start, job, where
-        heappush(self._lines.setdefault(where, []), (start, job, priority, name))
+        heappush(self._lines[priority].setdefault(where, []), (start, job, name))
+        if (unparked := self._unparked.get((priority, name))) and unparked[1] == where:
+            del self._unparked[priority, name]  # there is no room for the others either
+        else:
+            self._follow((priority, name))
         self._update(priority)
 
-    def unpark_first(self, where: Where | None) -> None:
-        """Give the first of those who were parked for some engines their turn again."""
-        while where is not None and (line := self._lines.get(where)):
-            start, job, priority, name = heappop(line)
-            if not line:
-                del self._lines[where]
+    def unpark(self, fits: Callable[[Where], bool] = lambda where: True) -> None:
+        """Let the first of each line try again that an engine may serve now."""
+        for priority, lines in self._lines.items():
+            for where in list(lines):
+                if fits(where):
+                    self._unpark_first(priority, where)
+
+    def _unpark_first(self, priority: Priority, where: Where) -> None:
+        line = self._lines[priority].get(where, [])
+        while line:
+            start, job, name = heappop(line)
             if self._parked.get((priority, name)) == (start, job, where):
                 del self._parked[priority, name]
+                self._unparked[priority, name] = job, where
                 self._shares[priority].restore(name, (start, job))
                 self._update(priority)
-                return
+                break
+        if not line:
+            self._lines[priority].pop(where, None)
 
-    def unpark(self, fits: Callable[[Where], bool] = lambda where: True) -> None:
-        """Give the first of those turns again whom an engine may serve now, of each line.
-
-        Once their job starts, whoever is behind them follows (`unpark_first`).
-        """
-        for where in list(self._lines):
-            if fits(where):
-                self.unpark_first(where)
+    def _follow(self, key: tuple[Priority, str]) -> None:
+        """Let the next of a person's line try again, where they are its first."""
+        if unparked := self._unparked.pop(key, None):
+            self._unpark_first(key[0], unparked[1])
 
     def _update(self, priority: Priority) -> None:
         """Activate a priority while a person in it is active."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from random import Random
 
@@ -76,6 +77,22 @@ def test_without_a_measurement_of_each_no_time_is_told_from_there_on() -> None:
 def test_only_those_who_are_next_are_copied() -> None:
     order = crowd(2000, 10**9)
     assert (order.waiting, order.copy(100).waiting) == (1992, 100)
+
+
+def test_of_those_who_wait_for_an_engine_the_first_in_turn_are_copied() -> None:
+    """Also after one of them tried again, and has waited for the shortest time since then."""
+    order, needs = Order(WIDE), frozenset("x")
+    order.speeds.learn(task(0).work, 1.0)
+    order.put("a", Facts(slots=1, has=frozenset()))
+    order.put("b", Facts(slots=1, has=needs))
+    for job in range(300):
+        order.submit(replace(task(job, f"{job}"), needs=needs))
+    assert order.choose(0.0, 0)
+    assert order.choose(0.0, 0) is None
+    order.put("c", Facts(slots=1, has=frozenset()))  # which the first tries
+    assert order.choose(0.0, 0) is None
+    told = {each.job: each.position for each in foresee(order, 0.0, 0, played=100)}
+    assert told == {job: job for job in range(300)}
 
 
 def test_those_who_wait_for_a_full_group_are_among_the_first_when_it_empties() -> None:

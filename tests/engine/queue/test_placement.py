@@ -14,7 +14,7 @@ from engine.queue.estimates import Speeds
 from engine.queue.lines import SLACK
 from engine.queue.order import Order
 from engine.queue.placement import Found, Placement
-from engine.queue.tasks import Limits, Task
+from engine.queue.tasks import Limits, Priority, Task
 from tests.engine.crowds import foresee, task
 from tests.engine.fleet import Fleet
 
@@ -120,6 +120,99 @@ def test_of_those_who_wait_for_an_engine_one_tries_again_and_the_others_follow(
     order.done(0, 1.0)
     order.cancel(5)
     assert order.choose(1.0, 0) == needy[6]
+
+
+NEEDY = [replace(task(n, f"{n}"), needs=frozenset("mx")) for n in range(6)]
+ALL = frozenset("mx")
+
+
+def fill(order: Order, *tasks: Task, now: float = 0.0) -> list[int]:
+    """Submit tasks and start what may start; return those jobs."""
+    for each in tasks:
+        order.submit(each)
+    return [each.job for each in iter(lambda: order.choose(now, 0), None) if each]
+
+
+def test_all_who_wait_for_a_file_start_once_every_engine_has_it() -> None:
+    order = order_of(a=Facts(slots=1, has=ALL), b=Facts(slots=3, has=frozenset("m")))
+    assert fill(order, *NEEDY) == [0]
+    order.put("b", Facts(slots=3, has=ALL))
+    assert fill(order) == [1, 2, 3]
+    order.done(0, 1.0)
+    assert fill(order) == [4]
+
+
+def test_all_who_wait_for_a_kind_of_device_start_once_it_is_gone() -> None:
+    order = order_of(a=Facts(slots=1, kind="A"), b=Facts(slots=3, kind="B"))
+    assert fill(order, *(replace(task(n, f"{n}"), kind="A") for n in range(6))) == [0]
+    order.put("a", Facts(slots=1, kind="A", alive=False))
+    assert fill(order) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("restarts", [True, False])
+def test_all_whose_model_did_not_fit_on_an_engine_start_there_once_it_starts_again(
+    restarts: bool,
+) -> None:
+    order = order_of(a=Facts(slots=1), b=Facts(slots=3, held=("m",)))
+    assert fill(order, task(0, "0")) == [0]
+    order.too_large(0)
+    order.done(0, 0.0, finished=False)
+    assert fill(order, *(task(n, f"{n}") for n in range(1, 6))) == [1]
+    if restarts:
+        order.put("b", Facts(slots=3, alive=False))
+        order.put("b", Facts(slots=3))
+    else:
+        order.engine_died("b")
+    assert fill(order) == [2, 3, 4]
+
+
+def test_who_waits_in_line_behind_one_whose_model_does_not_fit_starts() -> None:
+    """The first, whose turn it is again, has to wait for other engines than the others do."""
+    order = order_of(
+        a=Facts(slots=1, has=ALL), b=Facts(slots=1, has=ALL), c=Facts(slots=1, has=frozenset("m"))
+    )
+    small = [replace(task(n, f"{n}", model="n"), needs=ALL) for n in (4, 5)]
+    assert sorted(fill(order, *NEEDY[:4], *small)) == [0, 1]
+    order.too_large(0)
+    full = order.placed(0)
+    order.done(0, 0.0, finished=False)
+    assert fill(order) == [4]
+    assert order.placed(4) == full
+
+
+def test_who_waits_in_line_behind_one_that_reached_a_limit_starts() -> None:
+    order = order_of(a=Facts(slots=1, has=ALL), b=Facts(slots=1, has=frozenset("m")))
+    assert fill(order, *NEEDY[:3]) == [0]
+    order.done(0, 1.0)
+    order.count_elsewhere({"1": order.people.limits.running})
+    assert fill(order) == [2]
+
+
+def test_who_waits_for_an_engine_with_a_later_job_starts_the_first_once_its_cap_allows_it() -> None:
+    order = order_of(a=Facts(slots=2, has=frozenset("m")), b=Facts(slots=1, has=ALL))
+    capped = [replace(task(n, f"{n}"), caps=(("group", 1),)) for n in (10, 11)]
+    assert fill(order, NEEDY[0], *capped, replace(NEEDY[1], job=12, person="11")) == [0, 10]
+    order.done(10, 1.0)
+    assert fill(order) == [11]
+
+
+def test_who_waits_for_an_engine_starts_there_as_soon_as_it_takes_more_jobs() -> None:
+    order = order_of(a=Facts(slots=1, has=ALL), b=Facts(slots=1, has=frozenset("m")))
+    assert fill(order, *NEEDY) == [0]
+    order.put("a", Facts(slots=4, has=ALL))
+    assert fill(order) == [1, 2, 3]
+
+
+def test_of_those_who_wait_for_an_engine_moderators_are_first() -> None:
+    order = order_of(a=Facts(slots=1, has=ALL), b=Facts(slots=1, has=frozenset("m")))
+    moderators = [
+        replace(task(n, f"mod {n}", priority=Priority.MODERATOR), needs=ALL) for n in (8, 9)
+    ]
+    assert fill(order, NEEDY[0], *moderators, NEEDY[1]) == [8]
+    order.done(8, 1.0)
+    assert fill(order) == [0]
+    order.done(0, 2.0)
+    assert fill(order) == [9]
 
 
 def test_a_suspect_has_one_engine_to_itself_and_the_other_goes_on() -> None:

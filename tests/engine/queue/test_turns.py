@@ -9,7 +9,7 @@ def test_who_is_passed_over_keeps_their_turn_where_all_others_are_parked() -> No
     for job, name in enumerate(("ada", "bob")):
         turns.update(Priority.PERSON, name, job)
     passed = turns.pass_over(Priority.PERSON, "ada")
-    turns.park(Priority.PERSON, "bob", 1)
+    turns.park(Priority.PERSON, "bob", 1, 1)
     assert turns.next() is None
     turns.restore(passed)
     assert turns.next() == (Priority.PERSON, "ada")
