@@ -6,6 +6,7 @@ UserError
     ├── IllegalStep                     a job cannot take that step from where it stands
     │   └── TooLate                     … because it is already over
     ├── StaleEpoch                      another worker has the job by now, or nobody
+    ├── TooManyRun                      as many of a person's jobs run as may
     ├── TooManyStyles                   a place keeps as many as it may
     ├── UnreadableRecipe                a recipe was written by a newer Marble
     ├── FileThere, NoSuchFile           a backup's file must be new, or be there
@@ -79,6 +80,15 @@ class StaleEpoch(StorageError):
     def __init__(self, job: int, epoch: int, current: int | None) -> None:
         end = f"taken over by another worker (epoch {current}, not {epoch})"
         super().__init__(f"Job {job} was {'removed while it ran' if current is None else end}.")
+
+
+class TooManyRun(StorageError):
+    """A job was not claimed: as many of its person's jobs run, in all processes, as may."""
+
+    def __init__(self, job: int, most: int) -> None:
+        super().__init__(
+            f"Job {job} has to wait: {most} of its person's jobs run, the most allowed."
+        )
 
 
 class TooManyStyles(StorageError):

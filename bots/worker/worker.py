@@ -21,6 +21,8 @@ from engine.queue.tasks import Caps, Task
 from engine.sentences import Sentence
 from engine.spec import Spec
 from storage import DatabaseFault, IllegalStep, Job, StaleEpoch, Status, Storage, UnknownJob
+from storage.errors import TooManyRun
+from storage.jobs.workers import Running
 from storage.states import OVER
 
 log = logging.getLogger(__name__)
@@ -63,7 +65,7 @@ class Worker:
         self.caps = caps
         self._news: dict[int, JobNews] = {}
         self._epochs: dict[int, int] = {}  # of our claims on the jobs that run
-        self._unrecorded: dict[int, Job] = {}  # claims of ours whose end could not be recorded
+        self._in_hand: set[int] = set()  # what the queue started here, claimed or about to be
         self._stopped: set[int] = set()  # cancelled here while a task of ours has them in hand
         self.observer = Observer()
         self._positions = PositionPublisher(queue, self._news, publish_every)
@@ -118,24 +120,26 @@ class Worker:
     async def stop_ended(self) -> None:
         """Stop jobs that another process has ended: cancelled, or removed with their person.
 
-        Gives back jobs whose end could not be recorded: in the database they are still ours.
+        Gives back jobs that are ours in the database alone: their claim was not answered, or their
+        end could not be recorded.
         """
         ours = dict(self._epochs)
-        running = await self._jobs.running_epochs(ours) if ours else {}
+        running, beside = await self._running()
+        epochs = {each.job: each.epoch for each in running if each.mine}
         for number, epoch in ours.items():
-            if running.get(number) != epoch and self._epochs.get(number) == epoch:
+            if epochs.get(number) != epoch and self._epochs.get(number) == epoch:
                 self._stopped.add(number)
                 self._executor.cancel(number, epoch)
-        for job in list(self._unrecorded.values()):
-            await self._give_back(job)
-            del self._unrecorded[job.id]
+        for each in beside:
+            if each.mine:
+                log.warning("job %d is given back: it ran in the database alone", each.job)
+                await self._give_back(each.job, each.epoch)
 
     async def look_elsewhere(self) -> None:
-        """Tell the queue what other processes run, and what is still ours in the database alone."""
+        """Tell the queue what runs that it did not start here, where a limit counts that."""
         if self.most is not None:
-            running = Counter(await self._process.running_elsewhere())
-            running.update(job.person for job in self._unrecorded.values())
-            self.queue.count_elsewhere(running)
+            _, beside = await self._running()
+            self.queue.count_elsewhere(Counter(each.person for each in beside))
 
     async def run(self) -> None:
         """Run jobs until cancelled; those that run are then given back to the database."""
@@ -158,6 +162,13 @@ class Worker:
             for news in self._news.values():
                 news.close()
 
+    async def _running(self) -> tuple[list[Running], list[Running]]:
+        """Return what runs by the database, and what of it we did not have in hand meanwhile."""
+        before = set(self._in_hand)
+        running = list(await self._process.running())
+        in_hand = before | self._in_hand
+        return running, [each for each in running if each.job not in in_hand]
+
     def _enqueue(self, job: Job, caps: Caps) -> None:
         self.queue.submit(self._task_of(job, caps))
 
@@ -166,7 +177,12 @@ class Worker:
         error: Exception | None = None
         number = task.job
         try:
-            if not await self._claim_and_work(task) and await self._is_back(number):
+            try:
+                is_over = await self._claim_and_work(task)
+            except TooManyRun:
+                is_over = False
+                await self._wait_for_room()
+            if not is_over and await self._is_back(number):
                 return
         except UnknownJob:
             log.info("job %d was deleted while it ran", number)
@@ -183,13 +199,14 @@ class Worker:
             news.close(error)
 
     async def _claim_and_work(self, task: Task) -> bool:
-        """Claim and draw a job; return False where another process has it."""
-        finished, job = False, None
+        """Claim and draw a job; return False where it waits again or another process has it."""
+        finished = False
+        self._in_hand.add(task.job)
         try:
             job = await self._claim(task.job)
             if job and job.suspect and not task.alone:
                 # Another process died with it since it was queued here: it waits to run alone.
-                await asyncio.shield(self._give_back(job))
+                await asyncio.shield(self._give_back(job.id, job.epoch))
                 return False
             if job:
                 with about(job.id, job.epoch):
@@ -202,11 +219,8 @@ class Worker:
         except _Elsewhere as error:
             log.warning("job %d is drawn by another engine: %s", task.job, error)
             return False
-        except DatabaseFault:
-            if job:
-                self._unrecorded[job.id] = job
-            raise
         finally:
+            self._in_hand.discard(task.job)
             self.queue.done(task.job, finished=finished)
 
     async def _claim(self, number: int) -> Job | None:
@@ -217,16 +231,21 @@ class Worker:
             return await asyncio.shield(claiming)
         except asyncio.CancelledError:
             # It may be committed all the same: then it is ours to give back.
-            if job := await claiming:
-                await self._give_back(job)
+            with suppress(TooManyRun):
+                if job := await claiming:
+                    await self._give_back(job.id, job.epoch)
             raise
 
-    async def _is_back(self, number: int) -> bool:
-        """Wait for a job that another process has; return whether it is queued again.
+    async def _wait_for_room(self) -> None:
+        """Count what runs elsewhere, and leave the database alone for a while in any case."""
+        try:
+            await self.look_elsewhere()
+        except DatabaseFault as fault:
+            log.warning("what other processes run could not be counted: %s", fault)
+        await asyncio.sleep(WATCH)
 
-        It was never taken where its person has as many running as they may.
-        """
-        await self.look_elsewhere()
+    async def _is_back(self, number: int) -> bool:
+        """Wait for a job that another process has; return whether it is queued again."""
         while (job := await self._jobs.get(number)).status not in OVER:
             if job.status is Status.QUEUED:
                 self._enqueue(job, await self.caps(job.person, job.place))
@@ -248,7 +267,7 @@ class Worker:
         except Lost as error:
             outcome = "lost"
             if error.outside:
-                await asyncio.shield(self._give_back(job))
+                await asyncio.shield(self._give_back(job.id, job.epoch))
                 raise
             with suppress(*OVERTAKEN):
                 await self._jobs.lost(job.id, job.epoch, alone=error.alone)
@@ -261,14 +280,14 @@ class Worker:
         except (OutOfMemory, EngineError) as error:
             if self.queue.order.avoid(job.id, alike=isinstance(error, OutOfMemory)):
                 outcome = "given back"
-                await asyncio.shield(self._give_back(job))
+                await asyncio.shield(self._give_back(job.id, job.epoch))
                 raise _Elsewhere(str(error)) from error
             await self._fail_by(job, error)
         except UserError as error:
             await self._fail(job, error.said)
         except asyncio.CancelledError:
             outcome = "given back"
-            await asyncio.shield(self._give_back(job))
+            await asyncio.shield(self._give_back(job.id, job.epoch))
             raise
         except Exception as error:
             await self._fail_by(job, error)
@@ -362,6 +381,6 @@ class Worker:
         with suppress(*OVERTAKEN):  # cancelled in the meantime: that answer stands
             await self._jobs.failed(job.id, job.epoch, reason)
 
-    async def _give_back(self, job: Job) -> None:
+    async def _give_back(self, job: int, epoch: int) -> None:
         with suppress(*OVERTAKEN):  # its pictures were being recorded: they are kept
-            await self._jobs.release(job.id, job.epoch)
+            await self._jobs.release(job, epoch)

@@ -135,14 +135,6 @@ class Jobs:
         counts = {status: count for status, count in rows}
         return counts.get(two[0], 0), counts.get(two[1], 0)
 
-    async def running_epochs(self, numbers: Collection[int]) -> dict[int, int]:
-        """Return the epochs of those of some jobs that run: a short read, for every second."""
-        query = select(jobs.c.id, jobs.c.epoch).where(
-            jobs.c.id.in_(numbers), jobs.c.status == Status.RUNNING.value
-        )
-        rows = await self.database.read(lambda c: c.execute(query).all())
-        return {row.id: row.epoch for row in rows}
-
     async def release(self, job: int, epoch: int) -> Job:
         """Queue a running job again at a normal end of its process: no attempt is counted."""
         return await self._step(job, Step.RELEASE, epoch, steps.GIVEN_BACK)

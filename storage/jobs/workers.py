@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, Row, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
@@ -27,7 +27,7 @@ from storage.clock import Clock
 from storage.database.database import ADMISSION, OUTCOME, Database
 from storage.database.tables import jobs, outbox, workers
 from storage.database.writer import Unit
-from storage.errors import IllegalStep, SeveralMachines, StorageError, UnknownJob
+from storage.errors import IllegalStep, SeveralMachines, StorageError, TooManyRun, UnknownJob
 from storage.jobs import transitions as steps
 from storage.jobs.outbox import CLAIM
 from storage.jobs.rows import add_if_new, to_job
@@ -43,6 +43,15 @@ BEAT: Final = 10.0  # seconds between signs of life
 BOOT: Final = boot()
 RUNNING: Final = jobs.c.status == Status.RUNNING.value
 _log: Final = logging.getLogger("marble.storage")
+
+
+class Running(NamedTuple):
+    """A running job's number, epoch and person, and whether this process runs it."""
+
+    job: int
+    epoch: int
+    person: str
+    mine: bool
 
 
 @dataclass(slots=True)
@@ -66,21 +75,22 @@ class WorkerProcess:
     async def claim(self, job: int, most: int | None = None) -> Job | None:
         """Take a queued job for this process, or return None where somebody was faster.
 
-        most: None is returned, too, where so many jobs of its person run in all processes.
+        Raises `TooManyRun` where `most` jobs of its person run in all processes, and
+        `UnreadableRecipe`; the job then stays queued.
         """
 
-        def unit(connection: Connection) -> Row[Any] | None:
+        def unit(connection: Connection) -> Job | None:
             if most is not None and _running_beside(connection, job) >= most:
-                return None
+                raise TooManyRun(job, most)
             now = self.now()
             values = {"worker": self.name, "started_at": now}
             try:
-                return steps.take(connection, job, Step.CLAIM, now, values=values)[0]
+                row, _ = steps.take(connection, job, Step.CLAIM, now, values=values)
             except (UnknownJob, IllegalStep):
                 return None
+            return to_job(row)
 
-        row = await self._act(unit)
-        return None if row is None else to_job(row)
+        return await self._act(unit)
 
     async def claim_reply(self, job: int, way: int) -> bool:
         """Take a reply into this process's hands; False if it is closed, in another's, or due
@@ -107,12 +117,13 @@ class WorkerProcess:
             note(job, self.arrived)
         return changed
 
-    async def running_elsewhere(self) -> dict[str, int]:
-        """Return how many jobs of each person other processes run."""
-        mine = jobs.c.worker.is_not_distinct_from(self.name)
-        query = select(jobs.c.person, func.count()).where(RUNNING, ~mine).group_by(jobs.c.person)
+    async def running(self) -> tuple[Running, ...]:
+        """Return what all processes run: a short read, for every second."""
+        query = select(jobs.c.id, jobs.c.epoch, jobs.c.person, jobs.c.worker).where(RUNNING)
         rows = await self.database.read(lambda c: c.execute(query).all())
-        return {person: count for person, count in rows}
+        return tuple(
+            Running(row.id, row.epoch, row.person, row.worker == self.name) for row in rows
+        )
 
     async def lost(self) -> frozenset[int]:
         """Return the running jobs whose process is dead: what `requeue_lost` would take back.

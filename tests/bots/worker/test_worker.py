@@ -17,7 +17,7 @@ from engine.queue.queue import Queue
 from storage import DatabaseFault, Job, NewJob, Status, Storage, TooLate
 from storage.errors import DiskFull
 from storage.jobs.jobs import Jobs
-from storage.jobs.workers import WorkerProcess
+from storage.jobs.workers import Running, WorkerProcess
 from tests.bots.conftest import ADA, LIMITS, House
 from tests.conftest import PATIENCE
 from tests.factories import make_recipe
@@ -245,7 +245,10 @@ async def test_a_job_that_another_process_took_is_followed_to_its_end(
         assert (await finishing).status is Status.RENDERED
 
 
-async def test_what_other_processes_run_counts_for_a_persons_limit(house: House) -> None:
+async def test_what_other_processes_run_counts_for_a_persons_limit(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bots.worker.worker.WATCH", 0)
     house.worker.most, queue = LIMITS.running, house.worker.queue
     queue.pause("until the others have two")
     jobs = [await house.studio.imagine({"prompt": f"cat {n}"}, ADA) for n in range(3)]
@@ -255,7 +258,8 @@ async def test_what_other_processes_run_counts_for_a_persons_limit(house: House)
             queue.cancel(job.id)
         queue.resume()
         async with asyncio.timeout(PATIENCE):
-            while not queue.order.people.elsewhere:  # its claim was refused
+            # Until its claim was refused, and it waits again.
+            while not (queue.order.people.elsewhere and queue.order.is_waiting(jobs[2].id)):
                 queue.changed.clear()
                 await queue.changed.wait()
         dog = await house.studio.imagine({"prompt": "a dog"}, asker("bob"))
@@ -265,6 +269,87 @@ async def test_what_other_processes_run_counts_for_a_persons_limit(house: House)
         await other.jobs.rendered(jobs[0].id, 1, [])
         await house.worker.look_elsewhere()
         assert (await finish(house, jobs[2])).status is Status.RENDERED
+
+
+async def refused(house: House, monkeypatch: pytest.MonkeyPatch) -> tuple[list[Job], list[int]]:
+    """Return two jobs that run in the database alone and a third that was refused, and claims."""
+    claims: list[int] = []
+    claim, tried = WorkerProcess.claim, asyncio.Event()
+
+    async def count(self: WorkerProcess, job: int, most: int | None = None) -> Job | None:
+        claims.append(job)
+        try:
+            return await claim(self, job, most)
+        finally:
+            tried.set()
+
+    house.worker.most, house.executor.slots = LIMITS.running, 3
+    house.worker.queue.pause("until two are claimed")
+    jobs = [await house.studio.imagine({"prompt": "a cat"}, ADA) for _ in range(3)]
+    for job in jobs[:2]:
+        house.worker.queue.cancel(job.id)
+        assert await house.storage.worker.claim(job.id)  # whose answer is lost
+    monkeypatch.setattr(WorkerProcess, "claim", count)
+    house.worker.queue.resume()
+    async with asyncio.timeout(PATIENCE):
+        await tried.wait()
+    for _ in range(50):  # as long as many claims take
+        await house.storage.jobs.get(jobs[2].id)
+    return jobs, claims
+
+
+async def test_a_job_that_ours_in_the_database_alone_hold_up_is_claimed_once_they_are_given_back(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bots.worker.worker.WATCH", 0)
+    (*unknown, job), claims = await refused(house, monkeypatch)
+    assert claims == [job.id]
+    assert house.worker.queue.order.is_waiting(job.id)
+    await house.worker.stop_ended()
+    found = [await house.storage.jobs.get(each.id) for each in unknown]
+    assert [(each.status, each.attempts) for each in found] == [(Status.QUEUED, 0)] * 2
+    await house.worker.look_elsewhere()
+    assert (await finish(house, job)).status is Status.RENDERED
+    assert claims == [job.id, job.id]
+
+
+async def test_a_refused_job_is_not_claimed_at_once_where_the_count_of_others_fails(
+    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def full(self: WorkerProcess) -> tuple[Running, ...]:
+        raise DiskFull("data/marble.db")
+
+    monkeypatch.setattr("bots.worker.worker.WATCH", 3600)
+    monkeypatch.setattr(WorkerProcess, "running", full)
+    (*_, job), claims = await refused(house, monkeypatch)
+    assert claims == [job.id]
+    assert "what other processes run could not be counted" in caplog.text
+    assert job.id in house.worker._news, "who waits was told of a failure"
+
+
+async def test_what_ended_while_the_database_was_asked_is_not_counted_as_elsewhere(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running, asked, answer = WorkerProcess.running, asyncio.Event(), asyncio.Event()
+
+    async def slow(self: WorkerProcess) -> tuple[Running, ...]:
+        found = await running(self)
+        asked.set()
+        await answer.wait()
+        return found
+
+    monkeypatch.setattr(WorkerProcess, "running", slow)
+    house.worker.most = 1
+    house.executor.gate.clear()
+    first = await house.studio.imagine({"prompt": "a cat"}, ADA)
+    await house.executor.begun.wait()
+    looking = asyncio.create_task(house.worker.look_elsewhere(), name="look")
+    await asked.wait()
+    house.executor.gate.set()
+    await finish(house, first)
+    answer.set()
+    await looking
+    assert house.worker.queue.order.people.elsewhere == {}
 
 
 async def test_a_job_that_another_process_gives_back_is_drawn_here(

@@ -8,11 +8,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, insert, update
 
 from storage import StaleEpoch, Status, Storage
+from storage.database.tables import jobs as job_rows
 from storage.database.tables import workers
-from storage.errors import ReadOnly, SeveralMachines
+from storage.errors import ReadOnly, SeveralMachines, TooManyRun, UnreadableRecipe
 from storage.jobs.workers import LEASE, WorkerProcess
 from storage.liveness.alive import FileAlive
 from storage.liveness.locks import FileLock
@@ -162,12 +163,29 @@ async def test_a_limit_on_what_a_person_runs_holds_over_all_processes(home: Home
         others = await here.jobs.add(a_job(person="terminal:bob"))
         assert await here.worker.claim(jobs[0].id, 2)
         assert await there.worker.claim(jobs[1].id, 2)
-        assert await here.worker.claim(jobs[2].id, 2) is None
-        assert await there.worker.claim(jobs[2].id, 2) is None
+        for each in (here, there):
+            with pytest.raises(TooManyRun, match="2 of its person's jobs run, the most allowed"):
+                await each.worker.claim(jobs[2].id, 2)
         assert await there.worker.claim(others.id, 2)
-        assert await here.worker.running_elsewhere() == {"terminal:ada": 1, "terminal:bob": 1}
-        assert await there.worker.running_elsewhere() == {"terminal:ada": 1}
+        ran = [(jobs[0].id, 1, "terminal:ada"), (jobs[1].id, 1, "terminal:ada")]
+        ran.append((others.id, 1, "terminal:bob"))
+        assert {each[:3]: each.mine for each in await here.worker.running()} == dict(
+            zip(ran, (True, False, False), strict=True)
+        )
+        assert {each[:3]: each.mine for each in await there.worker.running()} == dict(
+            zip(ran, (False, True, True), strict=True)
+        )
         await there.jobs.rendered(jobs[1].id, 1, drawn())
-        assert await here.worker.running_elsewhere() == {"terminal:bob": 1}
+        assert {each.job for each in await here.worker.running()} == {jobs[0].id, others.id}
         assert await here.worker.claim(jobs[2].id, 2)
         assert await there.worker.claim(jobs[3].id)
+
+
+async def test_a_job_whose_recipe_cannot_be_read_is_not_claimed(storage: Storage) -> None:
+    job = await storage.jobs.add(a_job())
+    stored = update(job_rows).where(job_rows.c.id == job.id).values(recipe={"version": 99})
+    await storage.database.write(lambda c: c.execute(stored))
+    with pytest.raises(UnreadableRecipe):
+        await storage.worker.claim(job.id)
+    assert await storage.worker.running() == ()
+    assert await storage.jobs.count_unfinished() == (0, 1)
