@@ -128,7 +128,7 @@ class Pool(Executor):
         if not idle:
             return
         asked = [each for each in self._members.values() if each.keeper]
-        missing = jobs - sum(not _is_bad(each.health) for each in asked)
+        missing = jobs - sum(not (each.out or _is_bad(each.health)) for each in asked)
         for member in idle[: max(0, missing)]:
             name = f"marble-engine-{member.name}"
             member.keeper = asyncio.create_task(self._keep(member), name=name)
@@ -155,9 +155,9 @@ class Pool(Executor):
                     yield event
             self._drew(member, spec.job)
         except OutOfMemory:
-            self._short.setdefault(spec.job, set()).add(member.name)
+            self._short[spec.job] = self._short.pop(spec.job, set()) | {member.name}
             if len(self._short) > SHORT:  # most of them ended some other way
-                del self._short[min(self._short)]
+                del self._short[next(iter(self._short))]
             raise
         finally:
             member.running.discard(key)

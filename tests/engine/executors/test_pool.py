@@ -14,7 +14,7 @@ from engine.executors import Executor, Health
 from engine.executors.child import ChildExecutor
 from engine.executors.choose import make_executor, threads_each
 from engine.executors.config import EngineConfig
-from engine.executors.pool import Pool, left_out_for
+from engine.executors.pool import STRIKES, Pool, left_out_for
 from engine.spec import Spec
 from tests.conftest import PATIENCE
 from tests.engine.executors.test_executors import STUB, collect, make_spec
@@ -163,15 +163,15 @@ class NoMemory(Executor):
         yield Progress(stage=Stage.LOAD, step=0, total=1)
 
 
-async def test_what_is_remembered_of_jobs_without_memory_does_not_grow(
+async def test_of_jobs_without_memory_those_that_had_none_last_are_remembered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("engine.executors.pool.SHORT", 3)
     async with Pool({"a": NoMemory}) as pool:
-        for job in range(1, 9):
+        for job in (6, 7, 8, 6, 1):
             with pytest.raises(OutOfMemory):
                 await collect(pool, replace(make_spec(), job=job, engine="a"))
-        assert list(pool._short) == [6, 7, 8]
+        assert list(pool._short) == [8, 6, 1]
 
 
 async def test_one_that_keeps_dying_is_made_anew_after_a_wait() -> None:
@@ -243,6 +243,41 @@ class Failing(ChildExecutor):
     def health(self) -> Health:
         """Tell that it does not start, once it was asked."""
         return Health(alive=False, failing=self.asked > 0, has=frozenset())
+
+
+class Told(NoMemory):
+    """Start at once, and say what the test told it."""
+
+    def __init__(self) -> None:
+        self.told = Health(alive=False)
+
+    async def ready(self) -> None:
+        """Take jobs."""
+        self.told = replace(self.told, alive=True)
+
+    def health(self) -> Health:
+        """Return what it was told."""
+        return self.told
+
+    async def __aexit__(self, *error: object) -> None:
+        """Take no more jobs."""
+        self.told = replace(self.told, alive=False)
+
+
+async def test_an_idle_one_starts_where_one_is_left_out_and_the_other_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("engine.executors.pool.LOOK", 0)
+    made = {name: Told() for name in ("a", "b", "c")}
+    engines = {name: partial(made.__getitem__, name) for name in made}
+    async with Pool(engines, wait=lambda times: 3600) as pool:
+        news = News(pool)
+        pool.ask(2)
+        await news.until("a", "b")
+        made["a"].told = Health(alive=True, restarts=STRIKES)
+        await news.until("b")
+        made["b"].told = Health(alive=False, failing=True)
+        await news.until("c")
 
 
 async def test_the_only_one_is_not_started_again_and_again_without_a_job(
