@@ -112,8 +112,7 @@ class Pool(Executor):
 
     async def remove(self, name: str) -> None:
         """End an engine for good; its jobs end as `Lost`."""
-        if member := self._members.pop(name, None):
-            self._listener(name, None)
+        if member := self._take_out(name):
             await self._close(member)
 
     def listen(self, listener: Listener) -> None:
@@ -230,6 +229,12 @@ class Pool(Executor):
         if now != member.told:
             # Whether jobs may go to one hangs on the others, too.
             self._tell_all() if now[0] != (member.told and member.told[0]) else self._tell(member)
+
+    def _take_out(self, name: str) -> _Member | None:
+        """Return an engine that is to be closed, if it is there; another may have its name now."""
+        if member := self._members.pop(name, None):
+            self._listener(name, None)
+        return member
 
     def _is_ours(self, member: _Member) -> bool:
         return not self._closed and self._members.get(member.name) is member

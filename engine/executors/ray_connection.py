@@ -65,8 +65,8 @@ class RaySettings:
 class Connection:
     """Keeps the bridge running.
 
-    on_nodes: called with the cluster's machines whenever they have changed; on_change: called when
-    `reason` has changed. silence, look: see `LOOK` and `SILENCE`.
+    on_nodes: called with the cluster's machines after each look at them, changed or not; on_change:
+    called when `reason` has changed. silence, look: see `LOOK` and `SILENCE`.
     """
 
     def __init__(

@@ -149,7 +149,6 @@ class RayExecutor(Pool):
         wanted = {place for node in nodes for place in self._places_on(node)}
         self._no_room = None if wanted else no_room(nodes, self._settings.resources)
         self._have(wanted)
-        self._changed.set()
 
     def _places_on(self, node: Mapping[str, Any]) -> list[Place]:
         """Return the places of engines that a machine has: those that have it, and what is free.
@@ -179,18 +178,19 @@ class RayExecutor(Pool):
             if place not in wanted:
                 log.info("the engine %s has no place on the Ray cluster any more", name)
                 del self._places[name]
-                leaving = asyncio.create_task(self._lose(name), name=f"marble-leaving-{name}")
-                self._leaving.add(leaving)
-                leaving.add_done_callback(self._leaving.discard)
+                self._lose(name)
         for place in sorted(wanted - {*self._places.values()}, key=str):
             self._places[str(place)] = place
             self.add(str(place), partial(self._make, place))
         if self._tasks:
             self.ask(len(self._members))
 
-    async def _lose(self, name: str) -> None:
+    def _lose(self, name: str) -> None:
         self._engine(name).lose("its machine left the cluster")
-        await self.remove(name)
+        if member := self._take_out(name):
+            leaving = asyncio.create_task(self._close(member), name=f"marble-leaving-{name}")
+            self._leaving.add(leaving)
+            leaving.add_done_callback(self._leaving.discard)
 
     def _make(self, place: Place) -> RayEngine:
         return RayEngine(

@@ -152,11 +152,33 @@ async def test_engines_are_asked_for_where_something_is_free(executor: RayExecut
         assert numbers(executor) == [0, 1, 2]
         first.pending = True  # somebody else was faster
         executor._follow([node(4, free=0)])
-        await asyncio.sleep(0)
         assert numbers(executor) == [1, 2]
         executor._follow([node(4, free=4)])
-        await asyncio.sleep(0)
         assert numbers(executor) == [0, 1, 2, 3]
+
+
+async def test_a_machine_that_leaves_and_is_back_at_once_has_an_engine_of_its_own(
+    executor: RayExecutor,
+) -> None:
+    async with executor:
+        executor._follow([node(1, free=1)])
+        first = executor._engine("h-ffffff/0")
+        executor._follow([])
+        assert numbers(executor) == []
+        executor._follow([node(1, free=1)])
+        await asyncio.gather(*executor._leaving)
+        executor._follow([node(1, free=1)])
+        assert numbers(executor) == [0]
+        assert executor._engine("h-ffffff/0") is not first
+
+
+async def test_a_look_at_machines_that_are_the_same_wakes_nobody(executor: RayExecutor) -> None:
+    async with executor:
+        executor._follow([node(1, free=1)])
+        assert executor._changed.is_set()
+        executor._changed.clear()
+        executor._follow([node(1, free=1)])
+        assert not executor._changed.is_set()
 
 
 async def test_messages_name_an_engine_and_its_machine_once_that_is_known(cable: Cable) -> None:
