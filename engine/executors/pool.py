@@ -154,9 +154,7 @@ class Pool(Executor):
                     yield event
             self._drew(member, spec.job)
         except OutOfMemory:
-            self._short[spec.job] = self._short.pop(spec.job, set()) | {member.name}
-            if len(self._short) > SHORT:  # most of them ended some other way
-                del self._short[next(iter(self._short))]
+            self._had_no_memory(member, spec.job)
             raise
         finally:
             member.running.discard(key)
@@ -258,6 +256,11 @@ class Pool(Executor):
             if other := self._members.get(name):
                 other.strikes += 1
                 other.changed.set()
+
+    def _had_no_memory(self, member: _Member, job: int) -> None:
+        self._short[job] = self._short.pop(job, set()) | {member.name}
+        if len(self._short) > SHORT:  # most of them ended some other way
+            del self._short[next(iter(self._short))]
 
     async def _keep(self, member: _Member) -> None:
         """Keep an engine running, and leave it out while it is of no use."""
