@@ -24,14 +24,14 @@ from bots.worker.delivery import Adapter, AdapterStopped, Delivery, TryLater, ba
 from engine.errors import MarbleError
 from engine.sentences import Sentence
 from storage import DatabaseFault
-from storage.liveness.leadership import Leadership
+from storage.liveness.leadership import HELD, Leadership
 
 RARELY: Final = 900.0  # seconds at most between two questions whether a token works again
 STEADY: Final = 60.0  # seconds after which an adapter's former failures are forgotten
 AWAY: Final = 60.0  # seconds after which a connection that was lost counts as a fault
 NAMED: Final = 5  # connections that a fault names
 LOOK: Final = 3.0  # seconds between two looks whether the process that runs an adapter is gone
-KEEP: Final = 10.0  # seconds between two looks whether this one still is who runs it
+KEEP: Final = 5.0  # seconds between two looks whether this one still is who runs it
 RESTARTING: Final = Sentence("being_restarted")
 
 log = logging.getLogger(__name__)
@@ -126,26 +126,41 @@ class Service:
         if not adapter.exclusive:
             return await self._supervise(adapter)
         leadership = self.app.storage.leadership(adapter.name)
-        try:
-            while True:
+        while True:
+            try:
                 await _stand_by(adapter.name, leadership)
                 self.delivery.elsewhere.discard(adapter.name)
                 self.delivery.outbox.arrived.set()
-                running = asyncio.create_task(
-                    self._supervise(adapter), name=f"{adapter.name}-supervise"
-                )
-                keeping = asyncio.create_task(_keep(leadership), name=f"{adapter.name}-leadership")
-                try:
-                    await asyncio.wait([running, keeping], return_when=asyncio.FIRST_COMPLETED)
-                    if running.done():
-                        return running.result()
-                    keeping.result()
-                finally:
-                    running.cancel()
-                    keeping.cancel()
-                    await asyncio.gather(running, keeping, return_exceptions=True)
-                self.delivery.elsewhere.add(adapter.name)
-                self.troubles.pop(adapter.name, None)
+                if await self._supervise_while_leading(adapter, leadership):
+                    return
+            finally:
+                await self._hand_over(adapter.name, leadership)
+
+    async def _supervise_while_leading(
+        self, adapter: ServedAdapter, leadership: Leadership
+    ) -> bool:
+        """Supervise an adapter; return whether it ended by itself, not for want of the lead."""
+        name = adapter.name
+        running = asyncio.create_task(self._supervise(adapter), name=f"{name}-supervise")
+        keeping = asyncio.create_task(_keep(name, leadership), name=f"{name}-leadership")
+        try:
+            await asyncio.wait([running, keeping], return_when=asyncio.FIRST_COMPLETED)
+            if running.done():
+                running.result()
+                return True
+            keeping.result()
+            return False
+        finally:
+            self.delivery.elsewhere.add(name)
+            running.cancel()
+            keeping.cancel()
+            await asyncio.gather(running, keeping, return_exceptions=True)
+            self.troubles.pop(name, None)
+
+    async def _hand_over(self, name: str, leadership: Leadership) -> None:
+        """Let another process lead once no reply is in flight, which both would edit."""
+        try:
+            await self.delivery.drain(name)
         finally:
             await leadership.release()
 
@@ -249,12 +264,23 @@ async def _stand_by(name: str, leadership: Leadership) -> None:
         log.warning("this process serves %s from now on", name)
 
 
-async def _keep(leadership: Leadership) -> None:
-    """Return when another process leads: the connection to the database was lost for long."""
-    while True:
+async def _keep(name: str, leadership: Leadership) -> None:
+    """Return when another process leads, or may soon: the database was out of reach for long."""
+    loop = asyncio.get_running_loop()
+    known, said = loop.time(), ""
+    while loop.time() < known + HELD:
         await asyncio.sleep(KEEP)
+        asked = loop.time()
         try:
-            if not await leadership.keep():
-                return
+            async with asyncio.timeout_at(known + HELD):
+                if not await leadership.keep():
+                    return
+        except TimeoutError:
+            break
         except DatabaseFault as fault:
-            log.warning("%s", fault)
+            if str(fault) != said:
+                log.warning("%s", fault)
+            said = str(fault)
+        else:
+            known, said = asked, ""
+    log.warning("the database is out of reach for long: this process stops serving %s", name)

@@ -151,10 +151,10 @@ class Delivery:
             started += len(waiting)
         return started
 
-    async def drain(self) -> None:
-        """Wait for the deliveries that are in flight."""
-        while self.in_flight:
-            tasks = [task for _, task in self.in_flight.values()]
+    async def drain(self, *adapters: str) -> None:
+        """Wait for the deliveries that are in flight, of some adapters or of all."""
+        names = adapters or self.adapters
+        while tasks := [task for reply, task in self.in_flight.values() if reply.adapter in names]:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     def resume(self, adapter: str) -> None:

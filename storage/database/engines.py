@@ -40,6 +40,8 @@ _READER: Final = (
     "PRAGMA cache_size = -16000",  # KiB
 )
 _TIMEOUTS: Final = {"timeout": 5, "command_timeout": 30}  # of a server, in seconds
+_KEEPALIVES: Final = {"idle": 10, "interval": 5, "count": 3}  # of a server, in seconds
+NOTICED: Final = 25.0  # seconds until it ends a connection whose other end is gone, by these
 _log: Final = logging.getLogger("marble.storage")
 _warned = False
 
@@ -100,10 +102,8 @@ def _postgres(url: URL) -> tuple[AsyncEngine, AsyncEngine]:
 
 
 def alone(url: URL) -> AsyncEngine:
-    """Return an engine of single connections, whose server notices within half a minute that
-    their machine is gone."""
-    keepalive = {"idle": "10", "interval": "5", "count": "3"}
-    settings = {f"tcp_keepalives_{name}": value for name, value in keepalive.items()}
+    """Return an engine of single connections, whose server notices that their machine is gone."""
+    settings = {f"tcp_keepalives_{name}": str(value) for name, value in _KEEPALIVES.items()}
     return create_async_engine(
         url,
         poolclass=NullPool,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -15,12 +16,15 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from storage.database.engines import NOTICED
 from storage.database.faults import explain
 from storage.database.urls import show
 from storage.errors import DatabaseFault, Unreachable
 from storage.liveness.locks import FileLock
 
 LEADING: Final = 0x6D61_7263  # the first of two numbers that name a leader's advisory lock
+HELD: Final = NOTICED - 5.0  # seconds without `keep` after which a leader stops, in time
+CLOSE: Final = 5.0  # seconds that a disconnection may take
 
 
 class FileLeadership:
@@ -85,9 +89,11 @@ class ServerLeadership:
         if self._connection is not None:
             connection, self._connection = self._connection, None
             try:
-                await connection.close()
+                async with asyncio.timeout(CLOSE):
+                    await connection.close()
             except (SQLAlchemyError, OSError):
-                await connection.invalidate()
+                with suppress(SQLAlchemyError):  # the attempt may have closed it
+                    await connection.invalidate()
         await self._engine.dispose()
 
 

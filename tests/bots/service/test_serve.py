@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from unittest.mock import AsyncMock
@@ -22,10 +22,11 @@ from bots.requests.workflows import Workflows
 from bots.service.adapters import ConnectionState, Service
 from bots.service.app import App, roles_of, rules_of
 from bots.service.serve import ADAPTERS, make_adapters, serving
-from bots.worker.delivery import AdapterStopped, TryLater, Way
+from bots.worker.delivery import AdapterStopped, Shown, TryLater, Way
 from bots.worker.pausing import Pausing
 from engine.errors import MarbleError
 from storage import Job, PendingReply, Status
+from storage.errors import Unreachable
 from storage.liveness.leadership import FileLeadership
 from tests.bots.conftest import House
 from tests.bots.fake_chat import Chat
@@ -354,6 +355,105 @@ async def test_one_whose_place_another_process_took_stands_by_again(
         while red.runs < 2:  # noqa: ASYNC110  # nothing tells of a second start
             await asyncio.sleep(0.01)
     assert answers.await_count == 2
+
+
+async def keep_failing(leadership: FileLeadership) -> bool:
+    raise Unreachable("db")
+
+
+async def keep_hanging(leadership: FileLeadership) -> bool:
+    await asyncio.Event().wait()
+    return True
+
+
+@pytest.mark.parametrize("keep", [keep_failing, keep_hanging])
+async def test_one_that_cannot_reach_the_database_for_long_leaves_the_chat_to_others(
+    keep: Callable[[FileLeadership], Awaitable[bool]],
+    start: Start,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for name in ("KEEP", "LOOK"):
+        monkeypatch.setattr(f"bots.service.adapters.{name}", 0.01)
+    monkeypatch.setattr("bots.service.adapters.HELD", 0.1)
+    monkeypatch.setattr(FileLeadership, "keep", keep)
+    red = Home("red")
+    service, _ = start(red)
+    await red.connected.wait()
+    back = asyncio.Event()
+
+    async def take(leadership: FileLeadership) -> bool:
+        if not back.is_set():
+            raise Unreachable("db")
+        return True
+
+    monkeypatch.setattr(FileLeadership, "take", take)
+    await red.left.wait()
+    assert service.delivery.elsewhere == {"red"}
+    red.connected.clear()
+    monkeypatch.undo()
+    back.set()
+    await red.connected.wait()
+    assert red.runs == 2
+    assert caplog.text.count("this process stops serving red") == 1
+    assert caplog.text.count("The database cannot be reached") <= 2  # once for each that asks
+
+
+async def test_a_reply_in_flight_ends_before_another_process_may_serve_its_chat(
+    scene: Scene, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_flight: list[int] = []
+
+    async def release(leadership: FileLeadership) -> None:
+        in_flight.append(len(service.delivery.in_flight))
+
+    monkeypatch.setattr(FileLeadership, "release", release)
+
+    @dataclass
+    class Slow(Home):
+        """Take some turns of the loop to end a send that is cut off."""
+
+        async def deliver(self, pending: PendingReply, way: Way) -> Shown:
+            self.begun.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                for _ in range(20):
+                    await asyncio.sleep(0)
+            return {}
+
+    red = Slow("red")
+    service, running = start(red, grace=0)
+    await red.connected.wait()
+    await scene.ask("red")
+    await red.begun.wait()
+    service.stop()
+    await running
+    assert in_flight == [0]
+
+
+async def test_no_reply_is_begun_while_a_chat_that_another_process_serves_is_left(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bots.service.adapters.KEEP", 0.0)
+    monkeypatch.setattr(FileLeadership, "keep", AsyncMock(return_value=False))
+    leaving: list[set[str]] = []
+
+    @dataclass
+    class Leaving(Home):
+        """Note whose replies wait when it is told to end."""
+
+        async def run(self) -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                leaving.append(set(service.delivery.elsewhere))
+                self.left.set()
+
+    red = Leaving("red")
+    service, _ = start(red)
+    await red.left.wait()
+    assert leaving[0] == {"red"}
 
 
 async def test_a_sentence_is_logged_without_a_traceback(

@@ -6,10 +6,15 @@ import asyncio
 import os
 from pathlib import Path
 
+import asyncpg
 import pytest
+from sqlalchemy import text
 
+from storage.database.engines import NOTICED, alone
 from storage.errors import DatabaseFault
+from storage.liveness.leadership import HELD
 from storage.liveness.locks import FileLock
+from tests.conftest import PATIENCE
 from tests.storage import postgres
 from tests.storage.conftest import Home
 
@@ -47,6 +52,55 @@ async def test_who_lost_the_connection_leads_again_unless_another_was_faster(
         assert await second.take()
         assert not await first.keep()
         await second.release()
+
+
+async def test_whether_one_leads_is_not_known_while_the_server_is_away(
+    server_home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object, **more: object) -> None:
+        raise ConnectionRefusedError(111, "Connection refused")
+
+    async with server_home.open() as storage:
+        leadership = storage.leadership("red")
+        assert await leadership.take()
+        await asyncio.to_thread(postgres.execute, server_home.address, END_ALL)
+        with monkeypatch.context() as away:
+            away.setattr("sqlalchemy.ext.asyncio.AsyncEngine.connect", fail)
+            for _ in range(2):
+                with pytest.raises(DatabaseFault):
+                    await leadership.keep()
+        assert await leadership.keep()
+        await leadership.release()
+
+
+async def test_a_server_that_does_not_answer_holds_nobody_up(
+    server_home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.liveness.leadership.CLOSE", 0.05)
+
+    async def hang(connection: asyncpg.Connection, **more: object) -> None:
+        connection.terminate()
+        await asyncio.Event().wait()
+
+    async with server_home.open() as storage:
+        leadership = storage.leadership("red")
+        assert await leadership.take()
+        with monkeypatch.context() as away:
+            away.setattr("asyncpg.connection.Connection.close", hang)
+            async with asyncio.timeout(PATIENCE):
+                await leadership.release()
+
+
+async def test_the_server_lets_another_lead_only_after_a_leader_has_stopped(
+    server_home: Home,
+) -> None:
+    query = "SELECT setting::int FROM pg_settings WHERE name = :name"
+    async with server_home.open() as storage, alone(storage.database.url).connect() as connection:
+        idle, interval, times = [
+            await connection.scalar(text(query), {"name": f"tcp_keepalives_{name}"})
+            for name in ("idle", "interval", "count")
+        ]
+    assert idle + interval * times == NOTICED > HELD
 
 
 async def test_a_folder_that_cannot_be_written_is_one_sentence(
