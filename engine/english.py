@@ -198,6 +198,7 @@ ENGLISH: Final[Mapping[str, str]] = {
     "unexpected": "An unexpected error occurred; Marble's owner can find details in the log.",
     "unknown_style": "There is no style {name}{near} here; available styles: {known}.",
     "no_style": "There is no style {name} here; no styles have been added.",
+    "style_raw": "There is no style {name} here; --style none adds nothing to your words.",
     "too_many_styles": "There are already {most} styles here, the most allowed; remove one first.",
     # The owner's workflows
     "unknown_workflow": "There is no workflow {name}{near}; available workflows: {known}.",

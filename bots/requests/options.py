@@ -39,6 +39,15 @@ IMAGE_WEIGHTS: Final = Range(0, 3)  # as Midjourney takes them
 WEIGHT: Final = 0.3  # of strength that each of them takes away; 1 is Marble's usual strength
 
 
+class ImageWeight(float):
+    """A strength that was typed as `--iw`, which sentences about it name instead."""
+
+    @property
+    def weight(self) -> float:
+        """Return it as it was typed."""
+        return round((1 - self) / WEIGHT, 3)
+
+
 @contextmanager
 def _called(name: str, word: str = "") -> Iterator[None]:
     """Re-raise `OptionError` with the option's name as typed and a word that is also accepted."""
@@ -92,7 +101,7 @@ def _image_weight(text: str) -> Values:
         weight = float(text)
     if weight not in IMAGE_WEIGHTS:
         raise OptionError("iw", text, IMAGE_WEIGHTS.said())
-    return {"strength": round(1 - WEIGHT * weight, 3)}
+    return {"strength": ImageWeight(round(1 - WEIGHT * weight, 3))}
 
 
 def _style(text: str) -> Values:
@@ -336,6 +345,11 @@ def find_flag(name: str, known: Mapping[str, AnyFlag]) -> AnyFlag:
         return known[name.lower()]
     except KeyError:
         raise UnknownOption(f"--{name}", (f"--{each}" for each in known)) from None
+
+
+def typed_as(field: str, value: object) -> str:
+    """Return the flag by which a recipe's field got its value."""
+    return "--iw" if isinstance(value, ImageWeight) else TYPED_AS[field]
 
 
 def parse_values(typed: Iterable[tuple[str, str]]) -> Values:

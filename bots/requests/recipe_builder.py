@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from bots.requests.aspect import sized, whole_size
 from bots.requests.derive import START_STRENGTH, change, default_strength
-from bots.requests.options import TYPED_AS
+from bots.requests.options import TYPED_AS, ImageWeight
 from bots.requests.styles import WORDS
 from engine.errors import MissingVae, OptionError, UserError, shorten, some
 from engine.models.catalogue import STARTER, Catalogue, Checkpoint
@@ -62,6 +62,7 @@ class RecipeBuilder:
         }
         if values.get("image"):
             filled.setdefault("strength", default_strength(values))
+        _check_image_weight(values, values.get("image"))
         filled, notes = _rounded(filled, checkpoint)
         words = _read_words(filled, filled["seed"])
         notes += _unweighted(words, checkpoint)
@@ -76,6 +77,7 @@ class RecipeBuilder:
         left out, and said.
         """
         checkpoint = self.catalogue.get(values.get("checkpoint", recipe.checkpoint))
+        _check_image_weight(values, values.get("image", recipe.image))
         values = sized(values, recipe.width * recipe.height, checkpoint.multiple)
         values, notes = _rounded(values, checkpoint)
         words = _read_words(values, values.get("seed", recipe.seed))
@@ -233,6 +235,13 @@ def _rounded(
         multiple=checkpoint.multiple,
     )
     return {**values, "width": size[0], "height": size[1]}, [note]
+
+
+def _check_image_weight(values: Mapping[str, Any], image: str | None) -> None:
+    """Raise `OptionError` for `--iw` where there is no start image."""
+    strength = values.get("strength")
+    if isinstance(strength, ImageWeight) and image is None:
+        raise OptionError("iw", plain(strength.weight), Sentence("without_image"))
 
 
 def _without_lacking(

@@ -19,7 +19,7 @@ from bots.requests import derive
 from bots.requests.aspect import size_like
 from bots.requests.default_options import parse_saved
 from bots.requests.derive import of_picture, the_picture
-from bots.requests.options import TYPED_AS
+from bots.requests.options import TYPED_AS, typed_as
 from bots.requests.recipe_builder import Built, RecipeBuilder, not_edited
 from bots.requests.styles import STYLE, WORDS, find_style, style_in, styled
 from bots.worker.worker import Worker
@@ -587,7 +587,7 @@ def _check_edit(given: Sequence[str], values: Mapping[str, Any], model: Checkpoi
     if len(given) > (most := model.references) > 0:
         said = Sentence("too_many_references", model=model.name, most=most, given=len(given))
         raise UserError(said)
-    without = [TYPED_AS[name] for name in ("strength", "fit") if name in values]
+    without = [typed_as(name, values[name]) for name in ("strength", "fit") if name in values]
     if without and model.references:
         called = ", ".join(without)
         raise UserError(Sentence("edit_takes_no", model=model.name, called=called))

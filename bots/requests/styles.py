@@ -36,11 +36,13 @@ class UnknownStyle(UserError):
 
     def __init__(self, name: str, known: list[str]) -> None:
         short, near, listed = shorten(name), nearest(name, known), some(known)
-        super().__init__(
-            Sentence("unknown_style", name=short, near=near, known=listed)
-            if listed
-            else Sentence("no_style", name=short)
-        )
+        if name == "raw":  # which in Midjourney is none
+            said = Sentence("style_raw", name=short)
+        elif listed:
+            said = Sentence("unknown_style", name=short, near=near, known=listed)
+        else:
+            said = Sentence("no_style", name=short)
+        super().__init__(said)
 
 
 def style_name(text: str) -> str:

@@ -23,7 +23,7 @@ from bots.requests.workflows import take_workflow, the_workflow
 from bots.service.app import App, open_app
 from bots.terminal.arguments import number, options_of, out_of, upscale_of
 from bots.terminal.console import Listing, open_console, styled
-from bots.terminal.files import looks_like_file, picture_file, read_file
+from bots.terminal.files import check_address, looks_like_file, picture_file, read_file
 from bots.terminal.inputs import (
     A_PICTURE,
     IMAGINED,
@@ -98,6 +98,8 @@ class Session:
         """
         if name and (file := picture_file(name)):
             return await self.run(file, values)
+        if name:
+            check_address(name, f"rerun takes {A_PICTURE}")
         if name and looks_like_file(name):
             short = shorten(name, LONGEST_PATH)
             raise UserError(f"There is no file {short}; rerun takes {A_PICTURE}.")

@@ -16,6 +16,7 @@ def read_file(name: str, most: int, takes: str) -> bytes:
     """
     if not name.strip():
         raise UserError(f"The file's name is empty; {takes}.")
+    check_address(name, takes)
     short = shorten(name, LONGEST_PATH)
     try:
         path = Path(name).expanduser()
@@ -30,6 +31,12 @@ def read_file(name: str, most: int, takes: str) -> bytes:
     except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: an unknown home folder
         reason = getattr(error, "strerror", None) or str(error)
         raise UserError(f"The file {short} cannot be read ({reason}).") from None
+
+
+def check_address(name: str, takes: str) -> None:
+    """Raise `UserError` for an address of the web in the place of a file, as `read_file` does."""
+    if name.lower().startswith(("http://", "https://")):
+        raise UserError(f"Marble fetches no pictures from the web; {takes}.")
 
 
 def picture_file(name: str, *others: str) -> Path | None:

@@ -167,6 +167,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "unexpected": "发生意外错误；Marble 所有者可在日志中查看详情。",
     "unknown_style": "此处没有风格 {name}{near}；可用风格：{known}。",
     "no_style": "此处没有风格 {name}；尚未添加任何风格。",
+    "style_raw": "此处没有风格 {name}；要不添加任何风格词，请写 --style none。",
     "too_many_styles": "此处已有 {most} 个风格，达到上限；请先删除一个。",
     # The owner's workflows
     "unknown_workflow": "没有工作流 {name}{near}；可用工作流：{known}。",

@@ -116,14 +116,17 @@ async def test_favourites_come_and_go(
     await first.picture()
     await (await bob.clicks("Favourite", first)).said("your favourites")
     await (await bob.clicks("Favourite", first)).said("was removed from your favourites")
-    await ann.reacts("⭐", first)
-    while "No favourites" in await (await ann.types("history", favourites=True)).said("avourites"):
-        pass
-    await ann.takes_back("⭐", first)
-    while "No favourites" not in await (await ann.types("history", favourites=True)).said(
-        "avourites"
-    ):
-        pass
+    for emoji in ("⭐", "❤️"):
+        await ann.reacts(emoji, first)
+        while "No favourites" in await (await ann.types("history", favourites=True)).said(
+            "avourites"
+        ):
+            pass
+        await ann.takes_back(emoji, first)
+        while "No favourites" not in await (await ann.types("history", favourites=True)).said(
+            "avourites"
+        ):
+            pass
 
 
 async def test_a_cancel_that_comes_too_late_deletes_nothing(

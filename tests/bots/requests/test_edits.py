@@ -185,6 +185,9 @@ async def test_what_belongs_to_start_images_is_not_silently_ignored(
         "The model 'tiny' edits by words, without a start image: leave out --strength, --fit."
     )
     assert "不用起始图" in tell(caught.value, words_of("zh"))
+    typed = {**BRONZE, "checkpoint": "tiny", **parse_values([("iw", "2")])}
+    with pytest.raises(UserError, match=r"leave out --iw\.$"):
+        await house.studio.edit_image(image, typed, ann)
     assert not await house.storage.history.page(person=ann.person)
 
 

@@ -104,6 +104,8 @@ async def test_an_unknown_style_is_answered_with_the_nearest(house: House, book:
     await book.add(HERE, "noir", "film noir", "", by=ADA.person)
     with pytest.raises(UnknownStyle, match="did you mean 'noir'"):
         await house.studio.imagine({"prompt": "a cat", "style": "noire"}, ADA)
+    with pytest.raises(UnknownStyle, match="no style 'raw' here; --style none adds nothing to"):
+        await house.studio.imagine({"prompt": "a cat", **parse_values([("style", "RAW")])}, ADA)
     assert not await house.storage.history.page(person=ADA.person)
 
 

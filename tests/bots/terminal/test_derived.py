@@ -143,6 +143,18 @@ BAD = {
     "a film": (("imagine", "a dog", "--image", "film.gif"), "a GIF"),
     "a bomb": (("imagine", "a dog", "--image", "bomb.png"), "million in total are allowed"),
     "no file": (("imagine", "a dog", "--image", "nothing.png"), "a picture file, or a picture's"),
+    "an address": (
+        ("imagine", "a dog", "--image", f"https://example.com/cat.png?name={'x' * 300}"),
+        "Marble fetches no pictures from the web; --image takes a picture file, or a picture's",
+    ),
+    "an address drawn again": (
+        ("rerun", "HTTPS://example.com/cat"),
+        "Marble fetches no pictures from the web; rerun takes a picture file",
+    ),
+    "an address of a mask": (
+        ("imagine", "a", "--image", "1", "--mask", "http://example.com/cat.png"),
+        "Marble fetches no pictures from the web; --mask takes",
+    ),
     "a folder": (("imagine", "a dog", "--image", "."), "is a folder"),
     "a pipe": (("imagine", "a dog", "--image", "pipe.png"), "is no plain file"),
     "a file in a file": (("imagine", "a", "--image", "text.png/cat.png"), "There is no file"),
@@ -167,6 +179,14 @@ BAD = {
     "no strength": (("imagine", "a dog", "--image", "1", "--strength", "0"), "between 0.01 and 1"),
     "too much strength": (("rerun", "1", "--image", "1", "--strength", "1.5"), "between 0.01 and"),
     "strength for nothing": (("imagine", "a dog", "--strength", "0.5"), "without a start image"),
+    "a weight for nothing": (
+        ("imagine", "a dog --iw 2"),
+        "iw must be left out without a start image, not '2'",
+    ),
+    "a weight for nothing drawn again": (
+        ("rerun", "1", "--iw", ".5"),
+        "iw must be left out without a start image, not '0.5'",
+    ),
     "a fit for nothing": (
         ("imagine", "a dog", "--fit", "pad"),
         "fit must be left out without a start image, not 'pad'",
