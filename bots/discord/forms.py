@@ -22,6 +22,7 @@ from bots.discord.short_choices import choice
 from bots.presentation.text import cut
 from bots.requests.aspect import ASPECTS
 from bots.requests.options import OPTIONS, SPELLINGS, parse_values
+from bots.requests.permutations import without_choices
 from bots.requests.typed_options import (
     Typed,
     join_options,
@@ -119,19 +120,21 @@ def seal_of(handler: Handler, person: str, image: str) -> str:
 def shown_of(recipe: Recipe, lacks: Container[str]) -> tuple[dict[str, str], Typed]:
     """Return the texts of a recipe's form as it opens, and the options that stand in its words.
 
-    What would not be read as it is written is left out: it stays as it is.
+    Braces that would be read as a choice are written as text. What would not be read as it is
+    written is left out: it stays as it is.
     """
+    prompt, negative = map(without_choices, (recipe.prompt, recipe.negative_prompt))
     options = [("seed", str(recipe.seed))]
     if recipe.image and recipe.strength is not None:
         options.append(("strength", f"{recipe.strength:g}"))
     if recipe.negative_prompt and "negative_prompt" not in lacks:
-        options.append(("negative", recipe.negative_prompt))
-    text, written = recipe.prompt, Typed()
+        options.append(("negative", negative))
+    text, written = prompt, Typed()
     for option in options:
         longer = f"{text} {write_options([option])}"
         with suppress(UserError):
             read = split_message(longer, lines=False)
-            if len(longer) <= TEXT and read == (recipe.prompt, [*written, option]):
+            if len(longer) <= TEXT and read == (prompt, [*written, option]):
                 text, written = longer, [*written, option]
     size = f"{recipe.width}x{recipe.height}"
     return {"prompt": text, "model": recipe.checkpoint, "size": size}, written

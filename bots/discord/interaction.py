@@ -1,7 +1,7 @@
 """Requests by interactions: commands, buttons, menus and forms."""
 
 from enum import Enum, auto
-from typing import Any
+from typing import Any, Final
 
 import discord
 
@@ -12,6 +12,9 @@ from bots.discord.replies import Reply
 from bots.discord.request import Request
 from bots.texts import language_of
 from bots.worker.delivery import WayClosed
+from engine.errors import UserError
+
+FOLLOW_UPS: Final = 5  # that Discord takes of one interaction where only a person has Marble
 
 
 class Answered(Enum):
@@ -55,8 +58,16 @@ class InteractionRequest(Request):
         )
         self.thinking: int | None = None  # the message that says so, once acknowledged
         self.answered = Answered.NOT_YET
+        self._few = self.guest and not interaction.context.dm_channel
+        self._followed = 0
         self._file_sent = False
         self._original_shown = False  # as a text, and no longer as "thinking"
+
+    def check_jobs(self, count: int) -> None:
+        """Raise `UserError` for more jobs than this interaction can show, each in a message."""
+        most = FOLLOW_UPS  # the first one needs no follow-up, but the note beside it does
+        if self._few and count > most:
+            raise UserError(self.words.few_further.format(most=most))
 
     async def show_note(self, note: str) -> None:
         """Show a note to the person alone, once the job is announced."""
@@ -97,10 +108,10 @@ class InteractionRequest(Request):
     async def send_file(self, reply: Reply) -> None:
         """Show a file to the person alone, once acknowledged in private: in a message of its own.
 
-        By direct message once the interaction has ended: there were many, or the line is slow.
+        By direct message once the interaction takes no more: there were many, or the line is slow.
         Raises `UserError` where they take none.
         """
-        if self.address.expired:
+        if self.address.expired or (self._few and self._followed == FOLLOW_UPS):
             person = self.address.person
             with dm_errors(self.words):
                 await with_retries(lambda: send_dm(self.client, person, reply), repeatable=False)
@@ -113,6 +124,7 @@ class InteractionRequest(Request):
     async def _follow_up(self, reply: Reply) -> None:
         send = self.interaction.followup.send
         await with_retries(lambda: send(**reply.new(), ephemeral=True), repeatable=False)
+        self._followed += 1
 
     async def delete_message(self) -> None:
         """Delete the original answer: once acknowledged silently, the message acted on.

@@ -38,18 +38,25 @@ def missing(
     return next((name for name in needed if own is not None and not getattr(own, name)), None)
 
 
+def own_permissions(
+    channel: discord.abc.GuildChannel | discord.Thread,
+) -> discord.Permissions | None:
+    """Return Marble's own permissions in a channel; None where they are not known."""
+    me: discord.Member | None = channel.guild.me  # None before the server is known in full
+    try:
+        return channel.permissions_for(me) if me else None
+    except discord.ClientException:  # a thread whose channel is not known
+        return None
+
+
 def missing_at(client: discord.Client, place: str) -> str | None:
     """Return the permission that is missing in a place; None where nothing is known of it."""
     where = read_place(place)
     guild = client.get_guild(where[0]) if where else None
     channel = guild.get_channel_or_thread(where[1]) if guild and where else None
-    if guild is None or channel is None:
+    if channel is None:
         return None
-    try:
-        own = channel.permissions_for(guild.me)
-    except discord.ClientException:  # a thread whose channel is not known
-        return None
-    return missing(own, thread=isinstance(channel, discord.Thread))
+    return missing(own_permissions(channel), thread=isinstance(channel, discord.Thread))
 
 
 def moved_note(place: str, permission: str | None, words: Words) -> str:

@@ -5,6 +5,7 @@ import discord
 from bots.discord.address import LIMIT, Address
 from bots.discord.errors import already_deleted, takes_no_dm, with_retries
 from bots.discord.messages import send, send_dm
+from bots.discord.permissions import own_permissions
 from bots.discord.replies import Reply
 from bots.discord.request import Request
 
@@ -28,8 +29,7 @@ class ReactionRequest(Request):
         self.permissions = (
             channel.permissions_for(payload.member) if channel and payload.member else None
         )
-        me = channel.guild.me if channel else None  # None before the server is known in full
-        self.own_permissions = channel.permissions_for(me) if channel and me else None
+        self.own_permissions = own_permissions(channel) if channel else None
         self._known = channel is not None
         self.in_private = self.guild is None  # others' direct messages send no reactions
         self.about = payload.message_id

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from engine.errors import UserError
-from engine.recipe.prompt_tags import LONGEST
+from engine.recipe.prompt_tags import LONGEST, choose
 from engine.sentences import Sentence
 
 MOST: Final = 10  # jobs that one text may ask for
 _PIECE: Final = re.compile(r"\\.|[{}|,，、]|[^{}|,，、\\]+|\\", re.DOTALL)
+_BRACE: Final = re.compile(r"[{}]")
 _COMMAS: Final = ",，、"
 _ESCAPED: Final = tuple(f"\\{comma}" for comma in _COMMAS)  # a comma within a choice
 
@@ -62,6 +63,15 @@ def permutations(text: str) -> list[str]:
             written = piece[1] if opened and piece in _ESCAPED else piece
             texts[-1] = [before + written for before in texts[-1]]
     return texts[0]
+
+
+def without_choices(text: str) -> str:
+    """Return a text as it has to be typed so that no braces in it are a choice."""
+    try:
+        plain = permutations(text) == [text] and choose(text, seed=0) == text
+    except UserError:  # too many
+        plain = False
+    return text if plain else _BRACE.sub(r"\\\g<0>", text)
 
 
 def _pairs(pieces: list[str]) -> Iterator[_Braces]:

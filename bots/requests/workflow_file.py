@@ -105,8 +105,7 @@ class Workflow:
     inputs: what may be set, by the names of options; texts: prompts by fields, with `ROOM` for what
     people write; files: what is loaded where nobody gives a picture, by `IMAGE` and `MASK`; others:
     what is loaded always; loras: the names of marked ones; recipe: what it draws with stand-ins for
-    pictures, where nobody sets anything; notes: on what is ignored of
-    the graph and its titles.
+    pictures, where nobody sets anything; notes: on what is ignored of the graph and its titles.
     """
 
     name: str

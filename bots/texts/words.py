@@ -348,6 +348,10 @@ class Words:
     missing_permission = (
         "I need the permission “{permission}” in this channel to reply; a moderator can grant it."
     )
+    few_further = (
+        "Where only you have installed Marble, Discord lets me show at most {most} jobs of one "
+        "request; leave out some of the choices in braces, or ask for the others separately."
+    )
     moved = "This was requested in {channel}, where I can no longer show it."
     moved_permission = (
         "This was requested in {channel}, where I need the permission “{permission}”; a moderator "

@@ -50,6 +50,7 @@ async def imagine(
         choices.append(values)
         workflows.append(workflow)
     workflow = the_workflow(workflows)
+    request.check_jobs(len(choices))
     async with handler.drawing(request):
         start = {}
         if image:

@@ -307,6 +307,10 @@ class Chinese(Words):
     put_off = "{why}你的消息没有丢失，稍后会回复。"
     album = "我一次只能用一张图：请回复相册中的那一张，并写明要画什么。"
     missing_permission = "我需要此频道的“{permission}”权限才能回复；请管理员授予。"
+    few_further = (
+        "在只有你自己安装了 Marble 的地方，Discord 最多让我为一次请求显示 {most} 个任务；"
+        "请减少花括号里的选择，或把其余的分开请求。"
+    )
     moved = "这是在 {channel} 要求的，我已无法在那里显示。"
     moved_permission = "这是在 {channel} 要求的，我在那里需要权限“{permission}”；管理员可以授予。"
     permissions: ClassVar[Mapping[str, str]] = {

@@ -251,6 +251,19 @@ def test_a_recipe_is_written_as_it_is_read(prompt: str, negative: str, written: 
             assert values == {"prompt": prompt, "steps": 3}
 
 
+async def test_braces_that_were_text_stay_text_when_a_recipe_is_changed(
+    discord: FakeDiscord, marble: Marble, ann: Person
+) -> None:
+    first = await ann.imagine(r"\{red, blue\} \{a\|b\} cat", negative=r"\{fog, rain\}")
+    assert (await recipe_of(first)).prompt == r"{red, blue} {a\|b} cat"
+    form = await ann.clicks("Change recipe", first)
+    text = form_of(form)["prompt"]["value"]
+    assert text.startswith(r"\{red, blue\} ")
+    changed = await recipe_of(await ann.submits(form, prompt=text.replace("cat", "dog")))
+    assert changed.prompt == r"{red, blue} {a\|b} dog"
+    assert changed.negative_prompt == "{fog, rain}"
+
+
 @pytest.mark.parametrize(
     "text", ["fog", "fog,", "thick fog", '"a" b', "”x y", "a“ b", "'", "«a b»"]
 )

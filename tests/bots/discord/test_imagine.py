@@ -274,11 +274,15 @@ async def test_each_choice_is_answered_by_the_interaction_where_marble_is_no_mem
     discord: FakeDiscord, marble: Marble, ann: Person
 ) -> None:
     ann.installed_by_user = True
-    reply = await ann.imagine("a {red, blue} cat", steps=5)
+    many = await ann.imagine("{1, 2, 3, 4, 5, 6} cats", steps=5)
+    assert "Discord lets me show at most 5 jobs of one request" in await many.said("only you")
+    reply = await ann.imagine("{1, 2, 3, 4, 5} cats", steps=5)
 
     def finished() -> bool:
         assert reply.interaction
         shown = [reply.interaction.original, *reply.interaction.followups[1:]]
-        return len(shown) == 2 and all(each and "Same seed" in each.buttons() for each in shown)
+        return len(shown) == 5 and all(each and "Same seed" in each.buttons() for each in shown)
 
-    await discord.until(finished, "both results")
+    await discord.until(finished, "all results")
+    [first, *_] = discord.shown()
+    assert first.attachments[0].filename == "marble-1.png", "nothing was committed before"

@@ -60,7 +60,7 @@ COUNTED = re.compile(
 # … but where there are always several, or the words are no number's.
 SEVERAL = {
     "pictures_in_job", "which_picture", "many_tokens", "many_windows", "too_many_styles",
-    "too_many_permutations", "permuted", "blend_so_many", "too_many_at_once",
+    "too_many_permutations", "permuted", "blend_so_many", "too_many_at_once", "few_further",
     "png_text_long", "alt_text_grid", "long_texts",
     "preview must hold weights, ", "it is cut short: ", "it goes on after its last tensor: ",
     "its form is not known to Marble: a U-Net with text embeddings of ", "its header is damaged: ",

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 MESSAGE, DEFER, DEFER_UPDATE, UPDATE, CHOICES, MODAL = 4, 5, 6, 7, 8, 9
 CONTENT_LIMIT: Final = 2000
 FIELDS: Final = 5  # of a form
+FOLLOW_UPS: Final = 5  # of an interaction where only a person has installed the app
 SUBMITTED: Final = 5  # the interaction of a form that comes back
 Body = dict[str, Any]
 BODY: Final[Any] = web.RequestKey("body", object)
@@ -252,6 +253,9 @@ class Rest:
             # The first follow-up of a deferred answer becomes that answer, as visible as it was.
             message = original
         else:
+            alone = interaction.installed_by_user and interaction.channel.recipient is None
+            if alone and len(interaction.followups) == FOLLOW_UPS:
+                raise Refused(400, 40094, "This interaction has reached its follow up messages")
             flags = request[BODY].get("flags", 0)
             message = Message(interaction.channel, self.discord.bot, by_interaction=interaction)
             message.flags = flags
