@@ -281,17 +281,25 @@ class Handler:
         text = inline.words_for(message, self.bot.bot)
         why = (await self._run(request, inline.check, text, self.acquaintances)).text
         sent = await inline.answer_guest(request, message.guest_query_id, text, why)
-        if not why:
-            await self._draw_elsewhere(incoming, message.from_user, sent, text)
+        if why and not sent:
+            await request.say(why)
+        elif not why:
+            notes = [request.words.guest_picture] if inline.has_picture(message) else []
+            await self._draw_elsewhere(incoming, message.from_user, sent, text, *notes)
 
     async def _draw_elsewhere(
-        self, incoming: Incoming, user: User, message: str, text: str
+        self, incoming: Incoming, user: User, message: str, text: str, *notes: str
     ) -> None:
-        """Draw what a message in another chat waits for; where that fails, it says why."""
+        """Draw what a message in another chat waits for; where that fails, it says why.
+
+        Without a message that is said in private, and so are the notes.
+        """
         request = self._elsewhere(incoming, user, message)
-        outcome = await self._run(request, inline.draw, text)
+        outcome = await self._run(request, inline.draw, text, *notes)
         if outcome.text and message:
             await inline_messages.say(self.bot, message, outcome.text)
+        elif outcome.text:
+            await request.say(outcome.text)
 
     def _elsewhere(self, incoming: Incoming, user: User, message: str) -> Request:
         """Return a request from another chat, whose picture is sent in private as well.

@@ -33,6 +33,7 @@ from bots.requests.options import Values, parse_values
 from bots.requests.typed_options import split_message
 from bots.telegram.address import TEXT, inline_key
 from bots.telegram.errors import translate
+from bots.telegram.messages import picture_of
 from bots.telegram.request import Request
 from engine.errors import UserError
 
@@ -124,13 +125,13 @@ def waiting(request: Request, text: str) -> InlineQueryResultArticle:
     )
 
 
-async def draw(request: Request, text: str) -> None:
-    """Draw the words of a message that was sent to another chat."""
+async def draw(request: Request, text: str, *notes: str) -> None:
+    """Draw the words of a message that was sent to another chat; notes are said in private."""
     app, inline = request.app, request.address.inline
     job = await app.studio.imagine(_read(request, text), request.asker, request.saved_by)
     if inline:
         await app.storage.jobs.shown(job.id, {inline_key(inline): None})
-    await request.announce(job)
+    await request.announce(job, *notes)
 
 
 async def stop(request: Request, inline: str) -> str:
@@ -145,6 +146,14 @@ def words_for(message: Message, me: User) -> str:
     """Return what a message says to a bot that is no member, which it mentions."""
     mention = re.compile(rf"@{re.escape(me.username or '')}\b", re.IGNORECASE)
     return mention.sub("", message.text or message.caption or "").strip()
+
+
+def has_picture(message: Message) -> bool:
+    """Return whether a message comes with a picture, or replies to one."""
+    replied = message.reply_to_message
+    return picture_of(message) is not None or (
+        replied is not None and picture_of(replied) is not None
+    )
 
 
 def _read(request: Request, text: str) -> Values:

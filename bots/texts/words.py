@@ -343,6 +343,9 @@ class Words:
         "reason in the log."
     )
     start_first = "Start a chat with me first: the picture is sent there, too."
+    guest_picture = (
+        "Where I am no member I draw the words alone, not from a picture; send the picture here."
+    )
     put_off = "{why} Your message is not lost; it will be answered later."
     album = "I can use one picture of an album: reply to that one and describe what you want."
     missing_permission = (

@@ -304,6 +304,7 @@ class Chinese(Words):
     disk_full = "Marble 的磁盘已满，什么都无法保存；需由 Marble 所有者腾出空间。"
     database_out = "Marble 的数据库暂时无法使用，什么都无法保存；Marble 所有者可在日志中查看原因。"
     start_first = "请先与我开始私聊：图片也会发到那里。"
+    guest_picture = "在我不是成员的聊天中，我只按文字画图，不使用图片；请改为把图片发到这里。"
     put_off = "{why}你的消息没有丢失，稍后会回复。"
     album = "我一次只能用一张图：请回复相册中的那一张，并写明要画什么。"
     missing_permission = "我需要此频道的“{permission}”权限才能回复；请管理员授予。"

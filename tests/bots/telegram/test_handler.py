@@ -21,6 +21,7 @@ from bots.telegram.request import Request
 from bots.telegram.supergroups import Supergroups
 from bots.telegram.updates import Updates
 from bots.texts import LANGUAGES, words_of
+from engine.errors import UserError
 from storage import DatabaseFault, InboxEntry
 from storage.errors import DatabaseBusy, DiskFull, DiskTrouble, ReadOnly, Unreachable
 
@@ -268,3 +269,17 @@ async def test_a_reaction_that_is_taken_back_at_once_waits_for_what_it_did(
 
 async def test_talk_that_is_not_for_marble_is_not_answered_while_the_database_is_locked() -> None:
     assert (await hear("hello, all of you")).said == []
+
+
+async def test_a_draw_that_fails_without_a_message_in_the_other_chat_is_said_in_private(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def draw(request: Request, text: str, *notes: str) -> None:
+        raise UserError("You have drawn enough for today.")
+
+    monkeypatch.setattr("bots.telegram.inline.draw", draw)
+    bot: Any = Locked()
+    user = User.de_json(ADA, None)
+    incoming = Incoming(id="telegram:1/1", person="telegram:7", update=Update(1))
+    await handler_of(bot, [])._draw_elsewhere(incoming, user, "", "an owl")
+    assert bot.said == ["You have drawn enough for today."]

@@ -17,6 +17,7 @@ import pytest_asyncio
 from bots.admission.rulebook import PREFIX, read_rule
 from bots.telegram.address import INLINE
 from storage import Storage
+from tests.bots.presentation.test_presentation import png
 from tests.bots.telegram.conftest import a_marble, a_server
 from tests.fakes.process import Marble
 from tests.fakes.telegram.faults import Fault, refuse
@@ -217,3 +218,22 @@ async def test_a_guest_who_asks_for_what_there_is_not_is_told_so(
     message = await telegram.until(lambda: telegram.guests[query])
     assert "--sted" in telegram.inline[message]["text"]
     assert ada.chat.shown == []
+
+
+async def test_a_guest_who_answers_a_picture_is_told_that_the_words_alone_are_drawn(
+    telegram: TelegramServer, ada: Person, somebody: Callable[[], Person]
+) -> None:
+    photo = await somebody().sends_photo(png(80, 80))
+    query = await ada.mentions("make it bronze", answering=photo)
+    message = await telegram.until(lambda: telegram.guests[query])
+    await drawn(telegram, message)
+    told = "Where I am no member I draw the words alone"
+    await telegram.until(lambda: any(told in text_of(each) for each in ada.chat.shown))
+
+
+async def test_a_guest_whose_query_cannot_be_answered_hears_in_private_why_nothing_is_drawn(
+    telegram: TelegramServer, ada: Person
+) -> None:
+    telegram.faults.append(refuse("Bad Request: query is too old", "answerGuestQuery"))
+    await ada.mentions("an owl --sted 3")
+    await telegram.until(lambda: any("--sted" in text_of(each) for each in ada.chat.shown))

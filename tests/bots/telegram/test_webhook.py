@@ -93,7 +93,8 @@ async def test_commands_are_listed_though_nothing_is_known_of_the_server(
     bot: Any = SimpleNamespace(set_my_commands=set_my_commands)
     features = Features()
     publishing = asyncio.create_task(publish(bot, features))
-    listed.put_nowait(await listed.get())
+    async with asyncio.timeout(5):
+        listed.put_nowait(await listed.get())
     for _ in range(10):
         await asyncio.sleep(0)
     assert not any([personal() for _ in range(listed.qsize())])

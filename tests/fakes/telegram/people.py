@@ -264,13 +264,14 @@ class Person:
         await self.server.add_update("callback_query", body)
         return query
 
-    async def mentions(self, text: str) -> str:
+    async def mentions(self, text: str, answering: Json | None = None) -> str:
         """Mention the bot in a chat where it is no member; return the guest query."""
         query = f"guest-query-{len(self.server.guests) + 1}"
         self.server.guests[query] = ""
         chat = {"id": -77, "type": "supergroup", "title": "Elsewhere"}
         body = {"message_id": 5, "date": int(time.time()), "chat": chat, "from": self.user}
         body |= {"text": f"@{NAME} {text}", "guest_query_id": query}
+        body |= {} if answering is None else {"reply_to_message": answering}
         await self.server.add_update("guest_message", body)
         return query
 
