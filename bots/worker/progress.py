@@ -83,6 +83,7 @@ class PositionPublisher:
         self._news = news
         self._every = every
         self._published: dict[int, Forecast] = {}
+        self._far: dict[int, Forecast] = {}  # what those were told last who are not played
 
     async def run(self) -> None:
         """Publish whenever the queue changed, and every `REFRESH` seconds, until cancelled."""
@@ -113,32 +114,46 @@ class PositionPublisher:
     async def publish(self) -> None:
         """Publish each job's position and time once."""
         places: dict[int, Forecast] = {}
+        far: dict[int, Forecast] = {}
         for found in self._queue.forecast():
             for place in found:
                 if place.position <= PLAYED:
                     place = steady(self._published.get(place.job), place, self._queue)
                     places[place.job] = place
-                self._publish(place)
+                    self._publish(place)
+                else:
+                    told = self._far.get(place.job)
+                    far[place.job] = place if self._publish(place, told) or not told else told
             await asyncio.sleep(0)  # ten thousand jobs take a while
-        self._published = places
+        self._published, self._far = places, far
 
-    def _publish(self, place: Forecast) -> None:
-        # It may have started since the forecast began: then it has later news already.
+    def _publish(self, place: Forecast, before: Forecast | None = None) -> bool:
+        """Publish a job's place, unless what was told `before` is as good; return whether it was.
+
+        It may have started since the forecast began: then it has later news already.
+        """
         order = self._queue.order
         if order.is_waiting(place.job) and (news := self._news.get(place.job)):
             eta, reason = self._queue.seconds_until(place), order.reason_for(place.job)
             told = Waiting(position=place.position, eta=eta, reason=reason)
-            if not is_as_good_as(news.latest, told):
-                news.publish(told)
-
-
-def is_as_good_as(latest: News | None, found: Waiting) -> bool:
-    """Whether what was published of a job that is far from its turn has hardly changed."""
-    if found.position <= PLAYED or not isinstance(latest, Waiting):
+            latest = news.latest
+            if before and isinstance(latest, Waiting):
+                same = latest.reason == reason and (latest.eta is None) == (eta is None)
+                if same and has_hardly_moved(before, place, eta):
+                    return False
+            news.publish(told)
+            return True
         return False
-    moved = abs(latest.position - found.position)
-    same = latest.reason == found.reason and (latest.eta is None) == (found.eta is None)
-    return same and moved < FAR_SHARE * found.position
+
+
+def has_hardly_moved(told: Forecast, found: Forecast, eta: float | None) -> bool:
+    """Whether what was told of a job that is far from its turn is still about right.
+
+    eta: seconds until its pictures, None where that is unknown.
+    """
+    later = (found.ends_at or 0.0) - (told.ends_at or 0.0)
+    near = eta is None or abs(later) <= max(SLACK, SLACK_SHARE * eta)
+    return near and abs(told.position - found.position) < FAR_SHARE * found.position
 
 
 def steady(published: Forecast | None, found: Forecast, queue: Queue) -> Forecast:

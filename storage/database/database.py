@@ -164,11 +164,11 @@ class Database:
                 await self._free.acquire()
         except TimeoutError:
             raise DatabaseBusy(self.where, "all connections are in use") from None
-        try:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._readers, _run_here, engine, unit)
-        finally:
-            self._free.release()
+        loop = asyncio.get_running_loop()
+        reading = loop.run_in_executor(self._readers, _run_here, engine, unit)
+        # A caller may be cancelled while its thread still reads.
+        reading.add_done_callback(lambda _: self._free.release())
+        return await asyncio.shield(reading)
 
     async def _upgrade(self, folder: Path, back_up: BackUp) -> None:
         """Upgrade, waiting a while for another program's lock."""

@@ -284,8 +284,7 @@ class Jobs:
         end = loop.time() + OUTCOME
         while True:
             try:
-                kept = (asyncio.to_thread(self.files.add, each.png) for each in drawn)
-                names = await asyncio.gather(*kept)
+                names = await self._write(drawn)
                 break
             except DatabaseFault as fault:
                 if not fault.passing or loop.time() >= end:
@@ -302,6 +301,21 @@ class Jobs:
             }
             for each, name in zip(drawn, names, strict=True)
         ]
+
+    async def _write(self, drawn: Sequence[Drawn]) -> list[str]:
+        """Write files at once; none is under way any more when this ends, however it ends."""
+        adding = (asyncio.to_thread(self.files.add, each.png) for each in drawn)
+        writing = asyncio.gather(*adding, return_exceptions=True)
+        try:
+            written = await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            await writing
+            raise
+        names = [each for each in written if isinstance(each, str)]
+        for error in written:
+            if isinstance(error, BaseException):
+                raise error
+        return names
 
     async def _step(self, job: int, step: Step, epoch: int, values: Mapping[str, Any]) -> Job:
         def unit(connection: Connection) -> Job:

@@ -3,7 +3,7 @@ from itertools import chain
 
 import pytest
 
-from bots.worker.progress import JobNews, PositionPublisher, is_as_good_as, steady
+from bots.worker.progress import JobNews, PositionPublisher, steady
 from engine.events import Waiting
 from engine.queue.estimates import Work
 from engine.queue.queue import Queue
@@ -113,17 +113,45 @@ async def test_a_mistake_in_telling_is_logged_and_does_not_end_it(
 
 
 @pytest.mark.parametrize(
-    ("position", "found", "as_good"),
+    ("found", "reason", "told"),
     [
-        (50_000, Waiting(position=49_900, eta=7.0), True),
-        (50_000, Waiting(position=49_000, eta=7.0), False),
-        (50_000, Waiting(position=49_900), False),
-        (50_000, Waiting(position=49_900, eta=7.0, reason="Back at noon."), False),
-        (1000, Waiting(position=999, eta=7.0), False),
+        (Forecast(1, 49_900, 50_100.0), "", False),
+        (Forecast(1, 49_000, 50_100.0), "", True),
+        (Forecast(1, 49_900, None), "", True),
+        (Forecast(1, 49_900, 50_100.0), "Back at noon.", True),
+        (Forecast(1, 50_000, 59_000.0), "", False),
+        (Forecast(1, 50_000, 65_000.0), "", True),
+        (Forecast(1, 50_000, 40_000.0), "", True),
+        (Forecast(1, 1000, 50_100.0), "", True),
     ],
 )
-def test_who_is_far_from_their_turn_is_told_what_matters(
-    position: int, found: Waiting, as_good: bool
+async def test_who_is_far_from_their_turn_is_told_what_matters(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch, found: Forecast, reason: str, told: bool
 ) -> None:
-    assert is_as_good_as(Waiting(position=position, eta=9.0), found) is as_good
-    assert not is_as_good_as(None, found)
+    feeds = {1: JobNews()}
+    publisher, latest = PositionPublisher(queue, feeds), list[object]()
+    queue.submit(task(1))
+    for place in (Forecast(1, 50_000, 50_100.0), found):
+        monkeypatch.setattr(queue, "forecast", lambda place=place: iter([[place]]))
+        await publisher.publish()
+        latest.append(feeds[1].latest)
+        if reason:
+            queue.pause(reason)
+    assert latest[0] == Waiting(position=50_000, eta=50_000.0)
+    assert (latest[1] is not latest[0]) is told
+
+
+async def test_a_time_that_moves_by_little_each_round_is_told_once_it_has_moved_far(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feeds, etas = {1: JobNews()}, list[float | None]()
+    publisher = PositionPublisher(queue, feeds)
+    queue.submit(task(1))
+    for end in (700.0, 790.0, 880.0):
+        place = Forecast(1, 5000, end)
+        monkeypatch.setattr(queue, "forecast", lambda place=place: iter([[place]]))
+        await publisher.publish()
+        news = feeds[1].latest
+        assert isinstance(news, Waiting)
+        etas.append(news.eta)
+    assert etas == [600.0, 600.0, 780.0]

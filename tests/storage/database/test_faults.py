@@ -35,6 +35,7 @@ from storage.errors import (
     ReadOnly,
 )
 from storage.jobs import jobs
+from tests.conftest import PATIENCE
 from tests.factories import add_claimed
 from tests.storage import postgres
 from tests.storage.conftest import Home, a_job, drawn
@@ -225,6 +226,32 @@ async def test_people_wait_for_a_free_reader_only_so_long(
         assert await storage.jobs.list_queued() == ()
     with pytest.raises(Closed):
         await storage.jobs.list_queued()
+
+
+async def test_who_gives_up_a_read_does_not_free_its_thread_before_it_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "READER_WAIT", 0.05)
+    async with Storage.open(tmp_path) as storage:
+        begun, go_on = Semaphore(0), Event()
+
+        def hang(connection: Connection) -> None:
+            begun.release()
+            go_on.wait(PATIENCE)
+
+        hanging = [asyncio.create_task(storage.database.read(hang)) for _ in range(engines.READERS)]
+        for each in hanging:
+            await asyncio.to_thread(begun.acquire)
+            each.cancel()
+        await asyncio.wait(hanging)
+        try:
+            with pytest.raises(DatabaseBusy, match="all connections are in use"):
+                await storage.database.read(lambda _: None)
+        finally:
+            go_on.set()
+        monkeypatch.setattr(engines, "READER_WAIT", PATIENCE)
+        for _ in range(2 * engines.READERS):
+            assert await storage.jobs.list_queued() == ()
 
 
 async def test_a_caller_that_gives_up_leaves_nothing_behind(storage: Storage) -> None:

@@ -1,6 +1,9 @@
 """Jobs: added, claimed, finished and found again."""
 
+import asyncio
+from collections import Counter
 from dataclasses import replace
+from threading import Event
 
 import pytest
 from sqlalchemy import update
@@ -11,7 +14,9 @@ from engine.sentences import Sentence
 from storage import IllegalStep, StaleEpoch, Status, Storage, TooLate, UnknownJob
 from storage.database import schema
 from storage.database.tables import jobs
-from storage.errors import UnreadableRecipe
+from storage.errors import DiskFull, UnreadableRecipe
+from storage.jobs.picture_files import Pictures
+from tests.conftest import PATIENCE
 from tests.factories import add_claimed
 from tests.storage.conftest import Home, a_job, a_recipe, drawn
 
@@ -371,3 +376,55 @@ async def test_a_job_remembers_its_kind_of_device_and_another_of_that_seed_wants
     another = await storage.jobs.rendered(2, drawing.epoch, drawn(), "NVIDIA L4")
     assert (done.device_wanted, another.device_wanted) == (None, "NVIDIA H200")
     assert (await storage.jobs.get(2)).device_wanted == "NVIDIA H200"
+
+
+async def test_no_file_of_a_job_is_under_way_when_they_are_written_again(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add, tries = Pictures.add, Counter[bytes]()
+    failed, again, overlapped = Event(), Event(), list[bool]()
+
+    def slow(self: Pictures, png: bytes) -> str:
+        tries[png] += 1
+        if png == b"slow" and tries[png] == 1:
+            failed.wait(PATIENCE)
+            overlapped.append(again.wait(0.2))
+        elif png == b"full" and tries[png] == 1:
+            failed.set()
+            raise DiskFull("pictures")
+        else:
+            again.set()
+        return add(self, png)
+
+    monkeypatch.setattr(Pictures, "add", slow)
+    monkeypatch.setattr("storage.jobs.jobs.RETRY", 0)
+    job = await add_claimed(storage, a_job())
+    done = await storage.jobs.rendered(job.id, job.epoch, drawn(b"slow", b"full"))
+    assert (done.status, len(done.pictures)) == (Status.RENDERED, 2)
+    assert (tries, overlapped) == ({b"slow": 2, b"full": 2}, [False])
+
+
+async def test_no_file_of_a_job_is_under_way_once_its_caller_was_cancelled(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on, ended = Event(), Event(), list[bytes]()
+
+    def slow(self: Pictures, png: bytes) -> str:
+        begun.set()
+        go_on.wait(PATIENCE)
+        ended.append(png)
+        return ""
+
+    monkeypatch.setattr(Pictures, "add", slow)
+    job = await add_claimed(storage, a_job())
+    recording = asyncio.create_task(storage.jobs.rendered(job.id, job.epoch, drawn(b"slow")))
+    await asyncio.to_thread(begun.wait)
+    recording.cancel()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    left = recording.done()
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await recording
+    assert (left, ended) == (False, [b"slow"])
+    assert (await storage.jobs.get(job.id)).status is Status.RUNNING
