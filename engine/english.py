@@ -82,6 +82,7 @@ ENGLISH: Final[Mapping[str, str]] = {
     "describe_fails": "The picture could not be described; `marble doctor` tells Marble's owner "
     "why.",
     "describe_busy": "Many pictures are being described; try again in a moment.",
+    "describe_one": "Another picture of yours is being described; ask again once it is answered.",
     "describe_nothing": "No words were found for this picture.",
     "given_twice": "{name} is given twice, as {first} and as {second}; give it once.",
     "nearest": " (did you mean {name!r}?)",

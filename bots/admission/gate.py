@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Container, Hashable, Mapping
+from collections.abc import AsyncIterator, Callable, Container, Hashable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final, Protocol
 
 from bots.admission import rules
-from bots.admission.in_force import InForce, check_narrowing, nowhere, resolve
+from bots.admission.in_force import InForce, Limit, check_narrowing, nowhere, resolve
 from bots.admission.prompt_hook import Hook, ask
 from bots.admission.roles import Role, Roles
 from bots.admission.rulebook import (
@@ -150,10 +151,20 @@ class Gate:
             raise Refusal(Sentence("closed"))
         return held
 
-    async def count(self, asker: Origin) -> None:
-        """Count what takes about as long as a job towards the rates, or raise `Refusal`."""
+    @asynccontextmanager
+    async def counting(self, asker: Origin) -> AsyncIterator[None]:
+        """Count what takes about as long as a job towards the rates, or raise `Refusal`.
+
+        What fails inside the block counts as nothing.
+        """
         if held := await self.admit(asker):
             self._count(held, asker.person, 1)
+        try:
+            yield
+        except BaseException:
+            if held:
+                self._take(held, asker.person, -1)
+            raise
 
     async def check_workflow(self, asker: Origin, name: str) -> None:
         """Raise `Refusal` for a workflow of the owner's that somebody may not use in a place."""
@@ -233,15 +244,23 @@ class Gate:
     def _count(self, held: InForce, person: str, count: int) -> None:
         """Take so many from each bucket, or raise `Refusal` where one has less."""
         now = self.clock()
-        buckets = [
+        for name, limit, key in self._buckets(held, person):
+            rules.check_rate(name, limit.most, self._rates.wait(key, limit.most, now, count), count)
+        self._take(held, person, count)
+
+    def _take(self, held: InForce, person: str, count: int) -> None:
+        """Take so many from each bucket; of less than none, give them back."""
+        now = self.clock()
+        for _, limit, key in self._buckets(held, person):
+            self._rates.take(key, limit.most, now, count)
+
+    def _buckets(self, held: InForce, person: str) -> list[tuple[str, Limit, Hashable]]:
+        """Return the rates that somebody's jobs count towards, each with its bucket's key."""
+        return [
             (name, limit, (limit.rule, who, self._first_id(limit.counted_in)))
             for name, who in (("per_minute", self._first_id(person)), ("place_per_minute", None))
             for limit in held.limits[name]
         ]
-        for name, limit, key in buckets:
-            rules.check_rate(name, limit.most, self._rates.wait(key, limit.most, now, count), count)
-        for _, limit, key in buckets:
-            self._rates.take(key, limit.most, now, count)
 
     def _allow(self, held: InForce, recipe: Recipe, quota: Quota) -> None:
         """Raise `Refusal` for what is too much beside what was asked for before."""

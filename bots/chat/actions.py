@@ -6,11 +6,11 @@ it. What an action does where nothing is drawn stands with each platform.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from bots.chat.access import Purpose, Requester, Target, find_picture
 from bots.requests.derive import DIRECTIONS
@@ -27,6 +27,8 @@ Draw = Callable[[Studio, str, Asker], Awaitable[Job]]  # given the picture's nam
 VARIATION: Final = "\ufe0f"  # behind an emoji, as some apps write it and others do not
 KEYCAPS: Final = tuple(f"{n}\N{COMBINING ENCLOSING KEYCAP}" for n in range(1, 10))
 NEW_SEED: Final = parse_values([("seed", "new")])
+
+Given = TypeVar("Given")  # a picture as a platform names it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -286,6 +288,27 @@ async def draw(
     asked = ACTIONS[action].draw
     assert asked is not None, action
     return await asked(app.studio, target.name, asker)
+
+
+async def blend(
+    app: App,
+    targets: Iterable[Target],
+    given: Sequence[Given],
+    values: Mapping[str, Any],
+    asker: Asker,
+    saved_by: str | None,
+    fetch: Callable[[Given], Awaitable[bytes]],
+) -> Job:
+    """Commit a job that makes one picture of Marble's own and of some that somebody gives.
+
+    fetch: how the platform loads one of those; nothing is kept unless all of them can be loaded.
+    Raises `UserError`.
+    """
+    if given:
+        await app.gate.admit(asker)  # nothing is fetched for who may not ask
+    loaded = [await fetch(each) for each in given]
+    others = [await app.studio.keep_image(each) for each in loaded]
+    return await app.studio.blend([each.name for each in targets], others, values, asker, saved_by)
 
 
 async def cancel_unfinished(app: App, target: Target, *, by: str) -> bool:

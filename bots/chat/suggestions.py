@@ -5,10 +5,14 @@ What a button draws stands in the list above it, so that it outlives restarts.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterable
 
+from bots.admission.visibility import View
+from bots.chat.access import Target
 from bots.presentation.text import cut
+from bots.requests.derive import the_picture
 from bots.requests.studio import Asker
 from bots.service.app import App
 from bots.texts import Words
@@ -17,14 +21,23 @@ from engine.errors import UserError
 LONGEST = 250  # characters of a description
 
 
+async def read_target(target: Target, view: View) -> bytes:
+    """Return the file of one of Marble's pictures, as the place of a `View` lets it be shown.
+
+    Raises `UserError` for several pictures and for none, and `Withheld`.
+    """
+    return await asyncio.to_thread(view.read, the_picture(target.job, target.picture))
+
+
 async def describe(app: App, asker: Asker, data: bytes) -> list[str]:
-    """Return what a picture file shows in words; it counts as a job towards rates.
+    """Return what a picture file shows in words; it counts as a job towards rates if that works.
 
     Raises `UserError`.
     """
     app.descriptions.check()
-    await app.gate.count(asker)
-    return [cut(words, LONGEST) for words in await app.descriptions.suggest(data)]
+    async with app.gate.counting(asker):
+        found = await app.descriptions.suggest(data, asker.person)
+    return [cut(words, LONGEST) for words in found]
 
 
 def numbered(suggestions: Iterable[str]) -> list[str]:

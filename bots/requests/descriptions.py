@@ -20,7 +20,10 @@ PROGRAM: Final = "engine.finish.describe"
 HEADER: Final = 4  # bytes of a picture's length
 SIDE: Final = 1024  # pixels; models see fewer
 MOST: Final = 10  # pictures that may wait
-PATIENCE: Final = 180.0  # seconds for one, in which the model may be loaded
+# Seconds for its turn, and for one, in which the model may be loaded: together they are less than
+# the 15 minutes for which Discord takes an answer.
+WAIT: Final = 600.0
+PATIENCE: Final = 180.0
 IDLE: Final = 600.0  # seconds after the last one, when the process ends and its memory is free
 
 log = logging.getLogger(__name__)
@@ -34,24 +37,25 @@ class Descriptions:
         self._process: Process | None = None
         self._idle: asyncio.TimerHandle | None = None
         self._turn = asyncio.Lock()
-        self._waiting = 0
+        self._waiting = set[str]()  # who asked for those that wait or are described
 
-    async def suggest(self, data: bytes) -> list[str]:
+    async def suggest(self, data: bytes, person: str) -> list[str]:
         """Return what a picture file shows in words, the likeliest first.
 
         Raises `UserError`: `ImageError` for the file, and where there is no model, it does not
-        work, or many pictures wait.
+        work, many pictures wait or wait for too long, or another one of that person's does.
         """
         self.check()
-        if self._waiting >= MOST:
+        if person in self._waiting:
+            raise UserError(Sentence("describe_one"))
+        if len(self._waiting) >= MOST:
             raise UserError(Sentence("describe_busy"))
-        self._waiting += 1
+        self._waiting.add(person)
         try:
             png = await asyncio.to_thread(_to_small_png, data)
-            async with self._turn:
-                words = await self._ask(png)
+            words = await self._ask_in_turn(png)
         finally:
-            self._waiting -= 1
+            self._waiting.discard(person)
         if not words:
             raise UserError(Sentence("describe_nothing"))
         return words
@@ -69,14 +73,25 @@ class Descriptions:
             self._end()
             await process.wait()
 
+    async def _ask_in_turn(self, png: bytes) -> list[str]:
+        try:
+            async with asyncio.timeout(WAIT):
+                await self._turn.acquire()
+        except TimeoutError:
+            raise UserError(Sentence("describe_busy")) from None
+        try:
+            return await self._ask(png)
+        finally:
+            self._turn.release()
+
     async def _ask(self, png: bytes) -> list[str]:
         if self._idle:
             self._idle.cancel()
-        process = self._process or await self._start()
-        assert process.stdin is not None
-        assert process.stdout is not None
         answer: dict[str, Any] = {"error": "its process ended"}
         try:
+            process = self._process or await self._start()
+            assert process.stdin is not None
+            assert process.stdout is not None
             async with asyncio.timeout(PATIENCE):
                 process.stdin.write(len(png).to_bytes(HEADER, "big") + png)
                 await process.stdin.drain()

@@ -6,17 +6,18 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 from telegram import Document, ForceReply, PhotoSize
 from telegram.error import TelegramError
 
+from bots.chat import actions
 from bots.chat.access import Target
 from bots.chat.suggestions import describe as describe_picture
-from bots.chat.suggestions import numbered, suggestion_in
+from bots.chat.suggestions import numbered, read_target, suggestion_in
 from bots.presentation.lines import ignored_text, name_of, reading_lines, reading_notes
 from bots.presentation.text import fit_lines, utf16_length
-from bots.requests.derive import the_picture
 from bots.requests.options import Flag, Values, parse_values
 from bots.requests.permutations import permutations
 from bots.requests.studio import BLENDED
@@ -54,7 +55,9 @@ async def imagine(request: Request, parsed: ParsedMessage) -> None:
             return await _redraw(request, parsed, name_of(*found))
         if not (found or parsed.command or request.address.private):
             return  # talk below something else that Marble said
-    if len(texts := permutations(parsed.text)) > 1:
+    replied = parsed.picture is None and not (parsed.command or parsed.answers_question)
+    edited = parsed.replied_picture if replied else None
+    if len(texts := permutations(parsed.text)) > 1 and not edited:
         return await _imagine_each(request, parsed, texts)
     prompt, typed = split_message(parsed.text, [WORKFLOW, RESULT])
     workflow, typed = take_workflow(typed)
@@ -76,9 +79,8 @@ async def imagine(request: Request, parsed: ParsedMessage) -> None:
     if not prompt:
         return await _ask(request, picture, nothing=not parsed.text and not parsed.command)
     values = {**parse_values(typed), "prompt": prompt}
-    replied = parsed.picture is None and not (parsed.command or parsed.answers_question)
-    if picture and replied and await _edits(request, values):
-        return await _edit_images(request, [picture], values)
+    if edited and await _edits(request, values):
+        return await _edit_images(request, [edited], values)
     if picture:
         values["image"] = await app.studio.keep_image(await _fetch(request, picture))
     job = await app.studio.imagine(values, request.asker, request.saved_by)
@@ -159,8 +161,7 @@ async def describe(request: Request, parsed: ParsedMessage) -> None:
     await request.app.gate.admit(request.asker)  # nothing is fetched for who may not ask
     if name:
         target = await request.find("describe", name, parsed.reply_to)
-        shown = the_picture(target.job, target.picture)
-        data = await asyncio.to_thread(request.app.storage.pictures.read, shown)
+        data = await read_target(target, await request.app.gate.view(request.asker.place))
     else:
         assert picture
         data = await _fetch(request, picture)
@@ -182,11 +183,13 @@ async def blend(request: Request, parsed: ParsedMessage) -> None:
 
     Words behind the names say what it should show.
     """
-    names, words = [], parsed.text.split()
+    names, words = [], parsed.text
     with suppress(UnknownPicture):  # the first that is no name
         while words:
-            parse_name(words[0])
-            names.append(words.pop(0))
+            first, *rest = words.split(maxsplit=1)
+            parse_name(first)
+            names.append(first)
+            words = "".join(rest)
     album = parsed.album_pictures or ((parsed.picture,) if parsed.picture else ())
     pictures = [each for each in (parsed.replied_picture, *album) if each]
     if parsed.reply_to is not None:
@@ -196,17 +199,11 @@ async def blend(request: Request, parsed: ParsedMessage) -> None:
             pictures = list(album)
     if len(names) + len(pictures) not in BLENDED:
         raise UserError(request.words.blend_how)
-    prompt, typed = split_message(" ".join(words))
+    prompt, typed = split_message(words)
     values = {**parse_values(typed), **({"prompt": prompt} if prompt else {})}
     targets = [await request.find("blend", name, parsed.reply_to) for name in names]
-    if pictures:
-        await request.app.gate.admit(request.asker)  # nothing is fetched for who may not ask
-    studio, given = request.app.studio, [await _fetch(request, each) for each in pictures]
-    others = [await studio.keep_image(each) for each in given]
-    found_names = [target.name for target in targets]
-    await request.announce(
-        await studio.blend(found_names, others, values, request.asker, request.saved_by)
-    )
+    asked, fetch = (values, request.asker, request.saved_by), partial(_fetch, request)
+    await request.announce(await actions.blend(request.app, targets, pictures, *asked, fetch=fetch))
 
 
 async def _edit(

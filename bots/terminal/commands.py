@@ -64,7 +64,7 @@ class Session:
         self._studio, self._workflows = app.studio, app.workflows
         self._asker = Asker(person=person(), place=TERMINAL, reply={"later": later}, later=later)
         self._storage, self._worker = app.storage, app.worker
-        self._describe = app.descriptions.suggest
+        self._descriptions = app.descriptions
         mode = app.settings.terminal_pictures
         self._previews = mode != "off"
         self._show = partial(show_pictures, self.console, app.storage.pictures, mode, copy_to)
@@ -133,7 +133,8 @@ class Session:
         else:
             picture = the_picture(*await self._studio.get(await self._named(source)))
             data = await asyncio.to_thread(self._storage.pictures.read, picture)
-        for line in numbered(await self._describe(data)):
+        found = await self._descriptions.suggest(data, self._asker.person)
+        for line in numbered(found):
             self.console.print(styled(line, "none"), soft_wrap=True)
 
     async def run(self, file: Path, values: Values, result: str | None = None) -> None:

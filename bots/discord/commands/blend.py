@@ -2,6 +2,7 @@
 
 import discord
 
+from bots.chat import actions
 from bots.discord.commands.menus import read_attachment
 from bots.discord.handler import Handler
 from bots.discord.interaction import InteractionRequest
@@ -32,12 +33,8 @@ async def blend(
     names = pictures.replace(",", " ").split()
     if len(names) + len(images) not in BLENDED:
         raise UserError(request.words.blend_which)
-    studio, by = handler.studio, request.person
     async with handler.drawing(request):
         targets = [await handler.find(request, "blend", name) for name in names]
-        if images:
-            await handler.app.gate.admit(request)  # nothing is fetched for who may not ask
-        given = [await studio.keep_image(await read_attachment(each)) for each in images]
-        found = [target.name for target in targets]
-        job = await studio.blend(found, given, values, request.asker, by)
+        asked = (values, request.asker, request.person)
+        job = await actions.blend(handler.app, targets, images, *asked, fetch=read_attachment)
     await handler.placeholders.announce(request, job)

@@ -1,6 +1,5 @@
 """/describe: what a picture shows in words, with buttons that draw them."""
 
-import asyncio
 import re
 from typing import Any, Self
 
@@ -8,13 +7,12 @@ import discord
 from discord import ui
 
 from bots.chat.suggestions import describe as describe_picture
-from bots.chat.suggestions import numbered, suggestion_in
+from bots.chat.suggestions import numbered, read_target, suggestion_in
 from bots.discord.commands.menus import read_attachment
 from bots.discord.handler import Handler
 from bots.discord.interaction import InteractionRequest
 from bots.discord.replies import CONTENT, Reply
 from bots.presentation.text import cut, escape_markdown
-from bots.requests.derive import the_picture
 from engine.errors import UserError
 
 
@@ -55,8 +53,7 @@ async def describe(
         data = await read_attachment(image)
     else:
         target = await handler.find(request, "describe", picture or "")
-        shown = the_picture(target.job, target.picture)
-        data = await asyncio.to_thread(handler.storage.pictures.read, shown)
+        data = await read_target(target, await handler.view(request))
     found = await describe_picture(handler.app, request.asker, data)
     lines = numbered(map(escape_markdown, found))
     buttons = [SuggestionButton(str(number)) for number in range(1, len(found) + 1)]

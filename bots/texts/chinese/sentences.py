@@ -78,6 +78,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "describe_unset": "这里还不能描述图片：请 Marble 的所有者在 {setting} 中指定一个模型。",
     "describe_fails": "无法描述这张图；`marble doctor` 会告诉 Marble 的所有者原因。",
     "describe_busy": "正在描述的图片很多；请稍后再试。",
+    "describe_one": "你的另一张图正在描述中；请等它有了结果再试。",
     "describe_nothing": "没有找到描述这张图的文字。",
     "given_twice": "{name} 给了两次：{first} 和 {second}；请只给一次。",
     "nearest": "（是不是 {name!r}？）",

@@ -89,6 +89,27 @@ async def test_what_is_refused_costs_nothing(storage: Storage, clock: Clock) -> 
     await ask(make_recipe(steps=9), ADA)
 
 
+async def test_what_fails_while_it_is_counted_costs_nothing(storage: Storage, clock: Clock) -> None:
+    ask = gate(storage, clock, per_minute=1, place_per_minute=2)
+
+    async def fail() -> None:
+        async with ask.counting(ADA):
+            with pytest.raises(Refusal, match="try again in"):
+                await ask(make_recipe(), ADA)  # meanwhile it counts
+            raise UserError("no picture")
+
+    for _ in range(3):
+        with pytest.raises(UserError, match="no picture"):
+            await fail()
+    async with ask.counting(ADA):
+        pass
+    with pytest.raises(Refusal, match="try again in"):
+        await ask(make_recipe(), ADA)
+    await ask(make_recipe(), Asker(person="x:bob", place="x:1"))
+    with pytest.raises(Refusal, match="here together"):
+        await ask(make_recipe(), Asker(person="x:eve", place="x:1"))
+
+
 async def test_a_day_is_counted_from_the_database_and_ends_by_itself(
     storage: Storage, clock: Clock
 ) -> None:

@@ -5,11 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from bots.chat.suggestions import LONGEST
+from bots.presentation.text import cut
+from engine.finish.describe import load_describer
 from engine.formats.metadata import read_recipe
 from tests.bots.discord.conftest import Marble
 from tests.bots.presentation.test_presentation import png
-from tests.describers import WORDS, make_describer
+from tests.describers import make_describer
 from tests.fakes.discord import FakeDiscord, Person
 
 
@@ -29,7 +33,9 @@ async def test_an_image_is_described_and_each_description_can_be_drawn(
     assert reply.ephemeral
     assert title == "In words; a number draws them:"
     assert [line[:3] for line in lines] == [f"{number}. " for number in range(1, len(lines) + 1)]
-    assert all(set(line[3:].rstrip("…").split()[:-1]) <= set(WORDS) for line in lines)
+    model = load_describer(marble.settings["MARBLE_DESCRIBE_MODEL"])
+    shown = model.suggest(Image.new("RGB", (80, 80), "red"))
+    assert [line[3:] for line in lines] == [cut(words, LONGEST) for words in shown]
     await marble.kill()
     await marble.start()  # the button outlives its process
     drawn = await ann.clicks("2", reply)
@@ -47,6 +53,33 @@ async def test_only_pictures_that_may_be_seen_are_described(
     assert "There is no picture 1 that you may see here" in await unseen.said("picture")
     neither = await ann.types("describe")
     assert "Give one picture" in await neither.said("picture")
+
+
+async def test_a_picture_that_may_not_be_shown_in_a_place_is_not_told_there_either(
+    discord: FakeDiscord, cold: Marble, tmp_path: Path, ann: Person
+) -> None:
+    model = str(make_describer(tmp_path / "blip"))
+    cold.settings |= {"MARBLE_DESCRIBE_MODEL": model, "MARBLE_SAFETY": "refuse"}
+    await cold.start()  # no model judges, so that every picture is unchecked
+    adults = ann.at(discord.add_channel(discord.guild, nsfw=True))
+    await (await adults.imagine("a jade owl", size="64")).picture()
+    withheld = await ann.types("describe", picture="1")
+    assert "the safety check could not read it" in await withheld.said("safety")
+    assert "1. " in await (await adults.types("describe", picture="1")).said("In words")
+
+
+async def test_what_cannot_be_described_counts_towards_no_rate(
+    discord: FakeDiscord, cold: Marble, tmp_path: Path, ann: Person
+) -> None:
+    model = str(make_describer(tmp_path / "blip"))
+    cold.settings |= {"MARBLE_DESCRIBE_MODEL": model, "MARBLE_PER_MINUTE": "1"}
+    await cold.start()
+    for _ in range(2):
+        broken = await ann.types("describe", image=ann.uploads("hat.png", b"no picture"))
+        assert await broken.said("image")
+    hat = ann.uploads("hat.png", png(80, 80))
+    assert "1. " in await (await ann.types("describe", image=hat)).said("In words")
+    assert "try again in" in await (await ann.types("describe", image=hat)).said("try again")
 
 
 async def test_without_a_model_the_setting_is_named(

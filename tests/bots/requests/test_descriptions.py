@@ -1,63 +1,159 @@
 """Pictures are described in a process of their own, one at a time."""
 
 import asyncio
+import io
 import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from PIL import Image
 
 from bots.requests import descriptions
 from bots.requests.descriptions import Descriptions
 from bots.texts import tell, words_of
 from engine.errors import ImageError, UserError
+from engine.finish.describe import load_describer
 from tests.bots.presentation.test_presentation import png
 from tests.describers import make_describer
 
 
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(make_describer(tmp_path_factory.mktemp("describers") / "blip"))
+
+
 @pytest.fixture
-async def described(tmp_path: Path) -> AsyncIterator[Descriptions]:
-    found = Descriptions(str(make_describer(tmp_path / "blip")))
+async def described(model: str) -> AsyncIterator[Descriptions]:
+    found = Descriptions(model)
     yield found
     await found.close()
 
 
+def words_for(model: str, data: bytes) -> list[str]:
+    """Return what the model says of a picture, in this process."""
+    return load_describer(model).suggest(Image.open(io.BytesIO(data)).convert("RGB"))
+
+
+def ask(described: Descriptions, number: int, data: bytes) -> asyncio.Task[list[str]]:
+    """Ask for somebody else than any other number does."""
+    return asyncio.create_task(described.suggest(data, f"person {number}"))
+
+
+async def until_waiting(described: Descriptions, count: int) -> None:
+    while len(described._waiting) < count:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+
+
 async def test_pictures_are_described_one_after_another_and_a_dead_process_is_replaced(
-    described: Descriptions,
+    described: Descriptions, model: str
 ) -> None:
-    first, same = await asyncio.gather(*(described.suggest(png(64, 48)) for _ in range(2)))
-    assert first == same
-    assert len(first) == 4
+    pictures = [png(64, 48), png(64, 48, seed=1)]
+    expected = [words_for(model, each) for each in pictures]
+    assert expected[0] != expected[1]
+    asked = [ask(described, number, each) for number, each in enumerate(pictures)]
+    assert await asyncio.gather(*asked) == expected
     process = described._process
     assert process
     with pytest.raises(ImageError):
-        await described.suggest(b"no picture")
+        await ask(described, 1, b"no picture")
     assert described._process is process
     process.kill()
     await process.wait()
     with pytest.raises(UserError, match="could not be described"):
-        await described.suggest(png(64, 48))
-    assert await described.suggest(png(64, 48)) == first
+        await ask(described, 1, pictures[0])
+    assert await ask(described, 1, pictures[0]) == expected[0]
+
+
+async def test_ten_may_wait_and_make_room_whether_described_or_not(
+    described: Descriptions, model: str
+) -> None:
+    await described._turn.acquire()  # one is being described
+    pictures = [png(64, 48)] * 9 + [b"no picture"]
+    asked = [ask(described, number, each) for number, each in enumerate(pictures[:9])]
+    await until_waiting(described, 9)
+    asked.append(ask(described, 9, pictures[9]))
+    await until_waiting(described, 10)
+    with pytest.raises(UserError, match="Many pictures are being described"):
+        await ask(described, 10, png(64, 48))
+    with pytest.raises(ImageError):
+        await asked.pop()
+    asked.append(ask(described, 10, png(64, 48)))  # in the room of the one that failed
+    await until_waiting(described, 10)
+    described._turn.release()
+    assert await asyncio.gather(*asked) == [words_for(model, png(64, 48))] * 10
+    assert not described._waiting
+
+
+async def test_a_person_has_one_described_at_a_time(described: Descriptions) -> None:
+    await described._turn.acquire()
+    first = ask(described, 1, png(64, 48))
+    await until_waiting(described, 1)
+    with pytest.raises(UserError, match="Another picture of yours is being described"):
+        await ask(described, 1, png(64, 48))
+    described._turn.release()
+    assert await ask(described, 2, png(64, 48)) == await first
+    assert await ask(described, 1, png(64, 48)) == await first
+
+
+async def test_who_waits_for_too_long_is_told_so(
+    described: Descriptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert descriptions.WAIT + descriptions.PATIENCE < 15 * 60  # Discord takes no answer then
+    monkeypatch.setattr(descriptions, "WAIT", 0.0)
+    await described._turn.acquire()  # and it never ends
+    with pytest.raises(UserError, match="Many pictures are being described"):
+        await ask(described, 1, png(64, 48))
+    assert not described._waiting
+
+
+async def test_who_stops_waiting_leaves_no_answer_to_the_next(
+    described: Descriptions, model: str
+) -> None:
+    await ask(described, 1, png(64, 48))
+    process = described._process
+    assert process
+    stopped = ask(described, 1, png(64, 48))
+    while not described._turn.locked():  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    stopped.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await stopped
+    assert await process.wait() < 0
+    assert await ask(described, 2, png(64, 48, seed=1)) == words_for(model, png(64, 48, seed=1))
+
+
+async def test_a_process_that_cannot_be_started_is_an_error_in_one_sentence(
+    described: Descriptions, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def start(*args: Any, **more: Any) -> None:
+        raise BlockingIOError("no process is left")
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", start)
+    with caplog.at_level(logging.ERROR), pytest.raises(UserError, match="`marble doctor` tells"):
+        await ask(described, 1, png(64, 48))
+    assert "no process is left" in caplog.text
 
 
 async def test_its_memory_is_given_back_while_nobody_asks(
     described: Descriptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = await described.suggest(png(64, 48))
+    first = await ask(described, 1, png(64, 48))
     process = described._process
     assert process
     assert process.returncode is None
     monkeypatch.setattr(descriptions, "IDLE", 0.0)
-    assert await described.suggest(png(64, 48)) == first
+    assert await ask(described, 1, png(64, 48)) == first
     assert await process.wait() < 0
     assert described._process is None
 
 
 async def test_what_cannot_be_is_said_in_one_sentence(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+    caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError) as error:
-        await Descriptions(None).suggest(png(64, 48))
+        await ask(Descriptions(None), 1, png(64, 48))
     assert str(error.value) == (
         "Nothing here can describe pictures: Marble's owner has to name a model in "
         "MARBLE_DESCRIBE_MODEL."
@@ -65,9 +161,6 @@ async def test_what_cannot_be_is_said_in_one_sentence(
     assert "MARBLE_DESCRIBE_MODEL" in tell(error.value, words_of("zh"))
     broken = Descriptions(str(tmp_path))
     with caplog.at_level(logging.ERROR), pytest.raises(UserError, match="`marble doctor` tells"):
-        await broken.suggest(png(64, 48))
+        await ask(broken, 1, png(64, 48))
     assert "cannot describe pictures: " in caplog.text
-    monkeypatch.setattr(descriptions, "MOST", 0)
-    with pytest.raises(UserError, match="Many pictures are being described"):
-        await broken.suggest(png(64, 48))
     await broken.close()

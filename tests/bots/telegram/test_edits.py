@@ -10,6 +10,7 @@ import pytest
 
 from engine.formats.metadata import read_recipe
 from engine.recipe.recipe import Recipe
+from storage import Storage
 from tests.bots.fakes import editing_settings
 from tests.bots.presentation.test_presentation import png
 from tests.bots.telegram.conftest import a_marble
@@ -139,10 +140,23 @@ async def test_an_album_a_reply_and_names_are_blended(
     recipe = await recipe_of(ada, ada.chat, hat)
     assert (recipe.prompt, len(recipe.references)) == ("Blend these pictures into one.", 2)
     await ada.chat.picture(await ada.says("a dog --size 64"))
+    said = await ada.says('/blend 4 2 a "red  hat"\nfog --model starter')
+    recipe = await recipe_of(ada, ada.chat, said)
+    assert (recipe.prompt, recipe.negative_prompt) == ('a "red  hat"', "fog")
     said = await ada.says("/blend 4 2 --steps 3 --model starter")
     await ada.chat.words(said, "starts from all of them laid over each other, at strength 0.7")
     recipe = await recipe_of(ada, ada.chat, said)
     assert (recipe.prompt, recipe.steps, recipe.references) == ("a dog, a cat", 3, ())
+
+
+async def test_choices_as_an_answer_to_a_picture_are_refused(
+    telegram: TelegramServer, marble: Marble, ada: Person
+) -> None:
+    photo = await ada.sends_photo(png(64, 96), "/blend")
+    said = await ada.says("make it {bronze, gold}", answering=photo)
+    await ada.chat.words(said, "Choices in braces can only stand in a new prompt")
+    both = await ada.sends_photo(png(64, 96), "a {bronze, gold} hat --steps 3")
+    await ada.chat.words(both, "That makes 2 jobs")
 
 
 async def test_a_blend_of_too_few_or_of_others_pictures_is_refused(
@@ -173,6 +187,22 @@ async def test_a_photo_a_reply_and_a_name_are_described(
         await ada.chat.words(await ada.says("/describe"), "Say which picture to describe")
         bob = person(telegram, 2)
         await bob.chat.words(await bob.says("/describe 1"), "There is no picture 1")
+
+
+async def test_a_picture_that_may_not_be_shown_in_a_place_is_not_told_there_either(
+    telegram: TelegramServer, tmp_path: Path, ada: Person
+) -> None:
+    model, statues = str(make_describer(tmp_path / "blip")), group(telegram, 5)
+    async with a_marble(telegram, tmp_path, MARBLE_DESCRIBE_MODEL=model) as marble:
+        await ada.chat.picture(await ada.says("a jade owl --size 64"))
+        await marble.kill()
+        async with Storage.open(tmp_path / "data") as storage:
+            place = f"telegram:{statues.id}"
+            await storage.people.change_place_settings(place, {"rules.safety": "refuse"})
+        await marble.start()
+        said = await ada.says("/describe 1", to=statues)
+        await statues.words(said, "the safety check could not read it")
+        await ada.chat.words(await ada.says("/describe 1"), "In words")
 
 
 async def test_without_a_model_nothing_is_described(
