@@ -22,7 +22,6 @@ import hashlib
 import logging
 import os
 import platform
-import re
 import signal
 import socket
 import sys
@@ -37,7 +36,7 @@ from typing import Any, Final
 
 from engine.errors import MissingPicture, PicturesAway, first_line
 from engine.executors import wire
-from engine.executors.ray_connection import CURE
+from engine.executors.ray_errors import how_it_ended, is_outside, why_not
 from engine.files.bucket import open_store
 from engine.spec import Spec
 
@@ -52,9 +51,8 @@ KNOCKING: Final = 5.0  # seconds to connect to an address
 PICTURES: Final = 30.0  # seconds for which pictures are asked for while their store is away
 CLOSING: Final = 5.0  # seconds to leave the cluster, or to end one that was started here
 ORDINARY: Final = {"CPU": "num_cpus", "GPU": "num_gpus", "memory": "memory"}
-MACHINE_LOST: Final = re.compile(
-    r"node (has )?died|node was|its node|NodeDied|doesn't exist any more"
-)
+UNANSWERED: Final = 6  # looks without an answer after which what Ray said to be free is forgotten
+BEHIND: Final = 1.0  # seconds by which what Ray tells of its machines may be behind
 CUT_OFF: Final = "the connection to Ray was lost for too long"
 LOCAL_STORE: Final = 500_000_000  # bytes of the object store of a cluster that is started here
 
@@ -77,8 +75,13 @@ class Connect:
 
 @dataclass(slots=True)
 class Line:
-    """The way to one actor: commands that wait to be sent, and the task that talks with it."""
+    """The way to one actor: commands that wait to be sent, and the task that talks with it.
 
+    node: the machine that was asked for; placed_at: since when the actor has its place there.
+    """
+
+    node: str | None = None
+    placed_at: float | None = None
     commands: asyncio.Queue[wire.Frame] = field(default_factory=asyncio.Queue)
     task: asyncio.Task[None] | None = None
 
@@ -95,7 +98,9 @@ class Bridge:
         self._connect = connect
         self._lines: dict[str, Line] = {}
         self._measured: dict[str, Any] = {}  # what is known of calls' costs
-        self._free: Mapping[str, Mapping[str, float]] | None = None  # by machine; None: not known
+        self._free: Mapping[str, Mapping[str, float]] = {}  # by machine, of those that are known
+        self._asked_at = 0.0  # when Ray was asked for that
+        self._unanswered = 0  # looks since then
         folder, url = connect.config["pictures"], connect.config["pictures_url"]
         self._pictures = open_store(Path(folder) if folder else None, url)
 
@@ -191,21 +196,42 @@ class Bridge:
             await asyncio.sleep(self._connect.look)
 
     async def _look_what_is_free(self) -> None:
-        """Ask Ray; what it said before stands where it does not answer soon."""
-        with suppress(Exception):
+        """Ask Ray; what it said before stands for some looks in which it does not answer."""
+        asked_at = time.monotonic()
+        try:
             async with asyncio.timeout(BEAT):
                 self._free = await find_free(self._connect.address)
+        except Exception as error:
+            self._unanswered += 1
+            if self._unanswered == 1:
+                log.warning("Ray does not say what is free on its machines: %s", first_line(error))
+            if self._unanswered == UNANSWERED:
+                self._free = {}
+        else:
+            self._asked_at, self._unanswered = asked_at, 0
 
     def _describe(self, node: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a machine as it is told: of its resources, those that an engine takes."""
+        """Return a machine as it is told: of its resources, those that an engine takes.
+
+        What Ray does not say to be in use counts as free, but for what engines got since then.
+        """
         total, name = node["Resources"], node["NodeID"]
-        free = total if self._free is None else self._free.get(name, {})
+        free = self._free.get(name, total)
+        since = self._asked_at - BEHIND
+        new = [
+            each
+            for each in self._lines.values()
+            if each.node == name and each.placed_at is not None and each.placed_at > since
+        ]
         wanted = self._connect.resources
         return {
             "id": name,
             "host": node["NodeManagerHostname"],
             "resources": {each: total.get(each, 0.0) for each in wanted},
-            "free": {each: free.get(each, 0.0) for each in wanted},
+            "free": {
+                each: max(0.0, free.get(each, 0.0) - len(new) * number)
+                for each, number in wanted.items()
+            },
         }
 
     def _take(self, frame: wire.Frame) -> None:
@@ -217,24 +243,26 @@ class Bridge:
             return
         name = header["engine"]
         if "open" in header:
-            line = self._lines[name] = Line()
-            line.task = asyncio.create_task(self._keep(name, line, header["open"]), name=name)
+            line = self._lines[name] = Line(node=header["open"])
+            line.task = asyncio.create_task(self._keep(name, line), name=name)
         elif "close" in header:
             if (ended := self._lines.pop(name, None)) and ended.task:
                 ended.task.cancel()
         elif name in self._lines:
             self._lines[name].commands.put_nowait(frame)
 
-    async def _keep(self, name: str, line: Line, node: str | None) -> None:
+    async def _keep(self, name: str, line: Line) -> None:
         """Make an actor, talk with it until it ends or is given up, and end it."""
         import ray
 
         tell = partial(self._tell, name)
         actor = None
         try:
-            actor = await asyncio.to_thread(self._make, node)
-            about = await self._started(actor, tell)
-            tell({"actor": about})
+            actor = await asyncio.to_thread(self._make, line.node)
+            await self._placed(actor, tell)
+            line.placed_at = time.monotonic()
+            tell({"placed": True})
+            tell({"actor": await self._started(actor)})
             sending = asyncio.create_task(self._send_commands(actor, line), name=f"{name} commands")
             receiving = asyncio.create_task(self._receive(actor, tell), name=f"{name} frames")
             try:
@@ -278,26 +306,6 @@ class Bridge:
         kept = {"max_restarts": 0, "max_task_retries": 0, "max_concurrency": 8}
         return ray.remote(Engine).options(**{"num_cpus": 0, **options, **kept}).remote()
 
-    async def _started(self, actor: Any, tell: Any) -> Any:
-        """Wait until an actor has a place, and then until it has started; return what it tells.
-
-        Raises `TimeoutError` where it starts for too long, or does not answer meanwhile.
-        """
-        await self._placed(actor, tell)
-        tell({"placed": True})
-        # An engine is given the pictures that it starts from, and no key to where they are.
-        config = {**self._connect.config, "pictures": None, "pictures_url": None}
-        config["notes"] = config["notes"] and own_folder(config["notes"])
-        start = actor.start.remote(config, self._connect.level, self._measured)
-        starting = asyncio.ensure_future(_value(start))
-        try:
-            async with asyncio.timeout(STARTING):
-                while not (await asyncio.wait((starting,), timeout=PENDING))[0]:
-                    await self._ask(actor.here)
-            return starting.result()
-        finally:
-            starting.cancel()
-
     async def _placed(self, actor: Any, tell: Any) -> None:
         """Wait until an actor has a place, where its process runs; say so while it has none."""
         wanted = ", ".join(f"{key}: {n:g}" for key, n in self._connect.resources.items())
@@ -312,6 +320,24 @@ class Bridge:
             raise NoPlace(why) from None
         finally:
             placing.cancel()
+
+    async def _started(self, actor: Any) -> Any:
+        """Wait until an actor that has a place has started; return what it tells.
+
+        Raises `TimeoutError` where it starts for too long, or does not answer meanwhile.
+        """
+        # An engine is given the pictures that it starts from, and no key to where they are.
+        config = {**self._connect.config, "pictures": None, "pictures_url": None}
+        config["notes"] = config["notes"] and own_folder(config["notes"])
+        start = actor.start.remote(config, self._connect.level, self._measured)
+        starting = asyncio.ensure_future(_value(start))
+        try:
+            async with asyncio.timeout(STARTING):
+                while not (await asyncio.wait((starting,), timeout=PENDING))[0]:
+                    await self._ask(actor.here)
+            return starting.result()
+        finally:
+            starting.cancel()
 
     async def _send_commands(self, actor: Any, line: Line) -> None:
         number = 0
@@ -416,87 +442,6 @@ def knock(address: str) -> None:
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdecimal():
         socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCKING).close()
-
-
-def why_not(error: Exception, address: str, printed: str = "") -> str:
-    """Return a sentence on why there is no connection to Ray, and what helps."""
-    text = str(error)
-    if "InvalidAuthToken" in printed or "Unauthenticated" in printed:
-        text = "token"
-    where = "Ray" if address in ("local", "auto") else f"Ray at {address}"
-    if isinstance(error, ImportError):
-        if "grpc" in text:
-            return "ray:// needs grpcio: `pip install 'ray[client]'`"
-        return f"Ray cannot be imported ({first_line(error)}): `pip install 'marble[ray]'`"
-    if "ersion mismatch" in text or "versions" in text:
-        found = re.findall(r"(Ray|Python): ([\w.]+)", text)
-        theirs, ours = (" and ".join(" ".join(one) for one in pair) for pair in _halves(found))
-        what = f"runs {theirs}, this machine {ours}" if found else "runs another version"
-        return f"{where} {what}: install the same versions on all machines"
-    if "uthenticat" in text or "token" in text.lower():
-        return (
-            f"{where} refuses this machine's token: copy the cluster's into ~/.ray/auth_token, "
-            "and set RAY_AUTH_MODE=token"
-        )
-    if isinstance(error, OSError):
-        return no_answer(address, error)
-    if "no node" in text.lower() or "Could not find any running Ray instance" in text:
-        return "no Ray runs on this machine: `ray start --address=HEAD:6379 --num-gpus=0`"
-    if "this machine" in text or "node" in text.lower():
-        return (
-            f"this machine is no part of {where}: `ray start --address={address} --num-gpus=0` "
-            "here, or an address that begins with ray://"
-        )
-    return no_answer(address, error)
-
-
-def no_answer(address: str, error: Exception) -> str:
-    """Return a sentence on an address where no Ray is."""
-    return f"nothing that is Ray answers at {address} ({first_line(error)}): {CURE}"
-
-
-def _halves(found: list[tuple[str, str]]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    middle = len(found) // 2
-    return found[:middle], found[middle:]
-
-
-def is_outside(error: Exception) -> bool:
-    """Whether an actor ended, or did not start, for a cause outside of the engine."""
-    from ray.exceptions import (
-        ActorUnavailableError,
-        ActorUnschedulableError,
-        NodeDiedError,
-        RuntimeEnvSetupError,
-    )
-
-    outside = (
-        ActorUnavailableError,
-        ActorUnschedulableError,
-        NodeDiedError,
-        RuntimeEnvSetupError,
-        ConnectionError,
-    )
-    text = str(error)
-    return (
-        isinstance(error, outside) or "No module named" in text or bool(MACHINE_LOST.search(text))
-    )
-
-
-def how_it_ended(error: Exception) -> str:
-    """Return how an actor ended, as the rest of a sentence."""
-    text = str(error)
-    if missing := re.search(r"No module named '([\w.]+)'", text):
-        return (
-            f"Marble cannot be imported there (no module {missing[1]}): install the same Marble "
-            "on that machine, in the environment that runs Ray"
-        )
-    if MACHINE_LOST.search(text):
-        return "its machine left the cluster"
-    if found := re.search(r"exit code (\d+)", text):
-        return f"exit code {found[1]}"
-    if "unexpectedly" in text or "SYSTEM_ERROR" in text:
-        return "its process died"
-    return first_line(error)
 
 
 async def main(descriptor: int) -> None:

@@ -14,8 +14,10 @@ from engine.executors import ray_bridge, ray_connection, wire
 from engine.executors.base import end_task
 from engine.executors.config import EngineConfig
 from engine.executors.ray_actor import of_this_machine
-from engine.executors.ray_bridge import Bridge, Connect, Line, NoPlace, own_folder
+from engine.executors.ray_bridge import UNANSWERED, Bridge, Connect, Line, NoPlace, own_folder
 from engine.executors.ray_connection import Connection, RaySettings, environment
+from engine.executors.ray_executor import RayExecutor
+from tests.conftest import PATIENCE
 
 CONNECT = Connect(
     address="ray://head:10001",
@@ -122,7 +124,7 @@ async def test_what_was_measured_goes_to_every_engine() -> None:
         return measured
 
     actor = SimpleNamespace(here=method(at_once), start=SimpleNamespace(remote=start))
-    assert await bridge._started(actor, lambda header: None) == {"a": 1}
+    assert await bridge._started(actor) == {"a": 1}
 
 
 async def test_what_an_engine_measured_first_is_kept_and_told_to_all(
@@ -175,12 +177,85 @@ async def test_an_actor_that_hangs_in_its_start_is_given_up(
 ) -> None:
     monkeypatch.setattr(ray_bridge, "STARTING", 0.0)
     bridge, _ = make_bridge()
-    told: list[dict[str, Any]] = []
     with pytest.raises(TimeoutError):
-        await bridge._started(
-            SimpleNamespace(here=method(at_once), start=method(never)), told.append
-        )
-    assert told == [{"placed": True}]  # and nothing of a machine that is missing
+        await bridge._started(SimpleNamespace(here=method(at_once), start=method(never)))
+
+
+NODE = {"NodeID": "n1", "NodeManagerHostname": "h", "Resources": {"GPU": 8.0}}
+
+
+@pytest.fixture
+def free(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, float]]:
+    """Return what Ray says to be free, by machine."""
+    said = {"n1": {"GPU": 5.0}}
+
+    async def find_free(address: str) -> dict[str, dict[str, float]]:
+        if not said:
+            raise AttributeError("no available_resources_per_node")
+        return dict(said)
+
+    monkeypatch.setattr(ray_bridge, "find_free", find_free)
+    return said
+
+
+@pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
+async def test_what_an_engine_got_since_ray_was_asked_is_not_free(
+    monkeypatch: pytest.MonkeyPatch, free: dict[str, dict[str, float]]
+) -> None:
+    bridge, sent = make_bridge()
+    starts = asyncio.Event()
+
+    async def start() -> None:
+        starts.set()
+        await never()
+
+    actor = SimpleNamespace(here=method(at_once), start=method(start))
+    monkeypatch.setattr(bridge, "_make", lambda node: actor)
+    monkeypatch.setattr("ray.kill", lambda actor: None)
+    await bridge._look_what_is_free()
+    executor = RayExecutor(EngineConfig())
+    async with executor:
+        executor._follow([bridge._describe(NODE)])
+        assert len(executor._places) == 5  # others use 3
+        bridge._take(wire.Frame({"engine": "engine 1", "open": "n1"}))
+        async with asyncio.timeout(PATIENCE):
+            await starts.wait()
+        assert sent == [{"engine": "engine 1", "placed": True}]
+        executor._engine("h-n1/0").placed = True
+        assert bridge._describe(NODE)["free"] == {"GPU": 4.0}
+        executor._follow([bridge._describe(NODE)])
+        assert len(executor._places) == 5
+        monkeypatch.setattr(ray_bridge, "BEHIND", -60.0)  # what Ray says now has it
+        free["n1"] = {"GPU": 4.0}
+        assert bridge._describe({**NODE, "NodeID": "n2"})["free"] == {"GPU": 8.0}
+        await bridge._look_what_is_free()
+        assert bridge._describe(NODE)["free"] == {"GPU": 4.0}
+        executor._follow([bridge._describe(NODE)])
+        assert len(executor._places) == 5
+    (line,) = bridge._lines.values()
+    assert line.task
+    await end_task(line.task)
+
+
+async def test_what_was_free_is_forgotten_where_ray_says_no_more_of_it(
+    free: dict[str, dict[str, float]], caplog: pytest.LogCaptureFixture
+) -> None:
+    bridge, _ = make_bridge()
+    await bridge._look_what_is_free()
+    assert bridge._describe(NODE)["free"] == {"GPU": 5.0}
+    assert bridge._describe({**NODE, "NodeID": "new"})["free"] == {"GPU": 8.0}
+    free.clear()
+    told = []
+    for _ in range(UNANSWERED + 1):
+        await bridge._look_what_is_free()
+        told.append(bridge._describe(NODE)["free"]["GPU"])
+    assert told == [5.0] * (UNANSWERED - 1) + [8.0] * 2
+    free["n1"] = {"GPU": 2.0}
+    await bridge._look_what_is_free()
+    assert bridge._describe(NODE)["free"] == {"GPU": 2.0}
+    assert [record.message for record in caplog.records] == [
+        "Ray does not say what is free on its machines: no available_resources_per_node"
+    ]  # once
 
 
 async def test_an_actor_without_a_place_is_asked_for_anew_after_long(
@@ -189,7 +264,7 @@ async def test_an_actor_without_a_place_is_asked_for_anew_after_long(
     monkeypatch.setattr(ray_bridge, "PLACING", 0.0)
     bridge, _ = make_bridge()
     with pytest.raises(NoPlace, match="has GPU: 1 free"):
-        await bridge._started(SimpleNamespace(here=method(never)), lambda header: None)
+        await bridge._placed(SimpleNamespace(here=method(never)), lambda header: None)
 
 
 async def test_a_header_of_an_actor_does_not_name_its_engine() -> None:

@@ -16,8 +16,8 @@ from engine.executors import wire
 from engine.executors.choose import make_executor
 from engine.executors.config import EngineConfig
 from engine.executors.ray_actor import Engine, GivenPictures, Outbox, code, of_this_machine
-from engine.executors.ray_bridge import how_it_ended, why_not
 from engine.executors.ray_connection import RaySettings, environment
+from engine.executors.ray_errors import how_it_ended, why_not
 from engine.executors.ray_executor import RayExecutor, room_on
 from engine.models.catalogue import STARTER_FOLDER
 
