@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import sys
 from asyncio.subprocess import PIPE, Process
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
 
 from engine.errors import UserError
+from engine.executors import wire
 from engine.executors.child import child_environment
 from engine.pictures.images import flatten, read_image, to_png
 from engine.sentences import Sentence
 
 DESCRIBE_MODEL: Final = "MARBLE_DESCRIBE_MODEL"
-PROGRAM: Final = "engine.finish.describe"
-HEADER: Final = 4  # bytes of a picture's length
+PROGRAM: Final = "engine.executors.describing"
 SIDE: Final = 1024  # pixels; models see fewer
 MOST: Final = 10  # pictures that may wait
 # Seconds for its turn, and for one, in which the model may be loaded: together they are less than
@@ -87,19 +87,19 @@ class Descriptions:
     async def _ask(self, png: bytes) -> list[str]:
         if self._idle:
             self._idle.cancel()
-        answer: dict[str, Any] = {"error": "its process ended"}
+        answer: Mapping[str, Any]
         try:
             process = self._process or await self._start()
             assert process.stdin is not None
             assert process.stdout is not None
             async with asyncio.timeout(PATIENCE):
-                process.stdin.write(len(png).to_bytes(HEADER, "big") + png)
+                process.stdin.write(wire.Frame({}, png).to_bytes())
                 await process.stdin.drain()
-                if line := await process.stdout.readline():
-                    answer = json.loads(line)
-                else:
-                    self._end()
-        except (OSError, TimeoutError) as error:
+                answer = (await wire.receive(process.stdout)).header
+        except EOFError:
+            self._end()
+            answer = {"error": "its process ended"}
+        except OSError as error:
             self._end()
             answer = {"error": str(error) or "it took too long"}
         except asyncio.CancelledError:  # its answer would be taken for the next one's

@@ -1,18 +1,12 @@
 """Descriptions: an image-to-text model of transformers says in words what a picture shows.
 
-`python -m engine.finish.describe NAME` is a process of its own for one model, so that neither the
-tick nor the chats wait. It reads pictures from its input, each a PNG after its length in 4 bytes,
-and answers each with a line of JSON: `{"words": […]}` or `{"error": "…"}`. It runs on the CPU.
+It runs on the CPU, in a process of its own (`engine.executors.describing`).
 """
 
 from __future__ import annotations
 
-import io
-import json
-import os
-import sys
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 import torch
 from PIL import Image
@@ -25,7 +19,6 @@ BEAMS: Final = 4
 SEEDS: Final = (1, 2, 3)  # of the descriptions after the first
 TOP_P: Final = 0.9
 LONGEST: Final = 60  # tokens of a description
-HEADER: Final = 4  # bytes of a picture's length
 
 
 class BrokenDescriber(UserError):
@@ -88,25 +81,3 @@ def examine(name: str) -> int:
         return len(describer.suggest(Image.new("RGB", (64, 64), "grey")))
     except Exception as error:  # one that wants a question, say
         raise BrokenDescriber(name, first_line(error)) from error
-
-
-def serve(name: str, pictures: BinaryIO, answers: BinaryIO) -> None:
-    """Answer pictures until there are no more; the model is loaded for the first."""
-    describer = None
-    while header := pictures.read(HEADER):
-        data = pictures.read(int.from_bytes(header, "big"))
-        try:
-            describer = describer or load_describer(name)
-            answer: dict[str, Any] = {"words": describer.suggest(Image.open(io.BytesIO(data)))}
-        except UserError as error:
-            answer = {"error": str(error)}
-        except Exception as error:
-            answer = {"error": first_line(error)}
-        answers.write(json.dumps(answer).encode() + b"\n")
-        answers.flush()
-
-
-if __name__ == "__main__":
-    with os.fdopen(os.dup(1), "wb") as output:
-        os.dup2(2, 1)  # whatever a library prints is no answer
-        serve(sys.argv[1], sys.stdin.buffer, output)

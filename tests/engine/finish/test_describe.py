@@ -1,7 +1,5 @@
 """What a picture shows in words, by a small BLIP with random weights and true files."""
 
-import io
-import json
 import shutil
 from pathlib import Path
 
@@ -10,12 +8,10 @@ import pytest
 from PIL import Image
 
 from engine.finish.describe import (
-    HEADER,
     BrokenDescriber,
     Describer,
     examine,
     load_describer,
-    serve,
 )
 from tests.classifiers import make_classifier
 from tests.describers import WORDS, make_describer
@@ -55,19 +51,3 @@ def test_a_model_that_works_is_told_from_others(folder: Path, tmp_path: Path) ->
             examine(name)
         assert str(error.value).startswith(f"The model {name!r} cannot describe pictures: ")
         assert "\n" not in str(error.value)
-
-
-def test_pictures_are_answered_in_turn_and_a_mistake_costs_one_answer(folder: Path) -> None:
-    file = io.BytesIO()
-    noise(1).save(file, "PNG")
-    sent = [file.getvalue(), b"no picture", file.getvalue()]
-    asked = b"".join(len(each).to_bytes(HEADER, "big") + each for each in sent)
-    answers = io.BytesIO()
-    serve(str(folder), io.BytesIO(asked), answers)
-    first, mistake, last = map(json.loads, answers.getvalue().splitlines())
-    assert first == last
-    assert len(first["words"]) == 4
-    assert "cannot identify image" in mistake["error"]
-    answers = io.BytesIO()
-    serve("/no/such/folder", io.BytesIO(asked), answers)
-    assert b"there is no such folder" in answers.getvalue().splitlines()[0]
