@@ -164,17 +164,3 @@ async def test_what_cannot_be_is_said_in_one_sentence(
         await ask(broken, 1, png(64, 48))
     assert "cannot describe pictures: " in caplog.text
     await broken.close()
-
-
-async def test_a_process_that_cannot_start_is_told_in_one_sentence(
-    described: Descriptions, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    async def fail(*arguments: object, **more: object) -> None:
-        raise BlockingIOError(11, "Resource temporarily unavailable")
-
-    with monkeypatch.context() as full:
-        full.setattr("asyncio.create_subprocess_exec", fail)
-        with pytest.raises(UserError, match="could not be described"):
-            await described.suggest(png(64, 48))
-    assert "Resource temporarily unavailable" in caplog.text
-    assert await described.suggest(png(64, 48))
