@@ -44,7 +44,7 @@ bench: bench-engine bench-queue bench-storage bench-lora bench-discord  ## run a
 bench-big-models: $(READY)  ## measure the memory of loading networks of true size (writes 12 GB and deletes them)
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.bench.big_models $(or $(FOLDER),/tmp)
 
-bench-cluster: $(READY)  ## measure 1 to 16 engines that only take time, and choosing among 1,000
+bench-cluster: $(READY)  ## measure 1 to 16 engines that only take time, choosing among 1,000, and two at real work
 	$(BIN)/python -m tests.bench.cluster
 
 bench-delivery: $(READY)  ## measure the way from a picture's last step to the message that shows it

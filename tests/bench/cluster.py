@@ -5,18 +5,25 @@ choosing a job and its engine takes with a thousand engines, a hundred thousand 
 million people; and for how long finding everybody's place and time holds up the process. And what a
 worker with its database gets out of 1 to 16 engines that only take time: seconds of steps, batches
 and loads, as a GPU takes them (`--engines 1,2,4,8,16`; `--engines 0` leaves it out).
+
+A fourth table is of real work (`--pictures 96`; 0 leaves it out): the starter model drawn by two
+engines that divide the processors behind the queue and the database, and by two processes with such
+an engine each and nothing before it, in turn.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import hashlib
+import multiprocessing
 import os
 import resource
 import sys
 import tempfile
 import time
 from collections.abc import AsyncGenerator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +37,9 @@ from bots.worker.worker import Worker
 from engine.errors import Cancelled
 from engine.events import Event, Picture, Progress, Stage
 from engine.executors import Executor, Health
+from engine.executors.choose import make_executor, threads_each
+from engine.executors.config import SEPARATOR, EngineConfig
+from engine.executors.inprocess import InProcessExecutor
 from engine.executors.pool import Pool
 from engine.queue.engines import Facts
 from engine.queue.estimates import Work
@@ -37,6 +47,7 @@ from engine.queue.forecast import forecast
 from engine.queue.order import Order
 from engine.queue.queue import Queue
 from engine.queue.tasks import Caps, Limits, Task
+from engine.recipe.recipe import Recipe
 from engine.spec import Spec
 from storage import NewJob, Storage
 from tests.factories import make_recipe
@@ -51,6 +62,8 @@ LOAD: Final = 3.0  # seconds
 STEPS: Final = 20
 JOBS: Final = 40  # an engine
 PNG: Final = 300_000  # bytes
+DEVICES: Final = ("cpu:0", "cpu:1")  # they divide the processors
+ROUNDS: Final = 3  # of real work, each way in turn
 
 
 def work_of(random: Random) -> Work:
@@ -247,6 +260,99 @@ async def watch(lags: list[float]) -> None:
         lags.append((time.perf_counter() - begun - 0.01) * 1e3)
 
 
+def real_recipe(seed: int) -> Recipe:
+    return make_recipe(checkpoint="starter", width=128, height=128, steps=12, seed=seed)
+
+
+async def draw_alone(notes: Path, seeds: Sequence[int]) -> tuple[float, dict[int, str]]:
+    """Draw pictures in an engine of half of the processors, with nothing before it.
+
+    Return the seconds, without those of the first picture, and each picture's sha256.
+    """
+    drawn = dict[int, str]()
+
+    async def draw(seed: int) -> None:
+        async for event in executor.run(Spec(job=seed, epoch=1, recipe=real_recipe(seed))):
+            if isinstance(event, Picture):
+                drawn[seed] = hashlib.sha256(event.png).hexdigest()
+
+    waiting = list(seeds)
+
+    async def draw_on() -> None:
+        while waiting:
+            await draw(waiting.pop(0))
+
+    config = EngineConfig(device="cpu", threads=threads_each(DEVICES), notes=notes)
+    async with InProcessExecutor(config) as executor:
+        await draw(0)
+        begun = time.perf_counter()
+        await asyncio.gather(*(draw_on() for _ in range(executor.slots)))
+        return time.perf_counter() - begun, drawn
+
+
+def run_alone(notes: Path, seeds: Sequence[int]) -> tuple[float, dict[int, str]]:
+    return asyncio.run(draw_alone(notes, seeds))
+
+
+def two_processes(notes: Path, count: int) -> tuple[float, dict[int, str]]:
+    """Return pictures a second of two processes that share the seeds, and each picture's sha256."""
+    halves = [range(1 + first, count + 1, 2) for first in range(2)]
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(2, mp_context=spawn) as pool:
+        both = list(pool.map(run_alone, [notes, notes], halves))
+    return count / max(seconds for seconds, _ in both), both[0][1] | both[1][1]
+
+
+async def two_engines(notes: Path, count: int, folder: Path) -> tuple[float, dict[int, str]]:
+    """Return the same of two engines behind the queue and the database."""
+    settings = load_settings({}, env_file="")
+    config = EngineConfig(device=SEPARATOR.join(DEVICES), notes=notes)
+    async with Storage.open(folder) as storage, make_executor("child", config) as pool:
+        queue = Queue(lambda: pool.slots, WIDE)
+        worker = Worker(
+            storage, pool, queue, lambda job, caps: task_of(settings, job, caps), no_caps
+        )
+        running = asyncio.create_task(worker.run())
+
+        async def draw(seeds: Sequence[int]) -> list[int]:
+            new = [
+                NewJob(recipe=real_recipe(n), person=f"terminal:{n}", place="terminal")
+                for n in seeds
+            ]
+            jobs = [await storage.jobs.add(each) for each in new]
+            for job in jobs:
+                worker.submit(job)
+            await asyncio.gather(*(follow(worker, job.id) for job in jobs))
+            return [job.id for job in jobs]
+
+        await draw([0] * pool.slots)  # both have the model
+        begun = time.perf_counter()
+        numbers = await draw(range(1, count + 1))
+        seconds = time.perf_counter() - begun
+        jobs = [await storage.jobs.get(number) for number in numbers]
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+    return count / seconds, {job.recipe.seed: job.pictures[0].sha256 for job in jobs}
+
+
+def show_real(count: int) -> None:
+    """Print what both ways draw in a second, in turn, and whether they draw the same bytes."""
+    say("| real pictures | two engines, /s | two processes, /s | of these | same bytes |")
+    say("|---|---|---|---|---|")
+    ratios = []
+    with tempfile.TemporaryDirectory() as notes:
+        two_processes(Path(notes), 4)  # measures the calls' costs for all that follow
+        for _ in range(ROUNDS):
+            alone, theirs = two_processes(Path(notes), count)
+            with tempfile.TemporaryDirectory() as folder:
+                queued, ours = asyncio.run(two_engines(Path(notes), count, Path(folder)))
+            same = sum(theirs[seed] == sha256 for seed, sha256 in ours.items())
+            ratios.append(queued / alone)
+            say(f"| {count} | {queued:.2f} | {alone:.2f} | {ratios[-1]:.2f} | {same} |")
+    say(f"median of these: {median(ratios):.2f}")
+
+
 def say(line: str) -> None:
     """Print a line."""
     sys.stdout.write(f"{line}\n")
@@ -284,6 +390,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5000, help="ends of jobs (5000)")
     parser.add_argument("--engines", default="1,2,4,8,16", help="that only take time")
+    parser.add_argument("--pictures", type=int, default=96, help="of real work (96)")
     arguments = parser.parse_args()
     say(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     sizes = [
@@ -295,6 +402,8 @@ def main() -> None:
     show_simulated(sizes, arguments.rounds)
     if counts := [int(n) for n in arguments.engines.split(",") if int(n)]:
         show_timed(counts)
+    if arguments.pictures:
+        show_real(arguments.pictures)
 
 
 if __name__ == "__main__":
