@@ -145,7 +145,7 @@ class Jobs:
         `alone` says that the engine had no other job: see `workers.take_back`.
         """
         taken_back = await self.database.write(
-            lambda c: take_back(c, find(c, job), alone, self.now(), epoch), OUTCOME
+            lambda c: to_job(take_back(c, find(c, job), alone, self.now(), epoch)), OUTCOME
         )
         note(taken_back, self.arrived)
         return taken_back

@@ -30,7 +30,7 @@ from storage.database.writer import Unit
 from storage.errors import IllegalStep, SeveralMachines, StorageError, TooManyRun, UnknownJob
 from storage.jobs import transitions as steps
 from storage.jobs.outbox import CLAIM
-from storage.jobs.rows import add_if_new, to_job
+from storage.jobs.rows import add_if_new, to_job, to_jobs
 from storage.liveness.alive import Alive, FileAlive
 from storage.liveness.locks import boot
 from storage.records import Job
@@ -102,7 +102,8 @@ class WorkerProcess:
         return await self._act(lambda c: c.execute(CLAIM, which).rowcount == 1, OUTCOME)
 
     async def requeue_lost(self) -> tuple[Job, ...]:
-        """Queue again, or quarantine, what dead or hung processes ran; return those jobs.
+        """Queue again, or quarantine, what dead or hung processes ran; return those jobs, but not
+        those whose recipe this version cannot read.
 
         Call it at the start and every few seconds. A living process's jobs are left alone.
         """
@@ -218,11 +219,11 @@ class WorkerProcess:
         rows = connection.execute(query.order_by(jobs.c.id)).all()
         at_work = Counter(row.worker for row in rows if row.worker)
         now = self.now()
-        changed = tuple(take_back(connection, row, at_work[row.worker] == 1, now) for row in rows)
+        changed = [take_back(connection, row, at_work[row.worker] == 1, now) for row in rows]
         # What they were sending may have arrived: `sending` stays, only the sender is gone.
         connection.execute(update(outbox).where(outbox.c.sender.in_(lost)).values(sender=None))
         connection.execute(delete(workers).where(workers.c.id.in_(lost)))
-        return changed
+        return to_jobs(connection, changed)
 
 
 def _running_beside(connection: Connection, job: int) -> int:
@@ -240,7 +241,7 @@ def _elsewhere(connection: Connection) -> set[str]:
 
 def take_back(
     connection: Connection, job: Row[Any], alone: bool, now: datetime, epoch: int | None = None
-) -> Job:
+) -> Row[Any]:
     """Queue a job whose worker died again, or fail it after `MAX_ATTEMPTS`.
 
     The death speaks against a job that was there `alone`, as every suspect is. Of several it
@@ -251,7 +252,7 @@ def take_back(
         step, values = Step.FAILED, steps.why(Sentence("quarantined", attempts=attempts))
     else:
         step, values = Step.REQUEUE, {**steps.GIVEN_BACK, "attempts": attempts, "suspect": True}
-    return to_job(steps.take(connection, job.id, step, now, epoch=epoch, values=values)[0])
+    return steps.take(connection, job.id, step, now, epoch=epoch, values=values)[0]
 
 
 def note(job: Job, arrived: asyncio.Event) -> None:

@@ -189,3 +189,16 @@ async def test_a_job_whose_recipe_cannot_be_read_is_not_claimed(storage: Storage
         await storage.worker.claim(job.id)
     assert await storage.worker.running() == ()
     assert await storage.jobs.count_unfinished() == (0, 1)
+
+
+async def test_a_lost_job_whose_recipe_cannot_be_read_keeps_no_other_one(home: Home) -> None:
+    steady = Steady()
+    async with home.open() as watching, home.open() as hung:
+        watching.worker.steady = steady
+        newer, job = await add_claimed(hung, a_job()), await add_claimed(hung, a_job())
+        stored = update(job_rows).where(job_rows.c.id == newer.id).values(recipe={"version": 99})
+        await hung.database.write(lambda c: c.execute(stored))
+        assert await watching.worker.requeue_lost() == ()
+        steady.time += LEASE
+        assert [each.id for each in await watching.worker.requeue_lost()] == [job.id]
+        assert await watching.jobs.count_unfinished() == (0, 2)
