@@ -13,17 +13,24 @@ from threading import Lock
 from typing import Any, Final
 
 MARKS: Final = ("{", "[", ",", ":")  # of which each value of JSON has one at most
+SLICE: Final = 2**18  # characters whose marks are counted at a time
 
 _lock = Lock()
 _parsing = 0
 _collected = True
 
 
-def count_marks(text: str | bytes) -> int:
-    """Return how many values JSON may hold at most, and keys; those in strings count, too."""
-    if isinstance(text, bytes):
-        return sum(text.count(mark.encode()) for mark in MARKS)
-    return sum(map(text.count, MARKS))
+def has_more_values(text: str, most: int) -> bool:
+    """Return whether JSON may hold more values and keys than that; those in strings count, too.
+
+    A text of any length is looked at only as far as it has to be.
+    """
+    count = 0
+    for start in range(0, len(text), SLICE):
+        count += sum(map(text[start : start + SLICE].count, MARKS))
+        if count > most:
+            return True
+    return False
 
 
 def parse(text: str | bytes) -> Any:

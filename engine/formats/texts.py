@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from engine.errors import MetadataError
-from engine.files.json_parse import count_marks, parse
+from engine.files.json_parse import has_more_values, parse
 from engine.sentences import Sentence
 
 # A workflow has one for every 8 bytes, indented for every 14: as many as 2.4 MB of it hold.
@@ -39,8 +39,9 @@ def parse_json(text: str) -> Any:
     Raises `ValueError` where it is none, or nests too deeply, and `MetadataError` where it holds
     more than any program writes.
     """
-    escaped = text.count("\\ud") + text.count("\\uD")
-    if count_marks(text) > MOST or escaped > HALVES:
+    large = has_more_values(text, MOST)
+    escaped = 0 if large else text.count("\\ud") + text.count("\\uD")
+    if large or escaped > HALVES:
         raise MetadataError(Sentence("json_large", most=MOST))
     if escaped:
         text = ESCAPED.sub(lambda found: f"{found[1]}{UNKNOWN}" if found[2] else found[0], text)

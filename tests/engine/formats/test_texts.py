@@ -32,6 +32,12 @@ def test_json_of_more_values_than_any_workflow_has_is_refused(text: str) -> None
         parse_json(text)
 
 
+def test_values_are_counted_over_all_slices_of_a_text() -> None:
+    text = (" " * (json_parse.SLICE - 1) + ",") * 5
+    assert json_parse.has_more_values(text, 4)
+    assert not json_parse.has_more_values(text, 5)
+
+
 def test_a_large_picture_within_a_workflow_is_no_reason_to_refuse() -> None:
     data = {
         "nodes": [{"id": 1, "widgets_values": ["data:image/png;base64," + "iVBORw0K" * 400_000]}]
