@@ -100,7 +100,8 @@ def start_form(
 ) -> ui.Modal:
     """Return the form for a picture made from a start image, which is named by its sha256.
 
-    The seal binds the form to whoever chose that image: recipes name the sha256 of others'.
+    seal: of `seal_of`; only whoever chose that image may send the form, as recipes name the sha256
+    of others' images.
     """
     chosen = {name: text for name, text in typed if name in (*PICKED, "strength")}
     text = write_options([each for each in typed if each[0] not in chosen])

@@ -23,6 +23,7 @@ from bots.presentation.text import (
     escape_sentence,
     fit_lines,
     fit_list,
+    one_line,
 )
 from bots.texts import Words, say, tell, words_of
 from engine.events import News
@@ -176,4 +177,4 @@ def _caption(job: Job, name: str, words: Words, *notes: str) -> str:
 
 
 def _prompt(job: Job, limit: int) -> str:
-    return cut(escape_markdown(" ".join(job.recipe.prompt.split())), limit)
+    return cut(escape_markdown(one_line(job.recipe.prompt)), limit)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from bots.presentation.text import cut, fit_list
+from bots.presentation.text import cut, fit_list, one_line
 from bots.texts import Words, say, tell
 from engine.events import News, Progress, Waiting
 from engine.formats.reading import Reading
@@ -142,7 +142,7 @@ def alt_text(job: Job, words: Words, pictures: int = 1) -> str:
     """Write the alternative text of a reply's picture, or of its grid of several."""
     template = words.alt_text if pictures == 1 else words.alt_text_grid
     empty = template.format(prompt="", count=pictures)
-    prompt = cut(" ".join(job.recipe.prompt.split()), ALT_LIMIT - len(empty))
+    prompt = cut(one_line(job.recipe.prompt), ALT_LIMIT - len(empty))
     return template.format(prompt=prompt, count=pictures)
 
 

@@ -34,6 +34,11 @@ def quote_names(text: str) -> str:
     return _CODE.sub(lambda name: f"“{name[1][1:-1]}”", text)
 
 
+def one_line(text: str) -> str:
+    """Return a text with a blank for each run of blanks and line breaks."""
+    return " ".join(text.split())
+
+
 def cut(text: str, limit: int, length: Callable[[str], int] = len) -> str:
     """Cut a text to a limit, with an ellipsis; `length` is how the platform counts.
 

@@ -25,7 +25,7 @@ from bots.requests.typed_options import split_message
 from bots.requests.workflow_file import read_content
 from bots.requests.workflows import WORKFLOW, take_workflow, the_workflow
 from bots.telegram import keyboards
-from bots.telegram.address import TEXT, message_key, post
+from bots.telegram.address import TEXT, post
 from bots.telegram.errors import translate
 from bots.telegram.messages import ParsedMessage, Picture
 from bots.telegram.request import Request
@@ -49,8 +49,7 @@ async def imagine(request: Request, parsed: ParsedMessage) -> None:
     """
     app = request.app
     if parsed.reply_to is not None and not parsed.answers_question:
-        key = message_key(request.address.chat, parsed.reply_to)
-        found = None if parsed.picture else await app.storage.jobs.by_message(key)
+        found = None if parsed.picture else await request.shown_by(parsed.reply_to)
         if found and not _names_workflow(parsed.text):
             return await _redraw(request, parsed, name_of(*found))
         if not (found or parsed.command or request.address.private):
@@ -128,11 +127,9 @@ async def edit(request: Request, parsed: ParsedMessage) -> None:
     """
     name, text = "", parsed.text
     pictures = [each for each in (parsed.replied_picture, parsed.picture) if each]
-    if parsed.reply_to is not None:
-        key = message_key(request.address.chat, parsed.reply_to)
-        if found := await request.app.storage.jobs.by_message(key):
-            name = name_of(*found)
-            pictures = [parsed.picture] if parsed.picture else []
+    if found := await request.shown_by(parsed.reply_to):
+        name = name_of(*found)
+        pictures = [parsed.picture] if parsed.picture else []
     if not (name or pictures):
         first, *rest = text.split(maxsplit=1) or [""]
         with suppress(UnknownPicture):  # it is no name
@@ -152,10 +149,8 @@ async def edit(request: Request, parsed: ParsedMessage) -> None:
 async def describe(request: Request, parsed: ParsedMessage) -> None:
     """Say in words what a picture shows: one that is replied to, sent with it, or named."""
     name, picture = parsed.text, parsed.picture or parsed.replied_picture
-    if not (name or parsed.picture) and parsed.reply_to is not None:
-        key = message_key(request.address.chat, parsed.reply_to)
-        if found := await request.app.storage.jobs.by_message(key):
-            name = name_of(*found)
+    if not (name or parsed.picture) and (found := await request.shown_by(parsed.reply_to)):
+        name = name_of(*found)
     if not (name or picture):
         raise UserError(request.words.describe_how)
     await request.app.gate.admit(request.asker)  # nothing is fetched for who may not ask
@@ -192,11 +187,9 @@ async def blend(request: Request, parsed: ParsedMessage) -> None:
             words = "".join(rest)
     album = parsed.album_pictures or ((parsed.picture,) if parsed.picture else ())
     pictures = [each for each in (parsed.replied_picture, *album) if each]
-    if parsed.reply_to is not None:
-        key = message_key(request.address.chat, parsed.reply_to)
-        if found := await request.app.storage.jobs.by_message(key):
-            names.insert(0, name_of(*found))
-            pictures = list(album)
+    if found := await request.shown_by(parsed.reply_to):
+        names.insert(0, name_of(*found))
+        pictures = list(album)
     if len(names) + len(pictures) not in BLENDED:
         raise UserError(request.words.blend_how)
     prompt, typed = split_message(words)

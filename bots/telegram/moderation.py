@@ -12,7 +12,7 @@ from bots.chat.moderation import NOTHING, change_rules, latest_acts, list_rules
 from bots.chat.moderation import ban as ban_person
 from bots.requests.options import Flag
 from bots.requests.typed_options import read_style_words, split_message
-from bots.telegram.address import PLATFORM, message_key
+from bots.telegram.address import PLATFORM
 from bots.telegram.messages import ParsedMessage
 from bots.telegram.request import Request
 from bots.texts import LANGUAGES
@@ -60,11 +60,9 @@ async def _whom(request: Request, parsed: ParsedMessage) -> tuple[str, str]:
     """
     if named := _WHO.match(parsed.text):
         return named[1], parsed.text[named.end() :]
-    if parsed.reply_to is not None:
-        key = message_key(request.address.chat, parsed.reply_to)
-        if found := await request.app.storage.jobs.by_message(key):
-            return found[0].person, parsed.text
-    elif parsed.replied_person is not None:
+    if found := await request.shown_by(parsed.reply_to):
+        return found[0].person, parsed.text
+    if parsed.reply_to is None and parsed.replied_person is not None:
         return parsed.replied_person, parsed.text
     raise UserError(request.words.ban_whom)
 

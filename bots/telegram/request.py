@@ -141,6 +141,12 @@ class Request:
         text = fit_list(lines, room, self.words.and_more, length=utf16_length)
         await self.say(text, marked=marked)
 
+    async def shown_by(self, message: int | None) -> tuple[Job, int | None] | None:
+        """Return the job, and which of its pictures, that a message of this chat shows, if any."""
+        if message is None:
+            return None
+        return await self.app.storage.jobs.by_message(message_key(self.address.chat, message))
+
     async def find(self, action: str, name: str, message: int | None = None) -> Target:
         """Return the picture of a name for an action of `bots.chat.actions`.
 
