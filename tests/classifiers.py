@@ -12,6 +12,20 @@ SIDE = 32
 LABELS = ("normal", "nsfw")
 
 
+def save_processor(folder: Path, kind: str) -> None:
+    """Write how pictures are brought to `SIDE` and the range from -1 to 1 for a model."""
+    written = {
+        "image_processor_type": kind,
+        "do_normalize": True,
+        "do_rescale": True,
+        "do_resize": True,
+        "image_mean": [0.5] * 3,
+        "image_std": [0.5] * 3,
+        "size": {"height": SIDE, "width": SIDE},
+    }
+    (folder / "preprocessor_config.json").write_text(json.dumps(written), encoding="utf-8")
+
+
 def make_classifier(
     folder: Path,
     answer: str = "normal",
@@ -47,16 +61,7 @@ def make_classifier(
             _by_brightness(model)
     transformers_logging.disable_progress_bar()
     model.save_pretrained(folder)
-    written = {
-        "image_processor_type": "ViTImageProcessor",
-        "do_normalize": True,
-        "do_rescale": True,
-        "do_resize": True,
-        "image_mean": [0.5] * 3,
-        "image_std": [0.5] * 3,
-        "size": {"height": SIDE, "width": SIDE},
-    }
-    (folder / "preprocessor_config.json").write_text(json.dumps(written), encoding="utf-8")
+    save_processor(folder, "ViTImageProcessor")
     return folder
 
 

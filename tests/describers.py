@@ -1,6 +1,5 @@
 """Make small image-to-text models from a true configuration: real files for the real loader."""
 
-import json
 from pathlib import Path
 
 import torch
@@ -13,7 +12,8 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-SIDE = 32
+from tests.classifiers import SIDE, save_processor
+
 WORDS = ("cat", "dog", "marble", "owl", "a", "the", "on", "white", "book", "of", "red", "sleeps")
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]")
 
@@ -51,14 +51,5 @@ def make_describer(folder: Path) -> Path:
         model = BlipForConditionalGeneration(config).eval()
     transformers_logging.disable_progress_bar()
     model.save_pretrained(folder)
-    written = {
-        "image_processor_type": "BlipImageProcessor",
-        "do_normalize": True,
-        "do_rescale": True,
-        "do_resize": True,
-        "image_mean": [0.5] * 3,
-        "image_std": [0.5] * 3,
-        "size": {"height": SIDE, "width": SIDE},
-    }
-    (folder / "preprocessor_config.json").write_text(json.dumps(written), encoding="utf-8")
+    save_processor(folder, "BlipImageProcessor")
     return folder

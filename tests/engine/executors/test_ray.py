@@ -311,16 +311,17 @@ async def test_a_cluster_that_is_not_there_is_asked_again_until_it_is(nodes: Any
         assert isinstance((await collect(executor, make_spec()))[-1], Picture)
 
 
+async def refuse_as_http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+    writer.close()
+
+
 async def test_an_address_where_something_else_answers_is_told(
     nodes: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("engine.executors.ray_connection.CONNECTING", 8.0)
 
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
-        writer.close()
-
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    server = await asyncio.start_server(refuse_as_http, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     executor = make(nodes)
     executor.connection.settings = RaySettings(address=f"127.0.0.1:{port}")
@@ -434,11 +435,7 @@ async def test_an_address_of_rays_client_where_something_else_answers_is_told(
 ) -> None:
     monkeypatch.setattr("engine.executors.ray_connection.CONNECTING", 8.0)
 
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
-        writer.close()
-
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    server = await asyncio.start_server(refuse_as_http, "127.0.0.1", 0)
     address = f"ray://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     executor = make(nodes)
     executor.connection.settings = RaySettings(address=address)

@@ -186,16 +186,7 @@ class Person:
 
     async def sends_data(self, message: Json, data: str) -> str:
         """Send what a button carries, or what a changed app makes of it."""
-        query = f"query-{len(self.server.answers)}-{time.monotonic_ns()}"
-        body = {
-            "id": query,
-            "from": self.user,
-            "chat_instance": "1",
-            "message": message,
-            "data": data,
-        }
-        await self.server.add_update("callback_query", body)
-        return query
+        return await self._presses(data, message=message)
 
     def is_asked(self, question: Json) -> bool:
         """Say whether a message opens this person's reply to it."""
@@ -253,14 +244,11 @@ class Person:
         """Press a button of a message that was sent through the bot."""
         rows = self.server.inline[message]["reply_markup"]["inline_keyboard"]
         button = next(each for row in rows for each in row if each["text"] == label)
+        return await self._presses(button["callback_data"], inline_message_id=message)
+
+    async def _presses(self, data: str, **where: Any) -> str:
         query = f"query-{len(self.server.answers)}-{time.monotonic_ns()}"
-        body = {
-            "id": query,
-            "from": self.user,
-            "chat_instance": "1",
-            "inline_message_id": message,
-            "data": button["callback_data"],
-        }
+        body = {"id": query, "from": self.user, "chat_instance": "1", **where, "data": data}
         await self.server.add_update("callback_query", body)
         return query
 
