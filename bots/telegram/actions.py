@@ -59,6 +59,11 @@ async def press(request: Request, data: str, message: int, text: str = "") -> st
     return await perform(request, BUTTONS[button], name, message)
 
 
+def is_question(data: str) -> bool:
+    """Return whether a button asks for words, which a reply to its question brings."""
+    return BUTTONS.get(data.partition(":")[0]) == "edit"
+
+
 async def perform(request: Request, action: str, name: str, message: int) -> str | None:
     """Do something to a picture that a button names or a message shows."""
     key = message_key(request.address.chat, message)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any, Final, NamedTuple
@@ -23,7 +24,7 @@ from bots.presentation.text import cut, quote_names, utf16_length
 from bots.requests.studio import Asker
 from bots.service.app import App
 from bots.telegram import inline, inline_messages
-from bots.telegram.actions import perform, press, stop
+from bots.telegram.actions import is_question, perform, press, stop
 from bots.telegram.address import Address, message_key, number_of, place_key, post
 from bots.telegram.commands import COMMANDS
 from bots.telegram.errors import translate
@@ -213,9 +214,10 @@ class Handler:
             await self._answer(query, words.unknown_message)
             return
         request = self._request(incoming, Address.of(query.message, query.from_user))
+        shows = query.message
         doing = asyncio.create_task(
             self._run(
-                request, press, query.data, query.message.message_id, query.message.text or ""
+                request, self._press, query.data, shows.chat.id, shows.message_id, shows.text
             ),
             name=f"telegram-press-{incoming.id}",
         )
@@ -228,6 +230,17 @@ class Handler:
             doing.cancel()
         if not prompt:
             await _answer(request, outcome, query.id)
+
+    async def _press(
+        self, request: Request, data: str, chat: int, message: int, text: str | None
+    ) -> str | None:
+        """Run a button's action; messages wait for a question until it is known what it is about.
+
+        An answer that came earlier would be taken for talk.
+        """
+        turn = self._locks.setdefault(chat, asyncio.Lock()) if is_question(data) else nullcontext()
+        async with turn:
+            return await press(request, data, message, text or "")
 
     async def _answer_reaction(self, incoming: Incoming, reaction: MessageReactionUpdated) -> None:
         """Run the action of a new reaction to one of our pictures; only errors are answered."""

@@ -241,6 +241,38 @@ async def test_what_is_described_holds_up_nobody_in_the_chat(
     assert ran == ["imagine", "describe"]
 
 
+async def test_messages_wait_until_a_question_is_recorded_which_they_may_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ran = list[str]()
+    locked: Any = Locked()
+    handler = handler_of(locked, (tasks := list[Any]()))
+
+    def comes(update: Any) -> asyncio.Task[None]:
+        incoming = read_update(Update.de_json(update, locked.bot), locked.bot)
+        assert incoming
+        handler.start(incoming)
+        return asyncio.create_task(tasks.pop())
+
+    async def asking(request: Request, data: str, *message: object) -> None:
+        answers.append(comes(SAID))
+        for _ in range(5):  # the question stands in the chat, but not yet in the database
+            await asyncio.sleep(0)
+        ran.append(data)
+
+    async def reading(request: Request, parsed: ParsedMessage) -> None:
+        ran.append(parsed.text)
+
+    monkeypatch.setattr("bots.telegram.handler.press", asking)
+    monkeypatch.setattr("bots.telegram.handler.run_command", reading)
+    query, answers = {**PRESSED["callback_query"], "message": SAID["message"]}, list[Any]()
+    async with asyncio.timeout(5):
+        for data in ("same:1", "edit:1"):
+            await comes({**PRESSED, "callback_query": {**query, "data": data}})
+            await answers.pop()
+    assert ran == ["a cat", "same:1", "edit:1", "a cat"]
+
+
 async def test_a_reaction_that_is_taken_back_at_once_waits_for_what_it_did(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
