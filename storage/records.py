@@ -173,6 +173,34 @@ class Ban:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """A link that signs a person in to the web page, and the path that it leads to."""
+
+    person: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """A browser that is signed in to the web page: as whom, and since when."""
+
+    person: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """What somebody may use on the web page as a message shows it, and where the result goes."""
+
+    person: str
+    job: int
+    picture: int  # index from 0
+    message: str
+    place: str
+    reply: Json = field(repr=False)  # may hold a platform's token
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pause:
     """A pause of the queue: why, by whom, and since when."""
 

@@ -28,6 +28,7 @@ from storage.people.moderation import Moderation
 from storage.people.people import People
 from storage.people.privacy import Privacy
 from storage.people.styles import Styles
+from storage.people.web_access import WebAccess
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class Storage:
     people: People
     moderation: Moderation
     styles: Styles
+    web_access: WebAccess
     care: Care
     privacy: Privacy
     exports: Exports
@@ -95,6 +97,7 @@ class Storage:
                 people=People(database, now),
                 moderation=Moderation(database, now),
                 styles=Styles(database, now),
+                web_access=WebAccess(database, now),
                 care=care,
                 privacy=Privacy(database, care),
                 exports=Exports(database, history, pictures, folder / "exports"),

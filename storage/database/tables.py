@@ -262,6 +262,50 @@ class LetterRow(Base):
     )
 
 
+class WebLinkRow(Base):
+    """A link that signs a person in to the web page once; `id` is the sha256 of its token."""
+
+    __tablename__ = "web_links"
+    id: Mapped[col.Sha256Id]
+    person: Mapped[col.OfPerson]
+    path: Mapped[col.Line]
+    created_at: Mapped[col.Time]
+    __table_args__ = (Index("ix_web_links_person", "person"),)
+
+
+class WebSessionRow(Base):
+    """A browser that is signed in; `id` is the sha256 of its token."""
+
+    __tablename__ = "web_sessions"
+    id: Mapped[col.Sha256Id]
+    person: Mapped[col.OfPerson]
+    created_at: Mapped[col.Time]
+    seen_at: Mapped[col.Time]
+    __table_args__ = (Index("ix_web_sessions_person", "person"),)
+
+
+class WebGrantRow(Base):
+    """A picture that a message of a chat shows, opened on the web page by one who sees it there.
+
+    `place` and `reply` are where the result goes; `id` is the sha256 of its token.
+    """
+
+    __tablename__ = "web_grants"
+    id: Mapped[col.Sha256Id]
+    person: Mapped[col.OfPerson]
+    job: Mapped[col.OfJob]
+    picture: Mapped[col.Count]
+    message: Mapped[col.Line]
+    place: Mapped[col.Key]
+    reply: Mapped[col.Document]
+    created_at: Mapped[col.Time]
+    __table_args__ = (
+        Index("ix_web_grants_person", "person"),
+        Index("ix_web_grants_job", "job"),
+        Index("ix_web_grants_place", "place"),
+    )
+
+
 class AuditRow(Base):
     """An act of a moderator or owner."""
 
@@ -287,3 +331,6 @@ messages, favourites, inputs = _all["messages"], _all["favourites"], _all["input
 person_settings, place_settings = _all["person_settings"], _all["place_settings"]
 bans, seen_events, audit = _all["bans"], _all["seen_events"], _all["audit"]
 letters, styles = _all["letters"], _all["styles"]
+web_links, web_sessions, web_grants = (
+    _all[name] for name in ("web_links", "web_sessions", "web_grants")
+)

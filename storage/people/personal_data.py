@@ -7,7 +7,7 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Executable, Select, exists, select
+from sqlalchemy import Column, Connection, Executable, Select, Table, exists, select
 
 from engine.recipe.recipe import Recipe
 from storage.database.tables import (
@@ -22,6 +22,8 @@ from storage.database.tables import (
     pictures,
     seen_events,
     styles,
+    web_grants,
+    web_sessions,
 )
 
 
@@ -46,8 +48,14 @@ def about(connection: Connection, person: str) -> dict[str, Any]:
         "styles": select(styles).where(styles.c.made_by == person),
         "letters": select(letters).where(letters.c.person == person),
         "events": select(seen_events).where(seen_events.c.person == person),
+        "signed_in": select(*_without(web_sessions, "id")).where(web_sessions.c.person == person),
+        "opened": select(*_without(web_grants, "id", "reply")).where(web_grants.c.person == person),
     }
     return {name: _rows(connection, query) for name, query in queries.items()}
+
+
+def _without(table: Table, *secret: str) -> list[Column[Any]]:
+    return [column for column in table.columns if column.name not in secret]
 
 
 def messages_of(jobs: Collection[int], connection: Connection) -> list[dict[str, Any]]:

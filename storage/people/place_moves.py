@@ -43,6 +43,9 @@ from storage.database.tables import (
     places,
     seen_events,
     styles,
+    web_grants,
+    web_links,
+    web_sessions,
 )
 from storage.jobs import words
 from storage.jobs.place_tree import above, greet_place
@@ -62,6 +65,9 @@ OF_PEOPLE: Final = (
     audit.c.by,
     audit.c.target,
     styles.c.made_by,
+    web_links.c.person,
+    web_sessions.c.person,
+    web_grants.c.person,
 )
 
 
@@ -93,6 +99,7 @@ def _move(connection: Connection, old: str, new: str, reply: Json, now: datetime
     connection.execute(jobs_there.values(words=_reworded(connection, *at)))
     for column in OF_PLACES:
         _rekey(connection, column, old, new)
+    connection.execute(delete(web_grants).where(web_grants.c.place == old))  # it has that address
     add_if_new(connection, place_settings, {"place": old, "values": {}})
     left = update(place_settings).where(place_settings.c.place == old)
     connection.execute(left.values({"values": {MOVED: new}}))

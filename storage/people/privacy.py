@@ -23,6 +23,9 @@ from storage.database.tables import (
     pictures,
     seen_events,
     styles,
+    web_grants,
+    web_links,
+    web_sessions,
 )
 from storage.people.personal_data import given_by
 from storage.records import Forgotten
@@ -83,7 +86,8 @@ def _forget(connection: Connection, person: str) -> bool:
     """Remove a person's own rows, once no job is left; return whether that was so."""
     if connection.execute(select(jobs.c.id).where(jobs.c.person == person).limit(1)).first():
         return False
-    for table in (favourites, person_settings, letters, seen_events):
+    signed_in = (web_links, web_sessions, web_grants)
+    for table in (favourites, person_settings, letters, seen_events, *signed_in):
         connection.execute(delete(table).where(table.c.person == person))
     connection.execute(delete(people).where(people.c.id == person))
     for column in (audit.c.by, audit.c.target, bans.c.by, styles.c.made_by):

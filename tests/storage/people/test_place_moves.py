@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select
 from storage import Status, Storage
 from storage.database.audit import AuditEntry
 from storage.database.tables import Base
-from storage.records import EVERYWHERE
+from storage.records import EVERYWHERE, Grant
 from tests.factories import add_claimed, line_in
 from tests.storage.conftest import Home, a_job, ban_of, drawn, record
 
@@ -147,3 +147,17 @@ async def test_who_writes_as_the_group_is_the_same_under_its_new_id(storage: Sto
     assert {(await storage.jobs.get(first.id)).status} == {Status.RENDERED}
     report = await storage.care.check()
     assert report.problems == ()
+
+
+async def test_what_a_button_opened_ends_with_the_address_that_it_has(storage: Storage) -> None:
+    job = await storage.jobs.add(a_job(place=OLD))
+    where = {"message": f"{OLD}/30", "reply": {"chat": -5}}
+    tokens = [
+        await storage.web_access.grant(
+            Grant(person="x:b", job=job.id, picture=0, place=place, **where)  # type: ignore[arg-type]
+        )
+        for place in (OLD, "x:-55")
+    ]
+    await storage.people.move_place(OLD, NEW, reply=TO_NEW)
+    found = [await storage.web_access.granted(each, "x:b") for each in tokens]
+    assert [each and each.place for each in found] == [None, "x:-55"]

@@ -1,0 +1,160 @@
+"""Who is signed in to the web page: links from the chats, sessions, grants.
+
+A token is 32 random bytes and is known to its holder alone: its sha256 is kept. Nobody can guess
+one, so whoever shows one is the person it was made for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+from sqlalchemy import Column, Connection, Table, delete, insert, select, update
+
+from storage.clock import Clock
+from storage.database.database import OUTCOME, Database
+from storage.database.tables import people, web_grants, web_links, web_sessions
+from storage.errors import DatabaseFault
+from storage.jobs.rows import add_if_new
+from storage.records import Grant, Json, Link, Session
+
+LINK: Final = timedelta(minutes=10)  # a link can be used for so long, once
+SESSION: Final = timedelta(days=30)  # without use
+GRANT: Final = timedelta(days=1)
+USED: Final = timedelta(hours=1)  # a session's last use is kept to within so much
+LINKS: Final = 5  # of one person; the oldest ends with a new one
+SESSIONS: Final = 20
+GRANTS: Final = 100
+BYTES: Final = 32  # of a token
+# Of each table: its most rows of one person, for how long one counts, and from when on.
+LIMITS: Final[Mapping[Table, tuple[int, timedelta, Column[Any]]]] = {
+    web_links: (LINKS, LINK, web_links.c.created_at),
+    web_sessions: (SESSIONS, SESSION, web_sessions.c.seen_at),
+    web_grants: (GRANTS, GRANT, web_grants.c.created_at),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class WebAccess:
+    """Make and check what the web page knows people by."""
+
+    database: Database
+    now: Clock
+
+    async def make_link(self, person: str, path: str = "/") -> str:
+        """Return the token of a link that signs somebody in once and leads to a path."""
+        return await self.database.write(
+            lambda c: self._add(c, web_links, Link(person=person, path=path))
+        )
+
+    async def link(self, token: str) -> Link | None:
+        """Return the link of a token, without using it; None where it is used or too old."""
+        found = await self.database.read(lambda c: self._find(c, web_links, token))
+        return None if found is None else Link(person=found["person"], path=found["path"])
+
+    async def spend(self, token: str) -> tuple[str, Link] | None:
+        """Use a link: return a new session's token and the link; None as `link` does.
+
+        Of two who use it at once one gets the session.
+        """
+
+        def unit(connection: Connection) -> tuple[str, Link] | None:
+            found = self._find(connection, web_links, token)
+            spent = delete(web_links).where(web_links.c.id == _hash(token))
+            if found is None or not connection.execute(spent).rowcount:
+                return None
+            link = Link(person=found["person"], path=found["path"])
+            return self._open(connection, link.person), link
+
+        return await self.database.write(unit, OUTCOME)
+
+    async def open_session(self, person: str) -> str:
+        """Return the token of a new session of somebody whom the platform has made known."""
+        return await self.database.write(lambda c: self._open(c, person))
+
+    async def session(self, token: str) -> Session | None:
+        """Return the session of a token and note its use; None where it has ended."""
+        found = await self.database.read(lambda c: self._find(c, web_sessions, token))
+        if found is None:
+            return None
+        if self.now() - found["seen_at"] > USED:
+            query = update(web_sessions).where(web_sessions.c.id == found["id"])
+            seen = query.values(seen_at=self.now())
+            with suppress(DatabaseFault):  # the next use notes it
+                await self.database.write(lambda c: c.execute(seen))
+        return Session(person=found["person"], created_at=found["created_at"])
+
+    async def end(self, token: str) -> bool:
+        """End a session; return whether there was one."""
+        query = delete(web_sessions).where(web_sessions.c.id == _hash(token))
+        return await self.database.write(lambda c: c.execute(query).rowcount > 0)
+
+    async def end_all(self, person: str) -> int:
+        """End all sessions, links and grants of somebody; return how many sessions there were."""
+
+        def unit(connection: Connection) -> int:
+            for table in (web_links, web_grants):
+                connection.execute(delete(table).where(table.c.person == person))
+            ended = delete(web_sessions).where(web_sessions.c.person == person)
+            return connection.execute(ended).rowcount
+
+        return await self.database.write(unit)
+
+    async def grant(self, grant: Grant) -> str:
+        """Return the token of a grant; the person's session must be shown beside it."""
+        return await self.database.write(lambda c: self._add(c, web_grants, grant))
+
+    async def granted(self, token: str, person: str) -> Grant | None:
+        """Return the grant of a token; None where it is another person's or too old."""
+        found = await self.database.read(lambda c: self._find(c, web_grants, token))
+        if found is None or found["person"] != person:
+            return None
+        return Grant(**{name: found[name] for name in Grant.__annotations__})
+
+    async def sweep(self) -> None:
+        """Remove what is too old to be used."""
+
+        def unit(connection: Connection) -> None:
+            for table, (_, age, since) in LIMITS.items():
+                connection.execute(delete(table).where(since < self.now() - age))
+
+        await self.database.write(unit)
+
+    def _open(self, connection: Connection, person: str) -> str:
+        return self._add(
+            connection,
+            web_sessions,
+            Session(person=person, created_at=self.now()),
+            seen_at=self.now(),
+        )
+
+    def _add(
+        self, connection: Connection, table: Table, new: Link | Session | Grant, **more: Any
+    ) -> str:
+        """Add a row of a person under a new token, which is returned; the oldest makes room."""
+        add_if_new(connection, people, {"id": new.person, "created_at": self.now()})
+        most, _, since = LIMITS[table]
+        theirs = select(table.c.id).where(table.c.person == new.person).order_by(since.desc())
+        kept = connection.scalars(theirs.limit(most - 1)).all()
+        of_theirs = table.c.person == new.person
+        connection.execute(delete(table).where(of_theirs, table.c.id.not_in(kept)))
+        token = secrets.token_urlsafe(BYTES)
+        row = {"created_at": self.now(), **asdict(new), **more, "id": _hash(token)}
+        connection.execute(insert(table), row)
+        return token
+
+    def _find(self, connection: Connection, table: Table, token: str) -> Json | None:
+        """Return the row of a token that is not too old."""
+        _, age, since = LIMITS[table]
+        query = select(table).where(table.c.id == _hash(token), since > self.now() - age)
+        row = connection.execute(query).one_or_none()
+        return None if row is None else dict(row._mapping)
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
