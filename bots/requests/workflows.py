@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -11,7 +11,8 @@ from typing import Final
 from bots.admission.gate import Gate
 from bots.admission.rulebook import WORKFLOWS, is_among
 from bots.requests.loaded_pictures import OURS, describe, find_beside
-from bots.requests.options import Flag, Values
+from bots.requests.options import Flag, Values, parse_values
+from bots.requests.permutations import permutations
 from bots.requests.studio import Asker, Studio
 from bots.requests.typed_options import Typed
 from bots.requests.workflow_file import IMAGE, MASK, Workflow
@@ -20,11 +21,14 @@ from engine.errors import GraphError, ImageError, UserError, nearest, shorten, s
 from engine.formats.graphs.node_values import LoadedPicture
 from engine.formats.graphs.recipe import pictures_of
 from engine.pictures.images import BYTES
+from engine.recipe.limits import check_words
 from engine.sentences import Sentence
 from storage import Job
 from storage.jobs.picture_files import Pictures
 
 WORKFLOW: Final = Flag(name="workflow", example="NAME")
+
+Choice = tuple[str, Typed]  # words, and the options beside them
 
 
 class UnknownWorkflow(UserError):
@@ -116,14 +120,35 @@ def take_workflow(typed: Typed) -> tuple[str | None, Typed]:
     return (names[-1] if names else None), [each for each in typed if each[0] != WORKFLOW.name]
 
 
-def the_workflow(names: Sequence[str | None]) -> str | None:
-    """Return the workflow that the texts of one request name; raises `UserError` for several texts.
+def read_choices(text: str, read: Callable[[str], Choice]) -> tuple[list[Choice], str | None]:
+    """Return what a text asks for, a job for each choice in braces, and the workflow it names.
 
-    names: of each text's, as `take_workflow` found it.
+    read: how the place reads the text of one job, with `WORKFLOW` among its flags. Raises what it
+    raises, and `UserError` for too many choices and for a workflow of several.
     """
+    choices, names = [], []
+    for each in permutations(text):
+        words, typed = read(each)
+        name, options = take_workflow(typed)
+        choices.append((words, options))
+        names.append(name)
     if len(names) > 1 and any(names):
         raise UserError(Sentence("permuted_workflow"))
-    return names[0]
+    return choices, names[0]
+
+
+def values_of(
+    choice: Choice, workflow: str | None, parse: Callable[[Typed], Values] = parse_values
+) -> Values:
+    """Return what a job is asked for with; raises `UserError`: only workflows have words already.
+
+    parse: how the place reads options.
+    """
+    words, options = choice
+    if workflow is not None and not words:
+        return parse(options)
+    check_words(words)
+    return {"prompt": words} | parse(options)
 
 
 def _read(path: Path) -> bytes:

@@ -23,7 +23,7 @@ from bots.requests.permutations import permutations
 from bots.requests.studio import BLENDED
 from bots.requests.typed_options import split_message
 from bots.requests.workflow_file import read_content
-from bots.requests.workflows import WORKFLOW, take_workflow, the_workflow
+from bots.requests.workflows import WORKFLOW, read_choices, take_workflow, values_of
 from bots.telegram import keyboards
 from bots.telegram.address import TEXT, post
 from bots.telegram.errors import translate
@@ -56,8 +56,8 @@ async def imagine(request: Request, parsed: ParsedMessage) -> None:
             return  # talk below something else that Marble said
     replied = parsed.picture is None and not (parsed.command or parsed.answers_question)
     edited = parsed.replied_picture if replied else None
-    if len(texts := permutations(parsed.text)) > 1 and not edited:
-        return await _imagine_each(request, parsed, texts)
+    if len(permutations(parsed.text)) > 1 and not edited:
+        return await _imagine_each(request, parsed)
     prompt, typed = split_message(parsed.text, [WORKFLOW, RESULT])
     workflow, typed = take_workflow(typed)
     result = next((text for name, text in typed if name == RESULT.name), None)
@@ -86,20 +86,15 @@ async def imagine(request: Request, parsed: ParsedMessage) -> None:
     await request.announce(job)
 
 
-async def _imagine_each(request: Request, parsed: ParsedMessage, texts: Sequence[str]) -> None:
-    """Draw a picture for each of several texts, all from the same start image, if there is one."""
-    choices, workflows = [], []
-    for text in texts:
-        prompt, typed = split_message(text, [WORKFLOW])
-        workflow, typed = take_workflow(typed)
-        workflows.append(workflow)
-        choices.append({**parse_values(typed), "prompt": prompt})
-    the_workflow(workflows)
+async def _imagine_each(request: Request, parsed: ParsedMessage) -> None:
+    """Draw a picture for each choice in braces, all from the same start image, if there is one."""
+    choices, workflow = read_choices(parsed.text, partial(split_message, more=[WORKFLOW]))
+    given = [values_of(each, workflow) for each in choices]
     studio, start = request.app.studio, {}
     if picture := parsed.picture or parsed.replied_picture:
         await request.app.gate.admit(request.asker)  # nothing is fetched for who may not ask
         start["image"] = await studio.keep_image(await _fetch(request, picture))
-    asked = [values | start for values in choices]
+    asked = [values | start for values in given]
     await request.announce_each(await studio.imagine_each(asked, request.asker, request.saved_by))
 
 

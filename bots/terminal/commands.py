@@ -16,10 +16,9 @@ from bots.operations.settings import Settings
 from bots.presentation.lines import OTHER_DEVICE, name_of, parent_of
 from bots.requests.derive import the_picture
 from bots.requests.options import Values, parse_values
-from bots.requests.permutations import permutations
 from bots.requests.studio import BLENDED, Asker, Studio
 from bots.requests.typed_options import read_request
-from bots.requests.workflows import take_workflow, the_workflow
+from bots.requests.workflows import read_choices, values_of
 from bots.service.app import App, open_app
 from bots.terminal.arguments import number, options_of, out_of, upscale_of
 from bots.terminal.console import Listing, open_console, styled
@@ -404,19 +403,11 @@ def read_imagine(
 ) -> tuple[list[Values], str | None]:
     """Return the values of each picture, and the workflow by which it is drawn, if one is named.
 
-    given: options beside the text. Raises `UserError`; only a workflow may have words of its own.
+    given: options beside the text. Raises `UserError`.
     """
-    given, choices, workflows = list(given), [], []
-    for each in permutations(text):
-        words, typed = read_request(each, given, IMAGINED)
-        workflow, rest = take_workflow(typed)
-        if words or workflow is None:
-            check_words(words)
-            choices.append({"prompt": words} | read_values(rest))
-        else:
-            choices.append(read_values(rest))
-        workflows.append(workflow)
-    return choices, the_workflow(workflows)
+    read = partial(read_request, given=list(given), more=IMAGINED)
+    choices, workflow = read_choices(text, read)
+    return [values_of(each, workflow, read_values) for each in choices], workflow
 
 
 def read_edit(words: str, given: Iterable[tuple[str, str]] = ()) -> tuple[Values, list[str]]:

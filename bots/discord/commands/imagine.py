@@ -1,5 +1,6 @@
 """/imagine: words become a picture; without words, a form asks for them."""
 
+from functools import partial
 from typing import Any
 
 import discord
@@ -9,11 +10,9 @@ from bots.discord.forms import TEXT, imagine_form, offered_in
 from bots.discord.handler import Handler
 from bots.discord.interaction import InteractionRequest
 from bots.requests.options import parse_values
-from bots.requests.permutations import permutations
 from bots.requests.typed_options import Typed, read_request, write_options
-from bots.requests.workflows import WORKFLOW, take_workflow, the_workflow
+from bots.requests.workflows import WORKFLOW, read_choices, values_of
 from engine.errors import UserError
-from engine.recipe.limits import check_words
 
 
 async def imagine(
@@ -36,21 +35,14 @@ async def imagine(
         given.append((WORKFLOW.name, workflow))
     if mask and not image:
         raise UserError(request.words.mask_alone)
-    texts, choices, workflows = permutations(prompt or ""), [], []
-    for text in texts:
-        words, options = read_request(text, given, [WORKFLOW])
-        workflow, options = take_workflow(options)
-        values = parse_values(options)
-        wordless = len(texts) == 1 and not (words or workflow or mask)
-        if wordless and _takes_form(request, options):
-            return await _open_form(handler, request, image, options)
-        if words or workflow is None:
-            check_words(words)
-            values["prompt"] = words
-        choices.append(values)
-        workflows.append(workflow)
-    workflow = the_workflow(workflows)
-    request.check_jobs(len(choices))
+    read = partial(read_request, given=given, more=[WORKFLOW])
+    choices, workflow = read_choices(prompt or "", read)
+    words, options = choices[0]
+    wordless = len(choices) == 1 and not (words or workflow or mask)
+    if wordless and _takes_form(request, options):
+        return await _open_form(handler, request, image, options)
+    wanted = [values_of(each, workflow) for each in choices]
+    request.check_jobs(len(wanted))
     async with handler.drawing(request):
         start = {}
         if image:
@@ -58,7 +50,7 @@ async def imagine(
             start["image"] = kept = await handler.studio.keep_image(await read_attachment(image))
             if mask:
                 start["mask"] = await handler.studio.keep_mask(kept, await read_attachment(mask))
-        asked = [values | start for values in choices]
+        asked = [values | start for values in wanted]
         if workflow is None:
             jobs = await handler.studio.imagine_each(asked, request.asker, request.person)
         else:
@@ -78,7 +70,11 @@ async def _open_form(
     image: discord.Attachment | None,
     options: Typed,
 ) -> None:
-    """Ask for the words in a form that holds the options and the image typed without them."""
+    """Ask for the words in a form that holds the options and the image typed without them.
+
+    Raises `UserError` for an option that means nothing.
+    """
+    parse_values(options)
     if image:
         await open_start_form(handler, request, image, options)
         return

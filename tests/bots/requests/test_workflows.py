@@ -1,6 +1,7 @@
 """Pictures by workflows of the owner: what people set, what holds, what a place allows."""
 
 import io
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +16,10 @@ from bots.operations.settings import load_settings
 from bots.requests.default_options import save_options
 from bots.requests.options import parse_values
 from bots.requests.studio import Asker
+from bots.requests.typed_options import split_message
 from bots.requests.workflow_doctor import check_workflows
 from bots.requests.workflow_folder import WorkflowFolder
-from bots.requests.workflows import Workflows
+from bots.requests.workflows import WORKFLOW, Workflows, read_choices, values_of
 from bots.service.app import roles_of, rules_of
 from bots.texts import tell, words_of
 from engine.errors import UserError
@@ -226,3 +228,44 @@ async def test_the_doctor_names_every_file_that_is_missing(tmp_path: Path) -> No
         "look  workflows  drawn: There is no LoRA 'ink'",
         "look  workflows  drawn: There is no VAE 'soft'",
     ]
+
+
+def read(text: str) -> tuple[list[Any], str | None]:
+    """Read a text as the places do, from their reader of one job's."""
+    choices, workflow = read_choices(text, lambda each: split_message(each, [WORKFLOW]))
+    return [values_of(choice, workflow) for choice in choices], workflow
+
+
+@pytest.mark.parametrize(
+    ("text", "asked", "workflow"),
+    [
+        ("a cat --steps 9", [{"prompt": "a cat", "steps": 9}], None),
+        ("{red, blue} cat", [{"prompt": "red cat"}, {"prompt": "blue cat"}], None),
+        (
+            "a cat --steps {8, 9}",
+            [{"prompt": "a cat", "steps": 8}, {"prompt": "a cat", "steps": 9}],
+            None,
+        ),
+        ("a cat --workflow portrait", [{"prompt": "a cat"}], "portrait"),
+        ("--workflow portrait --steps 9", [{"steps": 9}], "portrait"),
+    ],
+)
+def test_a_text_asks_for_a_job_a_choice_and_names_a_workflow(
+    text: str, asked: list[Any], workflow: str | None
+) -> None:
+    assert read(text) == (asked, workflow)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("--steps 9", "a description of the picture"),
+        ("{a cat, } --steps 9", "a description of the picture"),
+        ("{red, blue} cat --workflow portrait", "A workflow draws one job at a time"),
+        ("a cat --workflow {portrait, redraw}", "A workflow draws one job at a time"),
+        ("a cat --steps {9, many}", "steps must be a whole number"),
+    ],
+)
+def test_a_text_of_which_one_choice_asks_for_nothing_is_refused(text: str, said: str) -> None:
+    with pytest.raises(UserError, match=re.escape(said)):
+        read(text)
