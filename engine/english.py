@@ -63,6 +63,10 @@ ENGLISH: Final[Mapping[str, str]] = {
     "written_instead": ", or write what Marble has: {pairs}",
     "weight_of_words": "Weights are not written {written} here: write (words:1.2) for more weight, "
     "and --no words for what the picture should not show.",
+    "one_hyphen": "Write {option} with two hyphens where you mean the option, or put {name} in "
+    "quotes where it is words.",
+    "mention": "{written} is how Discord writes a mention or an emoji, and cannot be drawn; write "
+    "in words what you mean.",
     "address_of_picture": "Marble fetches no pictures from the web: instead of {written}, give the "
     "picture itself as the start image.",
     "too_many_permutations": "The choices in braces make more than {most} jobs; leave some out, or "

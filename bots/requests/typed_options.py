@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import Final
 
-from bots.requests.options import BY_NAME, MIDJOURNEY, Flag, find_flag
+from bots.requests.options import BY_NAME, MIDJOURNEY, Flag, Option, find_flag
 from bots.requests.permutations import permutations
 from engine.errors import OptionError, UnknownOption, UserError, closest, shorten, some
 from engine.recipe.limits import is_blank
@@ -23,11 +23,13 @@ _CLOSE: Final = r"\u3000-\u30ff\u3400-\u9fff\uac00-\ud7af\uff00-\uffef,;"
 # What cannot be seen and ends words: blanks of no width, and marks of direction, which keyboards
 # and web pages put between words by themselves.
 _HIDDEN: Final = "\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff"
+_HYPHENS: Final = "-‐‑−－"
 # Phones and Chinese keyboards turn two hyphens into a dash, or two; people mean the same.
 _FLAG: Final = re.compile(
-    rf"(?:^|(?<=[\s{_CLOSE}{_HIDDEN}]))(?:[-–]{{2}}|——?|–|－－)([A-Za-z][\w-]*)"
-    rf"(?:[=:：]|(?=[\s{_CLOSE}{_HIDDEN}])|$)"
+    rf"(?:^|(?<=[\s{_CLOSE}{_HIDDEN}]))(?:[{_HYPHENS}–]{{2}}|——?|[{_HYPHENS}–―])"
+    rf"([A-Za-z][\w-]*)(?:[=:：]|(?=[\s{_CLOSE}{_HIDDEN}])|$)"
 )
+_NUMBER: Final = re.compile(r"\.?\d")
 _EDGES: Final = re.compile(rf"^[\s{_HIDDEN}]+|[\s{_HIDDEN}]+$")
 _WORD: Final = re.compile(r"\S+")
 _LIST: Final = re.compile(r'(?:"[^"]*"|\S)+')  # no blank ends it in quotes
@@ -36,6 +38,8 @@ COMMAS: Final = ",;，、；"  # after a value of one word
 _WEIGHT: Final = re.compile(r"[^\s:]{0,30}\s?(?<!:)::(?!:)(?:-?[\d.]+|(?=\s|$))")
 # How people who come from Midjourney begin: as its Discord shows a command, and with a picture.
 _FIELD: Final = re.compile(r"^\s*prompt:\s*", re.IGNORECASE)
+# How Discord writes who, where, when and what is meant, and emoji of a server's own.
+_DISCORD: Final = re.compile(r"<(?:@[!&]?|#|t:|a?:\w+:|/[^<>:]+:)\d+(?::\w)?>")
 _ADDRESS: Final = re.compile(r"^\s*<?(https?://\S+)", re.IGNORECASE)
 _QUOTES: Final = {'"': '"', "“": "”", "'": "'", "«": "»"}
 
@@ -47,7 +51,8 @@ def split_message(text: str, more: Sequence[Flag] = (), *, lines: bool = True) -
     line's end. Nothing that was typed is dropped without a word. Options come by their own names,
     as they were typed; a prompt in which nothing can be seen comes as "". The name of the field,
     `prompt:`, may stand first. Raises `UserError`, which names all options that there are not, for
-    a picture's address in front of the words, and for a text that `permutations` would divide.
+    a picture's address in front of the words, for one of Discord's mentions, and for a text that
+    `permutations` would divide.
 
     more: flags that only one place knows. lines: words in further lines are the negative prompt;
     else they go on with the prompt, as where a negative prompt has a field of its own.
@@ -65,6 +70,8 @@ def split_message(text: str, more: Sequence[Flag] = (), *, lines: bool = True) -
         typed = [*([("negative", negative)] if negative else []), *typed, *below]
     for each in (words, *(value for name, value in typed if name == "negative")):
         _check_weights(each)
+        if mention := _DISCORD.search(each):
+            raise UserError(Sentence("mention", written=shorten(mention[0])))
     if address := _ADDRESS.match(words):
         raise UserError(Sentence("address_of_picture", written=shorten(address[1])))
     return "" if is_blank(words) else words, typed
@@ -199,12 +206,39 @@ def _quoted(text: str) -> str:
 
 
 def _flags(text: str, known: Mapping[str, Flag]) -> Iterator[re.Match[str]]:
-    """Yield where options begin: known ones anywhere, and others only where a blank is before."""
+    """Yield where options begin: known ones anywhere, and others only where a blank is before.
+
+    One hyphen begins an option where what follows can only be its value. Raises `UserError` where
+    it may be words as well.
+    """
     for found in _FLAG.finditer(text):
         before = text[found.start() - 1 : found.start()]
-        name = found[1].lower()
-        if is_blank(before) or name in known or name in MIDJOURNEY:
+        sign, name = text[found.start() : found.start(1)], found[1].lower()
+        if len(sign) == 1 and sign in _HYPHENS:
+            if _is_flag(name, _WORD.match(_EDGES.sub("", text[found.end() :])), known):
+                yield found
+        elif is_blank(before) or name in known or name in MIDJOURNEY:
             yield found
+
+
+def _is_flag(name: str, following: re.Match[str] | None, known: Mapping[str, Flag]) -> bool:
+    """Return whether a name behind one hyphen is an option's; following: the word after it.
+
+    Raises `UserError` where that may be words, or the value of an option that takes any.
+    """
+    flag, value = known.get(name), following[0].rstrip(COMMAS) if following else ""
+    if not value or (flag is None and name not in MIDJOURNEY):
+        return False
+    if flag is None:
+        return bool(_NUMBER.match(value))
+    if isinstance(flag, Option) and not flag.spoken:
+        try:
+            flag.parse(value)
+        except UserError:
+            return False
+        if _NUMBER.match(value) or value.lower() in flag.choices:
+            return True
+    raise UserError(Sentence("one_hyphen", name=f"-{name}", option=f"--{name}"))
 
 
 def _take_value(option: Flag, name: str, tail: str) -> tuple[str, str]:

@@ -75,6 +75,18 @@ def test_options_among_words_are_read_and_words_are_left_as_they_are(
         ("a cat －－seed：7", "a cat", {"seed": 7}),
         ("a cat --seed:7", "a cat", {"seed": 7}),
         ("a cat -–ar 64x96", "a cat", {"width": 64, "height": 96}),
+        ("a cat −−ar 64x96 ‑‑seed 7", "a cat", {"width": 64, "height": 96, "seed": 7}),
+        (
+            "a cat -ar 64x96 -seed 7, in a hat",
+            "a cat in a hat",
+            {"width": 64, "height": 96, "seed": 7},
+        ),
+        (
+            "-r 4 a cat −iw .5 -sampler Euler",
+            "a cat",
+            {"count": 4, "strength": 0.85, "sampler": "euler"},
+        ),
+        ("猫-seed=7", "猫", {"seed": 7}),
         ("prompt: a cat --seed 7", "a cat", {"seed": 7}),
         ("Prompt:a cat", "a cat", {}),
         ("a prompt: a cat", "a prompt: a cat", {}),
@@ -117,6 +129,53 @@ def test_all_flags_that_mean_nothing_here_are_named_in_one_sentence(text: str, s
         split_message(text)
     assert str(error.value) == said
     assert re.search("没有选项 '--.*。", tell(error.value, words_of("zh")))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a cat -v 6.1 -s 250", "There are no options '--v', '--s'; leave them out, or write what "
+         "Marble has: --v → --model, --s → --guidance."),
+        ("a cat -no fog", "Write --no with two hyphens where you mean the option, or put -no in "
+         "quotes where it is words."),
+        ("a cat -style raw", "Write --style with two hyphens where you mean the option, or put "
+         "-style in quotes where it is words."),
+    ],
+)  # fmt: skip
+def test_one_hyphen_that_may_begin_an_option_is_named(text: str, said: str) -> None:
+    for read in (split_message, read_request):
+        with pytest.raises(UserError) as error:
+            read(text)
+        assert str(error.value) == said
+        assert tell(error.value, words_of("zh")) != said
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a cat -size of a mouse",
+        "art - deco -deco",
+        "minus -5 degrees -seed",
+        'a sign that says "-no entry"',
+        "-s and -v are letters",
+        "slim-fit jeans, x -r -n",
+    ],
+)
+def test_other_words_behind_one_hyphen_are_words(text: str) -> None:
+    assert split_message(text) == (text, [])
+
+
+@pytest.mark.parametrize(
+    "mention",
+    ["<@123>", "<@!123>", "<@&123>", "<#123>", "<:cat:123>", "<a:cat:123>", "<t:123:R>",
+     "</show me:123>"],
+)  # fmt: skip
+def test_a_mention_as_discord_writes_it_is_not_drawn_as_words(mention: str) -> None:
+    for text in (f"{mention} a cat", f"a cat --no {mention}"):
+        for read in (split_message, read_request):
+            with pytest.raises(UserError, match=f"^'{re.escape(mention)}' is how Discord writes"):
+                read(text)
+    assert split_message("a <3 cat <lora:cat:1> <b>")[0] == "a <3 cat <lora:cat:1> <b>"
 
 
 @pytest.mark.parametrize(
