@@ -177,6 +177,45 @@ def panned(recipe: Recipe, picture: Picture, direction: str, multiple: int) -> R
     )
 
 
+def repainted(recipe: Recipe, picture: Picture, mask: str) -> Recipe:
+    """Return a recipe that draws a picture anew where a mask (by sha256) is white.
+
+    At the picture's own size, so that all else stays as it is, byte for byte.
+    """
+    return replace(
+        _from(recipe, picture),
+        width=_whole(picture.width),
+        height=_whole(picture.height),
+        mask=mask,
+        strength=PAINT_STRENGTH,
+        seed=random_seed(),
+        areas=(),
+    )
+
+
+def extended(recipe: Recipe, picture: Picture, margins: Margins, multiple: int) -> Recipe:
+    """Return a recipe that continues a picture by margins, in pixels, at its own size.
+
+    What is missing to sides that are multiples of `multiple` is added to the wider of two margins.
+    """
+    left, right = _rounded_up(picture.width, margins.left, margins.right, multiple)
+    top, bottom = _rounded_up(picture.height, margins.top, margins.bottom, multiple)
+    return replace(
+        _from(recipe, picture),
+        width=picture.width + left + right,
+        height=picture.height + top + bottom,
+        margins=Margins(left=left, right=right, top=top, bottom=bottom),
+        strength=PAINT_STRENGTH,
+        seed=random_seed(),
+        areas=(),
+    )
+
+
+def _rounded_up(side: int, before: int, after: int, multiple: int) -> tuple[int, int]:
+    missing = -(side + before + after) % multiple
+    return (before + missing, after) if before > after else (before, after + missing)
+
+
 def _from(recipe: Recipe, picture: Picture) -> Recipe:
     """Return a recipe that starts from a finished picture of another, and from nothing else."""
     return replace(

@@ -1,4 +1,4 @@
-"""The use cases, free of any platform: imagine, rerun, remake, edit, vary, upscale, zoom, pan.
+"""The use cases, free of any platform: imagine, rerun, remake, edit, repaint, vary, upscale, zoom …
 
 What a person typed comes in as values of recipe fields (`bots.requests.options`); what they left
 out is filled in from the model's defaults. A job is committed before anybody is told of it.
@@ -32,7 +32,7 @@ from engine.pictures.masks import channel_mask, colour_mask, read_mask, transpar
 from engine.pictures.references import MEGAPIXEL
 from engine.pictures.start_image import read_start_image
 from engine.recipe.limits import Range, check_words
-from engine.recipe.parts import LANCZOS
+from engine.recipe.parts import LANCZOS, Margins
 from engine.recipe.prompt_tags import plain
 from engine.recipe.recipe import Recipe, random_seed
 from engine.sentences import Sentence
@@ -151,17 +151,7 @@ class Studio:
         """
         parent, picture = await self.get(name)
         recipe = of_picture(parent, picture)
-        kept = None if values.get("prompt", recipe.prompt) != recipe.prompt else parent.style
-        model = self.catalogue.get(values.get("checkpoint", recipe.checkpoint))
-        values, style, notes = await self._styled(values, asker, model, recipe, kept)
-        return await self._submit(
-            self.builder.change(recipe, values),
-            asker,
-            notes,
-            parent=parent.id,
-            parent_picture=picture,
-            style=style,
-        )
+        return await self._change(parent, recipe, values, asker, picture)
 
     async def draw_reading(self, reading: Reading, values: Mapping[str, Any], asker: Asker) -> Job:
         """Commit and start a job for what a file says, with some values changed.
@@ -322,6 +312,31 @@ class Studio:
             return derive.panned(recipe, picture, direction, multiple)
 
         return await self._derive(name, asker, panned)
+
+    async def repaint(self, name: str, mask: str, values: Mapping[str, Any], asker: Asker) -> Job:
+        """Commit and start a job that draws a picture anew where a mask (by sha256) is white.
+
+        values: what else changes, as for `rerun`.
+        """
+
+        def repainted(recipe: Recipe, picture: Picture) -> Recipe:
+            return derive.repainted(recipe, picture, mask)
+
+        return await self._derive(name, asker, repainted, values)
+
+    async def extend(
+        self, name: str, margins: Margins, values: Mapping[str, Any], asker: Asker
+    ) -> Job:
+        """Commit and start a job that continues a picture by margins, in pixels.
+
+        values: what else changes, as for `rerun`.
+        """
+
+        def extended(recipe: Recipe, picture: Picture) -> Recipe:
+            multiple = self.catalogue.get(recipe.checkpoint).multiple
+            return derive.extended(recipe, picture, margins, multiple)
+
+        return await self._derive(name, asker, extended, values)
 
     async def keep_image(self, data: bytes) -> str:
         """Check a picture that somebody sent, store its pixels, and return its sha256.
@@ -500,13 +515,38 @@ class Studio:
         return header.width, header.height
 
     async def _derive(
-        self, name: str, asker: Asker, derived: Callable[[Recipe, Picture], Recipe]
+        self,
+        name: str,
+        asker: Asker,
+        derived: Callable[[Recipe, Picture], Recipe],
+        values: Mapping[str, Any] | None = None,
     ) -> Job:
+        """Commit and start a job for a recipe that is made from a picture's; then values change."""
         job, index = await self.get(name)
         picture = the_picture(job, index)
-        built = self.builder.fit(derived(job.recipe, picture))
+        recipe = derived(job.recipe, picture)
+        if values:
+            return await self._change(job, recipe, values, asker, picture.index)
+        built = self.builder.fit(recipe)
         return await self._submit(
             built, asker, parent=job.id, parent_picture=picture.index, style=job.style
+        )
+
+    async def _change(
+        self,
+        parent: Job,
+        recipe: Recipe,
+        values: Mapping[str, Any],
+        asker: Asker,
+        picture: int | None,
+    ) -> Job:
+        """Commit and start a job for a recipe of another job's with some values changed."""
+        kept = None if values.get("prompt", recipe.prompt) != recipe.prompt else parent.style
+        model = self.catalogue.get(values.get("checkpoint", recipe.checkpoint))
+        values, style, notes = await self._styled(values, asker, model, recipe, kept)
+        built = self.builder.change(recipe, values)
+        return await self._submit(
+            built, asker, notes, parent=parent.id, parent_picture=picture, style=style
         )
 
     async def _submit(

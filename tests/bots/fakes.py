@@ -63,6 +63,7 @@ class FakeExecutor(Executor):
         self.unloadable: list[Exception] = []  # for one job each, while it loads
         self.deaf = False
         self.loads = False
+        self.times = 1  # its pictures are of 8 × 8 pixels, or so many times as wide and high
         self.specs: list[Spec] = []
         self.cancelled: set[tuple[int, int]] = set()
         self.running = 0
@@ -113,8 +114,9 @@ class FakeExecutor(Executor):
         if self.error:
             raise self.error
         for index in recipe.pictures:
-            image = pixels(recipe.seed + index)
-            yield Picture(index=index, width=8, height=8, png=write_png(image, recipe, index))
+            image = pixels(recipe.seed + index).repeat(self.times, 0).repeat(self.times, 1)
+            side = len(image)
+            yield Picture(index=index, width=side, height=side, png=write_png(image, recipe, index))
 
 
 DISTILLED: Mapping[str, Any] = {

@@ -150,6 +150,43 @@ def test_a_picture_that_grew_too_wide_is_panned_no_further() -> None:
         derive.panned(make_recipe(width=2048), kept(0, 2048, 64), "left", 8)
 
 
+def test_what_is_painted_over_is_drawn_anew_at_the_pictures_own_size() -> None:
+    recipe = make_recipe(
+        seed=7, upscale=Upscale(factor=2.0), variations=(Variation(seed=1, amount=0.5),)
+    )
+    painted = derive.repainted(recipe, kept(0, 128, 96), "d" * 64)
+    assert (painted.image, painted.mask, painted.strength) == (SHA, "d" * 64, 1.0)
+    assert (painted.width, painted.height, painted.upscale) == (128, 96, None)
+    assert (painted.prompt, painted.variations, painted.seed != 7) == (recipe.prompt, (), True)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "size", "margins"),
+    [
+        (Margins(left=32, top=8), (96, 72), Margins(left=32, top=8)),
+        (Margins(right=13), (80, 64), Margins(right=16)),
+        (Margins(left=9, right=4), (80, 64), Margins(left=12, right=4)),
+        (
+            Margins(left=3, top=1, right=1, bottom=5),
+            (72, 72),
+            Margins(left=7, top=1, right=1, bottom=7),
+        ),
+    ],
+)
+def test_a_picture_is_extended_at_its_own_size_up_to_the_models_multiple(
+    wanted: Margins, size: tuple[int, int], margins: Margins
+) -> None:
+    recipe = derive.extended(make_recipe(upscale=Upscale(factor=2.0)), kept(), wanted, 8)
+    assert ((recipe.width, recipe.height), recipe.margins) == (size, margins)
+    left, top, right, bottom = margins.inner(*size)
+    assert (right - left, bottom - top) == (64, 64)
+
+
+def test_a_picture_is_not_extended_beyond_the_limit() -> None:
+    with pytest.raises(OptionError, match="width must be"):
+        derive.extended(make_recipe(), kept(), Margins(left=2048), 8)
+
+
 def test_a_new_seed_leaves_variations_behind() -> None:
     recipe = make_recipe(variations=(Variation(seed=1, amount=0.2),))
     assert derive.change(recipe, {"seed": 8}).variations == ()

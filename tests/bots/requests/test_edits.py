@@ -14,7 +14,7 @@ from bots.requests.options import parse_values
 from bots.requests.studio import Asker
 from bots.texts import say, tell, words_of
 from engine.errors import SettingError, UserError
-from engine.recipe.parts import Lora
+from engine.recipe.parts import Lora, Margins
 from storage import Job
 from tests.bots.conftest import ADA, House
 from tests.bots.fakes import EDITING, alter
@@ -307,3 +307,33 @@ async def test_a_blend_that_cannot_be_is_refused_in_a_sentence(house: House, ann
     grid = await drawn(house, ann, count=2)
     with pytest.raises(UserError, match="2 pictures"):
         await house.studio.blend([str(grid.id)], [red], {}, ann)
+
+
+async def test_a_part_of_a_picture_is_drawn_anew_with_other_words(house: House, ann: Asker) -> None:
+    house.executor.times = 8
+    parent = await drawn(house, ann, seed=7, count=2)
+    name, picture = f"{parent.id}.2", parent.pictures[1]
+    white = Image.new("L", (picture.width, picture.height), "black")
+    white.paste("white", (0, 0, 8, 8))
+    white.save(file := io.BytesIO(), "PNG")
+    mask = await house.studio.keep_mask(picture.sha256, file.getvalue())
+    job = await house.studio.repaint(name, mask, {}, ann)
+    assert (job.parent, job.parent_picture) == (parent.id, 1)
+    recipe = job.recipe
+    assert (recipe.image, recipe.mask, recipe.prompt) == (picture.sha256, mask, "a cat")
+    assert (recipe.count, recipe.picture, recipe.strength) == (1, None, 1.0)
+    values = parse_values([("strength", "0.5"), ("seed", "3")])
+    other = (await house.studio.repaint(name, mask, {"prompt": "a dog", **values}, ann)).recipe
+    assert (other.prompt, other.strength, other.seed, other.mask) == ("a dog", 0.5, 3, mask)
+
+
+async def test_a_picture_is_extended_with_its_words_or_others(house: House, ann: Asker) -> None:
+    house.executor.times = 8
+    parent = await drawn(house, ann)
+    picture = parent.pictures[0]
+    margins = Margins(right=picture.width)
+    recipe = (await house.studio.extend(str(parent.id), margins, {}, ann)).recipe
+    assert (recipe.image, recipe.margins, recipe.prompt) == (picture.sha256, margins, "a cat")
+    assert (recipe.width, recipe.height) == (2 * picture.width, picture.height)
+    sky = await house.studio.extend(str(parent.id), margins, {"prompt": "the sea"}, ann)
+    assert (sky.recipe.prompt, sky.recipe.margins, sky.parent) == ("the sea", margins, parent.id)
