@@ -4,7 +4,7 @@ import asyncio
 import logging
 import sys
 from argparse import Namespace
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -28,6 +28,7 @@ from bots.terminal.inputs import (
     IMAGINED,
     INPUTS,
     OTHERS,
+    PICTURES,
     is_ours,
     read_direction,
     read_mask,
@@ -83,7 +84,7 @@ class Session:
         Values come from `read_values`, here and below. workflow: of the owner's, by which it is
         drawn; then there is one choice.
         """
-        kept = [await self._keep_inputs(values) for values in choices]
+        kept = await self._keep_each(choices)
         if workflow is None:
             await self._draw_each(self._studio.imagine_each(kept, self._asker))
         else:
@@ -208,6 +209,18 @@ class Session:
             if job.status in (Status.RENDERED, Status.DELIVERED):
                 return str(job.id)
         raise UserError(Sentence("nothing_yet"))
+
+    async def _keep_each(self, choices: Sequence[Values]) -> list[Values]:
+        """Return choices with stored pictures; those that several share are read and kept once."""
+        known: dict[Hashable, Values] = {}
+        kept = []
+        for values in choices:
+            typed: Values = {name: values[name] for name in PICTURES if name in values}
+            key = tuple(typed.items())
+            if key not in known:
+                known[key] = await self._keep_inputs(typed)
+            kept.append(values | known[key])
+        return kept
 
     async def _keep_inputs(self, values: Values) -> Values:
         """Return values with the sha256 of stored pictures in place of what was typed for them."""

@@ -31,6 +31,7 @@ INPUTS: Final = (
     Flag(name="mask", example="FILE"),
     Flag(name="control", example="MODEL:FILE", many=True),
 )
+PICTURES: Final = ("image", "mask", "controls")  # the values that they are read as
 IMAGINED: Final = (*INPUTS, WORKFLOW)  # what `imagine` takes
 OTHERS: Final = Flag(name="with", example="FILE", many=True)  # pictures, beside the edited one
 A_MASK: Final = f"{A_PICTURE}, {ALPHA!r}, or a colour like red"

@@ -1,10 +1,13 @@
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bots.requests.derive import ZOOMS
+from bots.terminal import commands
+from bots.terminal.files import read_file
 from engine.formats.metadata import read_recipe
 from engine.recipe.limits import RANGES
 from tests.bots.terminal.conftest import Marble
@@ -100,6 +103,28 @@ def test_each_choice_in_braces_is_drawn_and_copied(marble: Marble, tmp_path: Pat
     later = marble("imagine", "a {red, blue} cat", "--later", *TINY)
     assert "Job 3 waits" in later.out
     assert "Job 4 waits" in later.out
+
+
+def test_choices_in_braces_that_share_a_picture_read_and_keep_it_once(
+    marble: Marble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marble("imagine", "a cat", "--seed", "7", "--out", "cat.png", *TINY)
+    marble("imagine", "a cat", "--seed", "8", "--out", "dog.png", *TINY)
+    read: list[str] = []
+
+    def reading(name: str, *more: Any) -> bytes:
+        read.append(name)
+        return read_file(name, *more)
+
+    monkeypatch.setattr(commands, "read_file", reading)
+    answer = marble("imagine", "a {red, blue} cat --image cat.png", "--strength", "0.5", *TINY)
+    assert (answer.code, read) == (0, ["cat.png"]), answer.err
+    names = ("3.1", "4.1")
+    first, second = (read_recipe(path_of(answer.out, name).read_bytes()).recipe for name in names)
+    assert first.image == second.image is not None
+    assert (first.prompt, second.prompt) == ("a red cat", "a blue cat")
+    marble("imagine", "a {red, blue} cat --image {cat.png, dog.png}", "--strength", "0.5", *TINY)
+    assert read[1:] == ["cat.png", "dog.png"]
 
 
 def test_a_workflow_or_file_starts_from_a_picture_that_is_given(
