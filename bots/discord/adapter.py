@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Hashable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 import discord
 from discord import app_commands
@@ -119,6 +120,7 @@ class MarbleClient(ShardedConnection):
         self._unanswered = unanswered
         self._answering: asyncio.Task[None] | None = None
         self._once = Once(app.storage.moderation)
+        self._reacting: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()
         self.tree = app_commands.CommandTree(
             self,
             allowed_contexts=app_commands.AppCommandContext(
@@ -176,6 +178,12 @@ class MarbleClient(ShardedConnection):
         emoji = (payload.emoji.name or "").replace(VARIATION, "")
         if (action := REACTIONS.get(emoji)) is None:
             return
+        async with self._turn(payload, action):
+            await self._react(payload, emoji, action)
+
+    async def _react(
+        self, payload: discord.RawReactionActionEvent, emoji: str, action: str
+    ) -> None:
         if (found := await self._reacted_to(payload)) is None:
             return
         job, picture = found
@@ -196,10 +204,18 @@ class MarbleClient(ShardedConnection):
         Discord does not say here who is a bot, but bots have no favourites.
         """
         emoji = (payload.emoji.name or "").replace(VARIATION, "")
-        if REACTIONS.get(emoji) == "favourite" and (found := await self._reacted_to(payload)):
-            request = ReactionRequest(self, payload, emoji, None)
-            async with self.handler.receive(request):
-                await remove_favourite(self.app, *found, request.person)
+        if (action := REACTIONS.get(emoji)) != "favourite":
+            return
+        async with self._turn(payload, action):
+            if found := await self._reacted_to(payload):
+                request = ReactionRequest(self, payload, emoji, None)
+                async with self.handler.receive(request):
+                    await remove_favourite(self.app, *found, request.person)
+
+    def _turn(self, payload: discord.RawReactionActionEvent, action: str) -> asyncio.Lock:
+        """Return the lock by which a person's reactions for an action to a message keep order."""
+        key = payload.user_id, payload.message_id, action
+        return self._reacting.setdefault(key, asyncio.Lock())
 
     async def _reacted_to(
         self, payload: discord.RawReactionActionEvent
