@@ -96,6 +96,14 @@ def address(*schemes: str) -> Reader:
     return lambda key, text: (read(key, text) or "").rstrip("/") or None
 
 
+def origin(key: str, text: str) -> str | None:
+    """Read the address of a web page of its own: scheme, host and port, without a path."""
+    allowed = "an address without a path, like https://marble.example"
+    host = r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\]"
+    read = matching(rf"https?://({host})(:\d{{1,5}})?/?", allowed)
+    return (read(key, text.lower()) or "").rstrip("/") or None
+
+
 def switch(key: str, text: str) -> bool:
     """Read 0 or 1."""
     return bool(one_of("0", "1")(key, text) == "1")
@@ -163,8 +171,10 @@ def reactions(key: str, text: str) -> Mapping[str, str]:
     return {emoji: action for emoji, _, action in pairs}
 
 
-def listen(key: str, text: str) -> str:
-    """Read a host and a port."""
+def listen(key: str, text: str) -> str | None:
+    """Read a host and a port; None for an empty text."""
+    if not text:
+        return None
     host, _, port = text.rpartition(":")
     if not (host and port.isascii() and port.isdigit() and int(port) < 65536):
         raise SettingError(key, text, "host:port, like 127.0.0.1:8443")

@@ -54,6 +54,8 @@ DISCORD_TOKEN: Final = readers.matching(
     "three parts with dots between them, as the developer portal shows it",
     secret=True,
 )
+LOOPBACK: Final = "127.0.0.1"
+ANY_HOST: Final = ("0.0.0.0", "::")  # listens on every address of the machine
 GATEWAY: Final = readers.address("wss", "ws")
 
 
@@ -94,6 +96,9 @@ class Settings:
     grace_seconds: Annotated[int, Variable("25", readers.number(0, 3600))]
     metrics_host: Annotated[str, Variable("127.0.0.1", readers.text)]
     metrics_port: Annotated[int, Variable("0", readers.number(0, 65_535))]
+    web_host: Annotated[str, Variable("127.0.0.1", readers.text)]
+    web_port: Annotated[int, Variable("0", readers.number(0, 65_535))]
+    web_url: Annotated[str | None, Variable("", readers.origin)]
     terminal_pictures: Annotated[str, Variable("auto", PICTURES)]
     debug: Annotated[bool, Variable("0", readers.switch)]
     # A URL, `off`, or None: the environment decides.
@@ -102,12 +107,20 @@ class Settings:
     telegram_api_base: Annotated[str, Variable("https://api.telegram.org", HTTP)]
     telegram_file_base: Annotated[str, Variable("https://api.telegram.org/file", HTTP)]
     telegram_webhook_url: Annotated[str | None, Variable("", readers.address("https"))]
-    telegram_webhook_listen: Annotated[str, Variable("127.0.0.1:8443", readers.listen)]
+    telegram_webhook_listen: Annotated[str | None, Variable("", readers.listen)]
     telegram_reactions: Annotated[Mapping[str, str], Variable(REACTIONS, readers.reactions)]
     discord_token: Annotated[str | None, Variable("", DISCORD_TOKEN)] = field(repr=False)
     discord_api_base: Annotated[str, Variable("https://discord.com/api/v10", HTTP)]
     discord_gateway: Annotated[str, Variable("wss://gateway.discord.gg", GATEWAY)]
     discord_test_guild: Annotated[int | None, Variable("", readers.snowflake)]
+
+    @property
+    def web_address(self) -> str | None:
+        """Return where people reach the web page, without a slash at its end; None: nowhere."""
+        if self.web_url or not self.web_port:
+            return self.web_url
+        host = LOOPBACK if self.web_host in ANY_HOST else self.web_host
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.web_port}"
 
     @property
     def secrets(self) -> tuple[str, ...]:

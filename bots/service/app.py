@@ -5,7 +5,7 @@ import logging
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from typing import Any, Final
@@ -22,6 +22,7 @@ from bots.requests.studio import Studio
 from bots.requests.styles import Stylebook
 from bots.requests.workflow_folder import WorkflowFolder
 from bots.requests.workflows import Workflows
+from bots.service.front_door import FrontDoor
 from bots.worker.engines_view import EngineBoard, engine_rows
 from bots.worker.maintenance import Maintenance
 from bots.worker.pausing import Pausing
@@ -60,6 +61,7 @@ class App:
     workflows: Workflows
     descriptions: Descriptions
     health: Callable[[], Health]  # of the engine
+    front_door: FrontDoor = field(default_factory=FrontDoor)
 
 
 def engine_config(settings: Settings) -> EngineConfig:

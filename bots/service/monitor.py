@@ -1,4 +1,4 @@
-"""The HTTP endpoints `/livez`, `/readyz` and `/metrics` at `MARBLE_METRICS_PORT`.
+"""The HTTP endpoints `/livez`, `/readyz` and `/metrics`, at `MARBLE_METRICS_PORT` and the web port.
 
 /livez     200 while the event loop keeps up; else 503: restart the process
 /readyz    200 while jobs can be done; else 503 with a line for each fault
@@ -11,7 +11,7 @@ import asyncio
 import shutil
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
@@ -19,6 +19,7 @@ from typing import Final
 from aiohttp import web
 
 from bots.service.adapters import Service
+from bots.service.front_door import listening
 from bots.service.metrics import Metrics
 from engine.errors import UserError
 from engine.files.private import MIN_FREE
@@ -85,34 +86,31 @@ class Monitor:
 
 @asynccontextmanager
 async def monitored(service: Service) -> AsyncIterator[None]:
-    """Serve the endpoints until the end of the block, unless `MARBLE_METRICS_PORT` is 0.
+    """Answer these paths until the end of the block, where there is a port for them.
 
     Raises `UserError` where the port is taken.
     """
-    settings = service.app.settings
-    if not settings.metrics_port:
+    app = service.app
+    settings = app.settings
+    if not (settings.metrics_port or settings.web_port):
         yield
         return
     monitor = Monitor(service, Metrics(service))
-    service.app.worker.observer = monitor.metrics
+    app.worker.observer = monitor.metrics
     handlers = {"/livez": monitor.livez, "/readyz": monitor.readyz, "/metrics": monitor.scrape}
-    app = web.Application()
-    app.add_routes(web.get(path, each, allow_head=False) for path, each in handlers.items())
-    runner = web.AppRunner(app, access_log=None, keepalive_timeout=0)
-    await runner.setup()
-    site = web.TCPSite(runner, settings.metrics_host, settings.metrics_port)
     lag = asyncio.create_task(monitor.watch_lag(), name="marble-lag")
     try:
-        try:
-            await site.start()
-        except OSError as error:
-            where = f"{settings.metrics_host}:{settings.metrics_port} ({error.strerror})"
-            text = f"Nothing can listen at {where}; choose another MARBLE_METRICS_PORT."
-            raise UserError(text) from error
-        yield
+        async with AsyncExitStack() as stack:
+            stack.enter_context(app.front_door.answering(handlers))
+            if settings.metrics_port:
+                own = web.Application()
+                own.add_routes(web.get(path, h, allow_head=False) for path, h in handlers.items())
+                host, port = settings.metrics_host, settings.metrics_port
+                at = listening(own, host, port, "MARBLE_METRICS_PORT", keepalive=0)
+                await stack.enter_async_context(at)
+            yield
     finally:
         lag.cancel()
-        await runner.cleanup()
 
 
 def _response(ok: bool, text: str, version: str = "") -> web.Response:

@@ -15,51 +15,29 @@ from pkgutil import resolve_name
 from typing import Final
 
 from bots.operations.settings import Settings
-from bots.service.adapters import ConnectionState, ServedAdapter, Service
+from bots.service.adapters import ServedAdapter, Service
 from bots.service.app import App, open_app
-from bots.worker.delivery import Shown, Way
-from storage import PendingReply
+from bots.service.kept import KeptAdapter
 
 # New objects after which Python looks for garbage: bursts make many, and hardly any in circles.
 GARBAGE: Final = 10_000
 
 
-class TerminalAdapter:
-    """Deliver to terminals that did not wait: their pictures are in their history."""
-
-    name: str = "terminal"
-    ways: Sequence[Way] = (Way("keep", repeatable=True),)
-    exclusive: bool = False
-
-    async def run(self) -> None:
-        """Do nothing: what terminals ask for is found in the database."""
-
-    def stop_intake(self) -> None:
-        """Do nothing: what is asked for now waits for the next process that serves."""
-
-    def connections(self) -> Sequence[ConnectionState]:
-        """Return nothing: there is no connection."""
-        return ()
-
-    async def deliver(self, pending: PendingReply, way: Way) -> Shown:
-        """Do nothing: there is no message to send."""
-        return {}
-
-    async def check(self) -> None:
-        """Do nothing: there is no token."""
-
-
+KEPT: Final = ("terminal", "web")  # of each, any process closes the replies
 # By the setting that asks for them. Imported by name: a chat that is not used costs no import.
 ADAPTERS: Final = {
     "discord_token": "bots.discord.adapter:DiscordAdapter",
     "telegram_token": "bots.telegram.adapter:Telegram",
+    "web_port": "bots.web.adapter:Web",
 }
 
 
 def make_adapters(app: App) -> list[ServedAdapter]:
-    """Return the adapters that the settings ask for, and the terminal's."""
+    """Return the adapters that the settings ask for, and those that every process has."""
     wanted = [place for setting, place in ADAPTERS.items() if getattr(app.settings, setting)]
-    return [TerminalAdapter(), *(resolve_name(place)(app) for place in wanted)]
+    adapters: list[ServedAdapter] = [resolve_name(place)(app) for place in wanted]
+    there = {adapter.name for adapter in adapters}
+    return [*(KeptAdapter(name) for name in KEPT if name not in there), *adapters]
 
 
 async def serve(settings: Settings) -> None:

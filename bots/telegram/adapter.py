@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine, Sequence
-from typing import Any
+from typing import Any, Final
 
 from telegram.error import TelegramError
 
 from bots.chat.actions import Once
 from bots.chat.places import Places
+from bots.operations.settings import Settings
 from bots.service.adapters import ConnectionState
 from bots.service.app import App
 from bots.telegram.actions import read_reactions
@@ -29,7 +30,15 @@ from bots.telegram.updates import Updates
 from bots.worker.delivery import Shown, TryLater, Way
 from storage import Job, PendingReply
 
+LISTEN: Final = "127.0.0.1:8443"
+
 log = logging.getLogger(__name__)
+
+
+def webhook_listen(settings: Settings) -> str | None:
+    """Return the host:port where Telegram's calls come in; None: at the web port."""
+    below = (settings.telegram_webhook_url or "").startswith(f"{settings.web_url}/")
+    return settings.telegram_webhook_listen or (None if settings.web_port and below else LISTEN)
 
 
 class Telegram:
@@ -113,7 +122,7 @@ class Telegram:
         """Poll for updates, or take those sent to the webhook, until told to stop."""
         settings, updates = self._app.settings, self._updates
         if url := settings.telegram_webhook_url:
-            work = updates.listen(url, settings.telegram_webhook_listen)
+            work = updates.listen(url, webhook_listen(settings), self._app.front_door)
         else:
             work = updates.poll()
         taking = asyncio.create_task(work, name="telegram-updates")

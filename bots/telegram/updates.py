@@ -14,7 +14,9 @@ import hmac
 import json
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from typing import Final
 from urllib.parse import urlsplit
@@ -26,6 +28,7 @@ from telegram.error import BadRequest, NetworkError, RetryAfter, TelegramError
 from telegram.ext import ExtBot
 from telegram.warnings import PTBUserWarning
 
+from bots.service.front_door import FrontDoor, listening
 from bots.telegram.address import PLATFORM
 from bots.telegram.errors import seconds_of, translate
 from bots.telegram.features import Features
@@ -123,33 +126,23 @@ class Updates:
                 told = True
                 await asyncio.sleep(RETRY)
 
-    async def listen(self, url: str, listen: str) -> None:
-        """Register a URL, and `take` what comes to a host:port until cancelled.
+    async def listen(self, url: str, listen: str | None, front_door: FrontDoor) -> None:
+        """Register a URL, and `take` what comes to it until cancelled.
 
-        Raises `TelegramError`.
+        listen: the host:port where it comes in; None: the web port, at the URL's path. Raises
+        `TelegramError`.
         """
         secret = hmac.new(self.bot.token.encode(), b"webhook", hashlib.sha256).hexdigest()
-
-        async def receive(request: web.Request) -> web.Response:
-            # A header may hold any bytes, which aiohttp keeps as surrogates.
-            given = request.headers.get(HEADER, "").encode("utf-8", "surrogateescape")
-            if not hmac.compare_digest(given, secret.encode()):
-                return web.Response(status=403)
-            try:
-                update = Update.de_json(json.loads(await request.read()), self.bot)
-            except Exception:  # sent again, it would fail again
-                log.exception("an update is skipped")
-                return web.Response()
-            await self.take([update])
-            return web.Response()
-
-        app = web.Application(client_max_size=LARGEST)
-        app.router.add_post(urlsplit(url).path or "/", receive)
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        try:
-            host, _, port = listen.rpartition(":")
-            await web.TCPSite(runner, host.strip("[]"), int(port)).start()
+        path, receive = urlsplit(url).path or "/", partial(self._receive, secret)
+        async with AsyncExitStack() as stack:
+            if listen is None:
+                stack.enter_context(front_door.answering({path: receive}))
+            else:
+                app = web.Application(client_max_size=LARGEST)
+                app.router.add_post(path, receive)
+                host, _, port = listen.rpartition(":")
+                at = listening(app, host.strip("[]"), int(port), "MARBLE_TELEGRAM_WEBHOOK_LISTEN")
+                await stack.enter_async_context(at)
             await self._set_webhook(url, secret)
             for failures in count():
                 await self.features.learn(self.bot)
@@ -157,8 +150,19 @@ class Updates:
                     break
                 await asyncio.sleep(back_off(failures))
             await asyncio.Event().wait()
-        finally:
-            await runner.cleanup()
+
+    async def _receive(self, secret: str, request: web.Request) -> web.Response:
+        # A header may hold any bytes, which aiohttp keeps as surrogates.
+        given = request.headers.get(HEADER, "").encode("utf-8", "surrogateescape")
+        if not hmac.compare_digest(given, secret.encode()):
+            return web.Response(status=403)
+        try:
+            update = Update.de_json(json.loads(await request.read()), self.bot)
+        except Exception:  # sent again, it would fail again
+            log.exception("an update is skipped")
+            return web.Response()
+        await self.take([update])
+        return web.Response()
 
     async def _set_webhook(self, url: str, secret: str) -> None:
         while True:

@@ -9,16 +9,31 @@ What only owners read (why a model's files are broken, say) stays English inside
 from collections.abc import Mapping
 from typing import Final
 
+from bots.texts.chinese.web import ChineseWeb
 from bots.texts.chinese.words import Chinese
+from bots.texts.web import WebWords
 from bots.texts.words import Words
 from engine.errors import UserError
 from engine.sentences import Fact, Sentence, fill
 
-__all__ = ["DEFAULT", "EN", "LANGUAGES", "Words", "language_of", "say", "tell", "words_of"]
+__all__ = [
+    "DEFAULT",
+    "EN",
+    "LANGUAGES",
+    "WEB",
+    "WebWords",
+    "Words",
+    "language_of",
+    "say",
+    "tell",
+    "web_words_of",
+    "words_of",
+]
 
 DEFAULT: Final = "en"
 EN: Final = Words()
 LANGUAGES: Final[Mapping[str, Words]] = {"en": EN, "zh": Chinese()}
+WEB: Final[Mapping[str, WebWords]] = {"en": WebWords(), "zh": ChineseWeb()}
 
 
 def language_of(tag: str | None) -> str:
@@ -30,6 +45,11 @@ def language_of(tag: str | None) -> str:
 def words_of(tag: str | None) -> Words:
     """Return the messages for a language tag; English where there are none."""
     return LANGUAGES[language_of(tag)]
+
+
+def web_words_of(tag: str | None) -> WebWords:
+    """Return the web page's messages for a language tag; English where there are none."""
+    return WEB[language_of(tag)]
 
 
 def say(sentence: str, words: Words) -> str:

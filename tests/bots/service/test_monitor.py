@@ -14,9 +14,9 @@ from bots.requests.workflow_folder import WorkflowFolder
 from bots.requests.workflows import Workflows
 from bots.service.adapters import Service
 from bots.service.app import App, roles_of, rules_of
+from bots.service.kept import KeptAdapter
 from bots.service.metrics import Metrics
 from bots.service.monitor import LATE, Monitor, monitored
-from bots.service.serve import TerminalAdapter
 from bots.worker.pausing import Pausing
 from engine.errors import BrokenModel, UserError
 from engine.executors import Health
@@ -45,7 +45,7 @@ def service(house: House) -> Service:
         workflows=Workflows(WorkflowFolder(None), house.studio, house.storage.pictures, gate),
         health=house.executor.health,
     )
-    return Service(app, [TerminalAdapter()])
+    return Service(app, [KeptAdapter("terminal")])
 
 
 @pytest.fixture

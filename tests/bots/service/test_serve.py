@@ -290,7 +290,7 @@ async def test_a_signal_while_it_closes_does_not_end_it_half_closed(scene: Scene
 
 def test_only_what_is_wanted_is_imported(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ADAPTERS, "discord_token", "bots.nowhere:Home")
-    assert [adapter.name for adapter in make_adapters(scene.app)] == ["terminal"]
+    assert [adapter.name for adapter in make_adapters(scene.app)] == ["terminal", "web"]
     wanted = replace(scene.app, settings=replace(scene.app.settings, discord_token="token"))
     with pytest.raises(ModuleNotFoundError):
         make_adapters(wanted)

@@ -13,7 +13,8 @@ import pytest
 
 from bots.operations.settings import load_settings
 from bots.requests.studio import Asker, Studio
-from bots.service.serve import TerminalAdapter, serve
+from bots.service.kept import KeptAdapter
+from bots.service.serve import serve
 from engine.models.catalogue import Catalogue
 from storage import PendingReply, Status, Storage
 from tests.bots.fakes import allow_all
@@ -29,13 +30,13 @@ async def test_what_a_terminal_left_is_drawn_and_handed_out(
     settings = load_settings({"MARBLE_EXECUTOR": "inprocess"}, env_file="")
     settings = replace(settings, data_dir=tmp_path, models_dir=models)
     handed_out: asyncio.Queue[int] = asyncio.Queue()
-    deliver = TerminalAdapter.deliver
+    deliver = KeptAdapter.deliver
 
-    async def note(self: TerminalAdapter, pending: PendingReply, way: object) -> object:
+    async def note(self: KeptAdapter, pending: PendingReply, way: object) -> object:
         handed_out.put_nowait(pending.job.id)
         return await deliver(self, pending, way)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(TerminalAdapter, "deliver", note)
+    monkeypatch.setattr(KeptAdapter, "deliver", note)
     async with Storage.open(tmp_path) as storage:
         ada = Asker(person="terminal:ada", place="terminal", later=True)
         nobody: Any = None  # to draw here

@@ -1,0 +1,166 @@
+"""A request: who asks for a page, in which language; and what a route is."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from aiohttp import web
+from jinja2 import Environment
+from multidict import MultiDictProxy
+
+from bots.admission.roles import Role
+from bots.chat.access import Relation, Viewer
+from bots.requests.studio import Asker
+from bots.service.app import App
+from bots.texts import LANGUAGES, WebWords, Words, language_of, web_words_of, words_of
+from bots.web.guard import CSRF_FIELD, csrf_of
+from bots.web.sessions import Cookies
+from storage.records import Session
+
+PLATFORM: Final = "web"
+LANGUAGE_NAMES: Final = {tag: web_words_of(tag).language_name for tag in LANGUAGES}
+SMALL: Final = 64 * 2**10  # bytes of a form without files
+# What the head of each page leads to: path, label (of `WebWords`), and who sees it.
+NAVIGATION: Final = (("/account", "account", Role.MEMBER),)
+HOME: Final = NAVIGATION[0][0]
+
+
+@dataclass(slots=True, kw_only=True)
+class Request:
+    """One request for a page; a `Requester` of `bots.chat.access`."""
+
+    http: web.Request = field(repr=False)  # its path may hold a link's token
+    app: App
+    templates: Environment
+    cookies: Cookies
+    language: str
+    client: str  # address of who asks
+    token: str = field(default="", repr=False)  # of the session
+    embedded: bool = False  # shown within Telegram
+    session: Session | None = None
+
+    @property
+    def words(self) -> Words:
+        """Return the messages of all platforms in the reader's language."""
+        return words_of(self.language)
+
+    @property
+    def web_words(self) -> WebWords:
+        """Return the messages of the page in the reader's language."""
+        return web_words_of(self.language)
+
+    @property
+    def person(self) -> str:
+        """Return who is signed in; only of routes that are not public."""
+        assert self.session is not None
+        return self.session.person
+
+    @property
+    def place(self) -> str:
+        """Return the place of what they ask for on the page, where nobody else reads."""
+        return f"{PLATFORM}:{self.person}"
+
+    @property
+    def asker(self) -> Asker:
+        """Return who asks, for the studio."""
+        return Asker(person=self.person, place=self.place)
+
+    @property
+    def viewer(self) -> Viewer:
+        """Return who asks and reads the answer."""
+        return Viewer(person=self.person, place=self.place, in_private=True)
+
+    @property
+    def role(self) -> Role:
+        """Return what they may do everywhere."""
+        return self.app.gate.roles.of(self.person)
+
+    def shares(self, place: str) -> bool:
+        """Return whether a place is their own on the page."""
+        return place == self.place
+
+    async def relation(self, place: str) -> Relation:
+        """Return that nothing is known of who sees a chat."""
+        return Relation.PRIVATE
+
+    async def form(self) -> MultiDictProxy[Any]:
+        """Return the fields of a form that was sent."""
+        return await self.http.post()
+
+    @property
+    def wants_json(self) -> bool:
+        """Return whether a script asks, which reads JSON, and no person."""
+        return "application/json" in self.http.headers.get("Accept", "")
+
+    def render(
+        self,
+        template: str,
+        *,
+        status: int = 200,
+        headers: Mapping[str, str] | None = None,
+        **facts: Any,
+    ) -> web.Response:
+        """Return a page; every template knows words, web_words and request, too."""
+        text = self.templates.get_template(template).render(
+            request=self,
+            words=self.words,
+            web_words=self.web_words,
+            csrf=csrf_of(self.token) if self.session else "",
+            csrf_field=CSRF_FIELD,
+            navigation=self.navigation(),
+            languages=LANGUAGE_NAMES,
+            **facts,
+        )
+        return web.Response(text=text, status=status, content_type="text/html", headers=headers)
+
+    def navigation(self) -> list[tuple[str, str]]:
+        """Return path and label of each page that the reader may open."""
+        if self.session is None:
+            return []
+        return [
+            (path, getattr(self.web_words, label))
+            for path, label, least in NAVIGATION
+            if self.role >= least
+        ]
+
+
+Handler = Callable[[Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """An address and its handler.
+
+    public: it needs no session. least: the role that it needs. largest: bytes of a body.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    public: bool = False
+    least: Role = Role.MEMBER
+    largest: int = SMALL
+
+
+def see_other(path: str) -> web.Response:
+    """Return an answer that leads to another page."""
+    return web.Response(status=303, headers={"Location": path})
+
+
+def chosen_language(cookie: str | None, accepted: str | None) -> str:
+    """Return the language of a cookie, or else of the header `Accept-Language`."""
+    if cookie and cookie in LANGUAGES:
+        return cookie
+    weighed = []
+    for at, part in enumerate((accepted or "")[:1000].split(",")):
+        tag, _, weight = part.partition(";")
+        try:
+            weighed.append((-float(weight.strip().removeprefix("q=") or 1), at, tag.strip()))
+        except ValueError:
+            continue
+    for _, _, tag in sorted(weighed):
+        if tag.partition("-")[0].lower() in LANGUAGES:
+            return language_of(tag)
+    return language_of(None)

@@ -1,0 +1,191 @@
+"""All pages as one application: who asks, whether they may, what is answered when it fails."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from aiohttp import web
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from bots.admission.roles import Role
+from bots.service.app import App
+from bots.service.front_door import Handler
+from bots.web import entry
+from bots.web.errors import Refused, fault_of
+from bots.web.guard import (
+    CHANGES,
+    CSRF_FIELD,
+    CSRF_HEADER,
+    GUESSES,
+    Rates,
+    check_csrf,
+    check_origin,
+    client_of,
+)
+from bots.web.request import Request, Route, chosen_language
+from bots.web.sessions import LANGUAGE, Cookies
+from bots.web.static_files import StaticFiles
+
+TEMPLATES: Final = Path(__file__).with_name("templates")
+READING: Final = ("GET", "HEAD")
+METRICS: Final = "/metrics"  # on this port for owners alone
+TELEGRAM: Final = "https://web.telegram.org https://*.telegram.org"  # shows pages within its own
+POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors {ancestors}"
+)
+HEADERS: Final = {
+    "X-Content-Type-Options": "nosniff",
+    # Links hold tokens, which no other site is told. "no-referrer" would leave `Origin` out, too.
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+REQUEST: Final = web.RequestKey("marble", Request)
+
+
+async def metrics(request: Request) -> web.StreamResponse:
+    """Answer with Prometheus' text, while it is measured."""
+    if (handler := request.app.front_door.paths.get(METRICS)) is None:
+        raise web.HTTPNotFound
+    return await _ask(request.http, handler)
+
+
+ROUTES: Final = (*entry.ROUTES, Route("GET", METRICS, metrics, least=Role.OWNER))
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """The pages of one process."""
+
+    app: App
+    origin: str  # what people's browsers call it
+    cookies: Cookies = field(init=False)
+    static: StaticFiles = field(init=False, default_factory=StaticFiles)
+    templates: Environment = field(init=False)
+    rates: Rates = field(init=False, default_factory=Rates)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "cookies", Cookies(self.origin.startswith("https:")))
+        object.__setattr__(self, "templates", make_templates(self.static))
+
+    def application(self) -> web.Application:
+        """Return what serves all of it."""
+        site = web.Application(middlewares=[self._answer])
+        for route in ROUTES:
+            handler = partial(self._let_in, route)
+            if route.method == "GET":
+                site.router.add_get(route.path, handler)
+            else:
+                site.router.add_route(route.method, route.path, handler)
+        site.router.add_get("/static/{name:.+}", self.static.serve)
+        site.on_response_prepare.append(_add_headers)
+        return site
+
+    @web.middleware
+    async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Find out who asks, and answer with a page whatever goes wrong."""
+        other = self.app.front_door.paths.get(request.path)
+        if other and request.path != METRICS:
+            return await _ask(request, other)
+        asked = request[REQUEST] = self._read(request)
+        try:
+            await self._recognise(asked)
+            return await _ask(request, handler)
+        except web.HTTPRedirection:
+            raise
+        except Exception as error:
+            return explain(asked, error)
+
+    def _read(self, http: web.Request) -> Request:
+        token, embedded = self.cookies.read(http)
+        accepted = http.headers.get("Accept-Language")
+        return Request(
+            http=http,
+            app=self.app,
+            templates=self.templates,
+            cookies=self.cookies,
+            language=chosen_language(http.cookies.get(LANGUAGE), accepted),
+            client=client_of(http.remote, http.headers.get("X-Forwarded-For")),
+            token=token,
+            embedded=embedded,
+        )
+
+    async def _recognise(self, request: Request) -> None:
+        """Look up the session; raises `Refused` for who shows too many that are not there."""
+        if not request.token or request.http.path.startswith("/static/"):
+            return
+        request.session = await self.app.storage.web_access.session(request.token)
+        if request.session is None:
+            self.rates.count(request.client, GUESSES)
+
+    async def _let_in(self, route: Route, http: web.Request) -> web.StreamResponse:
+        """Let a route answer where its asker may have it; raises `Refused` or `UserError`."""
+        request = http[REQUEST]
+        request.http = http = http.clone(client_max_size=route.largest)
+        if (http.content_length or 0) > route.largest:
+            raise web.HTTPRequestEntityTooLarge(route.largest, http.content_length or 0)
+        if route.public and "token" in http.match_info:
+            self.rates.count(request.client, GUESSES)
+        if not route.public:
+            if request.session is None:
+                raise Refused(401, "not_signed_in")
+            self.app.gate.roles.require(route.least, request.person)
+        if http.method not in READING:
+            await self._check_change(request)
+        return await route.handler(request)
+
+    async def _check_change(self, request: Request) -> None:
+        """Raise `Refused` unless one of Marble's own pages asks for a change, and not too often."""
+        http = request.http
+        check_origin(http.headers, self.origin, needed=request.session is None)
+        if request.session is None:
+            return
+        self.rates.count(request.token, CHANGES)
+        given = http.headers.get(CSRF_HEADER) or (await request.form()).get(CSRF_FIELD)
+        check_csrf(given, request.token)
+
+
+def make_templates(static: StaticFiles) -> Environment:
+    """Return the templates, compiled: what a person wrote is text in them, never markup."""
+    templates = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+        cache_size=-1,
+    )
+    templates.globals["static"] = static.url
+    for name in templates.list_templates():
+        templates.get_template(name)
+    return templates
+
+
+def explain(request: Request, error: Exception) -> web.Response:
+    """Return what is answered to an error: a page, or JSON for a script."""
+    fault = fault_of(error, request.words, request.web_words)
+    headers = {"Retry-After": str(max(1, round(fault.wait)))} if fault.wait else {}
+    if request.wants_json:
+        body = {"error": fault.sentence}
+        return web.json_response(body, status=fault.status, headers=headers)
+    template = "sign_in.html" if fault.status == 401 else "error.html"
+    return request.render(template, status=fault.status, headers=headers, sentence=fault.sentence)
+
+
+async def _ask(http: web.Request, handler: Handler) -> web.StreamResponse:
+    answer: web.StreamResponse = await handler(http)
+    return answer
+
+
+async def _add_headers(http: web.Request, response: web.StreamResponse) -> None:
+    request = http.get(REQUEST)
+    ancestors = TELEGRAM if request and request.embedded else "'none'"
+    response.headers["Content-Security-Policy"] = POLICY.format(ancestors=ancestors)
+    response.headers.update(HEADERS)
+    response.headers.setdefault("Cache-Control", "no-store")
+    response.headers.pop("Server", None)
