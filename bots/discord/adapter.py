@@ -134,6 +134,7 @@ class MarbleClient(ShardedConnection):
         """Get everything ready before the first event comes."""
         await super().setup_hook()
         self.add_dynamic_items(ActionItem, ResultMenu, SuggestionButton)
+        await self.handler.losses.load()
         await register(self.tree, self.app)
         await self._follow_unfinished()
         self._answering = asyncio.create_task(self._answer_left(), name="discord-answer-left")
@@ -144,6 +145,19 @@ class MarbleClient(ShardedConnection):
             self._answering.cancel()
         await self.handler.placeholders.close()
         await super().close()
+
+    async def on_guild_available(self, guild: discord.Guild) -> None:
+        """Look at what Marble may do in a server that has come."""
+        await self.handler.losses.review(guild)
+
+    async def on_guild_role_update(
+        self, before: object, after: discord.Role | discord.Member | discord.abc.GuildChannel
+    ) -> None:
+        """Look at it again where it may have changed; of members, only Marble itself is known."""
+        await self.handler.losses.review(after.guild)
+
+    on_guild_join = on_guild_available
+    on_guild_channel_update = on_member_update = on_guild_role_update
 
     async def on_interaction(self, interaction: discord.Interaction[Any]) -> None:
         """Read forms, which discord.py would forget with the process that opened them."""

@@ -20,7 +20,7 @@ from bots.discord.address import guild_key, place_key
 from bots.discord.errors import is_gone, log_error
 from bots.discord.interaction import Answered, InteractionRequest
 from bots.discord.messages import is_adult
-from bots.discord.permissions import MissingPermission, tell_moderators
+from bots.discord.permissions import Losses, MissingPermission
 from bots.discord.placeholders import Placeholders
 from bots.discord.reaction import ReactionRequest
 from bots.discord.replies import CONTENT, local_times
@@ -51,7 +51,8 @@ class Handler:
         self.studio = app.studio
         self.storage = app.storage
         self.client = client
-        self.placeholders = Placeholders(app, client)
+        self.losses = Losses(app, client)
+        self.placeholders = Placeholders(app, client, self.losses)
         self.results = Results()
         self.closed = False  # Marble ends
         self._unanswered = unanswered
@@ -91,7 +92,7 @@ class Handler:
             sentence = local_times(escape_sentence(tell(error, request.words)))
             answered = await self._refuse(request, sentence)
             if isinstance(error, MissingPermission) and not request.guest:
-                await tell_moderators(self.app, self.client, request.place, error.permission)
+                await self.losses.tell(request.place, error.permission)
         except Exception as error:
             if is_gone(error):
                 log.info("a request arrived twice or too late (%s)", request.label)

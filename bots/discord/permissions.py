@@ -12,6 +12,7 @@ from engine.errors import UserError
 from storage import DatabaseFault
 
 ATTACH: Final = "attach_files"
+PREFIX: Final = "discord:missing:"  # of what is recorded when a permission is missing
 
 log = logging.getLogger(__name__)
 
@@ -70,13 +71,53 @@ def moved_note(place: str, permission: str | None, words: Words) -> str:
     return words.moved_permission.format(channel=channel, permission=words.permissions[permission])
 
 
-async def tell_moderators(app: App, client: discord.Client, place: str, permission: str) -> None:
-    """Write into the moderators' log, once, that a permission is missing in a place."""
-    if client.user is None:
-        return
-    event = f"discord:missing:{place}:{permission}"
-    by, name = person_key(client.user.id), EN.permissions[permission]
-    try:
-        await app.storage.moderation.record_missing(event, name, by=by, place=place)
-    except DatabaseFault as fault:  # it is told the next time
-        log.warning("a missing permission is not written into the log: %s", fault)
+class Losses:
+    """Tells moderators, by their log, of each permission that is missing in a place.
+
+    Once for each loss: until it is granted again, which Discord says as it happens, and as Marble
+    connects.
+    """
+
+    def __init__(self, app: App, client: discord.Client) -> None:
+        self._moderation = app.storage.moderation
+        self._client = client
+        self._told = set[str]()  # events of those that are missing
+
+    async def load(self) -> None:
+        """Find what was told by processes before this one; raises `DatabaseFault`."""
+        if self._client.user:
+            by = person_key(self._client.user.id)
+            self._told = set(await self._moderation.events_of(by, PREFIX))
+
+    async def tell(self, place: str, permission: str) -> None:
+        """Write into the log, once, that a permission is missing in a place."""
+        if self._client.user is None:
+            return
+        event = f"{PREFIX}{place}:{permission}"
+        by, name = person_key(self._client.user.id), EN.permissions[permission]
+        self._told.add(event)
+        try:
+            await self._moderation.record_missing(event, name, by=by, place=place)
+        except DatabaseFault as fault:  # it is told the next time
+            log.warning("a missing permission is not written into the log: %s", fault)
+
+    async def review(self, guild: discord.Guild) -> None:
+        """Forget the losses of a server that are none any more: the next one is told again."""
+        granted = {event for event in self._told if _is_granted(guild, event)}
+        self._told -= granted
+        try:
+            await self._moderation.forget_events(granted)
+        except DatabaseFault as fault:
+            self._told |= granted  # it is forgotten the next time
+            log.warning("a permission that is granted again is still in the records: %s", fault)
+
+
+def _is_granted(guild: discord.Guild, event: str) -> bool:
+    """Return whether a permission that was missing is known to be there again."""
+    place, _, permission = event.removeprefix(PREFIX).rpartition(":")
+    where = read_place(place)
+    if where is None or where[0] != guild.id:
+        return False
+    channel = guild.get_channel_or_thread(where[1])
+    own = own_permissions(channel) if channel else None
+    return own is not None and bool(getattr(own, permission, True))

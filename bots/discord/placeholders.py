@@ -14,7 +14,7 @@ from bots.discord.address import Address, message_id, message_key
 from bots.discord.errors import UNKNOWN_MESSAGE, log_error, refused_by, translate
 from bots.discord.interaction import InteractionRequest
 from bots.discord.messages import ORIGINAL, dm_place, is_adult, send, send_dm, webhook_of
-from bots.discord.permissions import missing_at, moved_note, tell_moderators
+from bots.discord.permissions import Losses, missing_at, moved_note
 from bots.discord.replies import CONTENT, Reply, outcome_reply, progress_reply, reply_in_words
 from bots.discord.request import Request
 from bots.presentation.grid import preview_of
@@ -99,9 +99,10 @@ WAYS: Final[Mapping[Way, Send]] = {
 class Placeholders:
     """Announces jobs, shows how far they are, and delivers their results."""
 
-    def __init__(self, app: App, client: discord.Client) -> None:
+    def __init__(self, app: App, client: discord.Client, losses: Losses) -> None:
         self._app = app
         self._client = client
+        self._losses = losses
         self._followers: dict[int, asyncio.Task[None]] = {}  # by job
         self._editing: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -238,7 +239,7 @@ class Placeholders:
         except Exception as error:
             raise translate(error) from error
         if lost:
-            await tell_moderators(self._app, self._client, job.place, lost)
+            await self._losses.tell(job.place, lost)
         if way in (BY_MESSAGE, BY_DM) and job.message not in (None, message_key(message)):
             await self._end_placeholder(job, address, way)
         return {message_key(message): None}

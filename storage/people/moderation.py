@@ -7,6 +7,7 @@ that every process sees the same, restarts change nothing, and the log cannot di
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -116,6 +117,18 @@ class Moderation:
                 note(connection, entry, self.now())
 
         await self.database.write(unit)
+
+    async def events_of(self, person: str, prefix: str) -> list[str]:
+        """Return the events of a person that begin so, as recorded and not forgotten."""
+        begins = seen_events.c.id.startswith(prefix, autoescape=True)
+        query = select(seen_events.c.id).where(seen_events.c.person == person, begins)
+        return list(await self.database.read(lambda c: c.scalars(query).all()))
+
+    async def forget_events(self, events: Collection[str]) -> None:
+        """Forget that events were seen, so that they count anew; writes nothing for none."""
+        if events:
+            query = delete(seen_events).where(seen_events.c.id.in_(events))
+            await self.database.write(lambda c: c.execute(query))
 
     async def acts(
         self, *, within: str | None = None, before: int | None = None, limit: int = PAGE

@@ -131,6 +131,35 @@ async def test_a_permission_that_is_lost_is_told_to_the_person_and_once_to_moder
         assert (await storage.history.stats()).pictures == 2  # nothing is drawn in vain
 
 
+async def test_a_permission_that_is_lost_again_is_told_again(
+    discord: FakeDiscord, marble: Marble, ann: Person
+) -> None:
+    judge = discord.person("judge", MANAGE_MESSAGES)
+
+    async def told() -> int:
+        for _ in range(2):
+            refused = await ann.imagine("a cat")
+            assert "Attach Files" in await refused.said("permission")
+        log = await (await judge.types("moderate log")).said("moderators did")
+        return log.count("missing permission: Attach Files")
+
+    await discord.permit(discord.guild, INVITED & ~ATTACH)
+    assert await told() == 1
+    await discord.permit(discord.guild, INVITED)
+    await (await ann.imagine("a cat", size="64")).picture()
+    await discord.permit(discord.guild, INVITED & ~ATTACH)
+    assert await told() == 2
+    await marble.kill()
+    await marble.start()
+    assert await told() == 2, "it was missing all the time"
+    await marble.kill()
+    discord.guild.permissions = INVITED
+    await marble.start()
+    await (await ann.imagine("a cat", size="64")).picture()
+    await discord.permit(discord.guild, INVITED & ~ATTACH)
+    assert await told() == 3
+
+
 async def test_in_direct_messages(discord: FakeDiscord, marble: Marble, ann: Person) -> None:
     alone = ann.in_dm()
     first = await alone.imagine("a marble scholar")

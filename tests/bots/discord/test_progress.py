@@ -50,7 +50,8 @@ async def test_a_message_that_says_it_already_is_not_edited(
     monkeypatch.setattr(placeholders, "_by_edit", edit)
     app: Any = SimpleNamespace(worker=SimpleNamespace(follow=follow))
     client: Any = None
-    following = Placeholders(app, client)
+    losses: Any = None
+    following = Placeholders(app, client, losses)
     following.follow(JOB)
     await asyncio.gather(*following._followers.values())
     assert edits == ["Number 3 in line, about 3 min", "Number 2 in line"]
