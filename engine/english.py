@@ -88,6 +88,11 @@ ENGLISH: Final[Mapping[str, str]] = {
     "describe_busy": "Many pictures are being described; try again in a moment.",
     "describe_one": "Another picture of yours is being described; ask again once it is answered.",
     "describe_nothing": "No words were found for this picture.",
+    "clip_off": "Pictures are not compared with words here: Marble's owner has turned that off in "
+    "{setting}.",
+    "clip_fails": "Pictures could not be compared with words; `marble doctor` tells Marble's owner "
+    "why.",
+    "clip_busy": "Many pictures are being compared with words; try again in a moment.",
     "given_twice": "{name} is given twice, as {first} and as {second}; give it once.",
     "nearest": " (did you mean {name!r}?)",
     # Words and pictures that people give

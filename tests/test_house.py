@@ -46,7 +46,7 @@ ARROWS = {
         "files events errors sentences"
     ),
     "engine.executors": (
-        "pipeline families spec finish loading models device files events errors sentences"
+        "pipeline families spec finish pictures loading models device files events errors sentences"
     ),
     "engine.pipeline": (
         "spec formats denoise text_encode finish decode "
@@ -313,6 +313,7 @@ def test_travelling_types_need_only_the_standard_library(name: str) -> None:
         "engine.executors.inprocess",
         "engine.executors.child",
         "engine.executors.choose",
+        "engine.executors.embedding",
         "engine.executors.main",
         "engine.pipeline.batching",
         "storage",

@@ -61,7 +61,7 @@ class Finding:
 
 OWN: Final = (
     *("python", "settings", "modes", "proxy", "disk"),
-    *("database", "device", "models", "safety", "descriptions"),
+    *("database", "device", "models", "safety", "descriptions", "towers"),
 )
 
 
@@ -272,6 +272,19 @@ async def check_descriptions(settings: Settings) -> AsyncIterator[Finding]:
         yield Finding("describe", State.BAD, str(error).rstrip("."), "see MARBLE_DESCRIBE_MODEL")
     else:
         yield Finding("describe", State.GOOD, f"by {settings.describe_model}")
+
+
+async def check_towers(settings: Settings) -> AsyncIterator[Finding]:
+    """Try the model that compares pictures with words, if there is one."""
+    if not settings.clip_model:
+        return
+    try:
+        module = await asyncio.to_thread(import_module, "engine.finish.towers")
+        found = await asyncio.to_thread(module.examine, settings.clip_model)
+    except UserError as error:
+        yield Finding("clip", State.BAD, str(error).rstrip("."), "see MARBLE_CLIP_MODEL")
+    else:
+        yield Finding("clip", State.GOOD, f"pictures are compared with words by {found}")
 
 
 async def _places_that_want_it(settings: Settings) -> list[str]:

@@ -33,6 +33,7 @@ from engine.executors.base import end_task
 from engine.executors.child import child_environment
 from engine.executors.choose import EXECUTORS, make_executor
 from engine.executors.config import AUTO, SEPARATOR, EngineConfig
+from engine.executors.embedding import Embedding
 from engine.models.catalogue import Catalogue
 from engine.queue.queue import Queue
 from engine.sentences import Sentence
@@ -60,6 +61,7 @@ class App:
     styles: Stylebook
     workflows: Workflows
     descriptions: Descriptions
+    embedding: Embedding
     health: Callable[[], Health]  # of the engine
     front_door: FrontDoor = field(default_factory=FrontDoor)
 
@@ -145,6 +147,7 @@ async def open_app(settings: Settings, *, serving: bool = False) -> AsyncIterato
                 await tasks.enter_async_context(_running(ahead, "marble-workflows"))
             descriptions = Descriptions(settings.describe_model)
             tasks.push_async_callback(descriptions.close)
+            embedding = await tasks.enter_async_context(Embedding(settings.clip_model))
             studio = Studio(
                 catalogue,
                 storage,
@@ -163,6 +166,7 @@ async def open_app(settings: Settings, *, serving: bool = False) -> AsyncIterato
                 styles=Stylebook(storage, gate),
                 workflows=Workflows(workflows, studio, storage.pictures, gate),
                 descriptions=descriptions,
+                embedding=embedding,
                 health=executor.health,
             )
 

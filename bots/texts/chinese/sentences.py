@@ -82,6 +82,9 @@ SENTENCES: Final[Mapping[str, str]] = {
     "describe_busy": "正在描述的图片很多；请稍后再试。",
     "describe_one": "你的另一张图正在描述中；请等它有了结果再试。",
     "describe_nothing": "没有找到描述这张图的文字。",
+    "clip_off": "这里不比较图片与文字：Marble 的所有者在 {setting} 中关闭了它。",
+    "clip_fails": "无法比较图片与文字；`marble doctor` 会告诉 Marble 的所有者原因。",
+    "clip_busy": "正在与文字比较的图片很多；请稍后再试。",
     "given_twice": "{name} 给了两次：{first} 和 {second}；请只给一次。",
     "nearest": "（是不是 {name!r}？）",
     # Words and pictures that people give

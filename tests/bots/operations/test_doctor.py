@@ -1,6 +1,7 @@
 """Broken set-ups, and the line and cure that each gets."""
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -27,6 +28,7 @@ from tests.bots.fakes import alter
 from tests.classifiers import make_classifier
 from tests.describers import make_describer
 from tests.factories import make_recipe
+from tests.towers import make_towers
 
 
 @pytest.fixture
@@ -280,6 +282,19 @@ async def test_the_model_that_describes_pictures_is_tried(
     broken = await ails(replace(settings, describe_model=str(tmp_path)), "descriptions")
     assert "cannot describe pictures: " in broken.text
     assert broken.cure == "see MARBLE_DESCRIBE_MODEL"
+
+
+async def test_the_model_that_compares_pictures_with_words_is_tried(
+    settings: Settings, tmp_path: Path
+) -> None:
+    assert await found(settings, "towers") == []
+    model = str(make_towers(tmp_path / "clip"))
+    [finding] = await found(replace(settings, clip_model=model), "towers")
+    assert finding.state is State.GOOD
+    assert re.fullmatch(r".*by clip@[0-9a-f]{8}, vectors of 16 numbers", finding.text)
+    broken = await ails(replace(settings, clip_model=str(tmp_path)), "towers")
+    assert "cannot compare pictures with texts: " in broken.text
+    assert broken.cure == "see MARBLE_CLIP_MODEL"
 
 
 async def test_a_model_for_edits_that_does_not_edit(

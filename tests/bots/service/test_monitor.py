@@ -20,6 +20,7 @@ from bots.service.monitor import LATE, Monitor, monitored
 from bots.worker.pausing import Pausing
 from engine.errors import BrokenModel, UserError
 from engine.executors import Health
+from engine.executors.embedding import Embedding
 from storage import Storage
 from storage.errors import DatabaseBusy
 from tests.bots.conftest import House
@@ -42,6 +43,7 @@ def service(house: House) -> Service:
         studio=house.studio,
         styles=Stylebook(house.storage, gate),
         descriptions=Descriptions(None),
+        embedding=Embedding(None),
         workflows=Workflows(WorkflowFolder(None), house.studio, house.storage.pictures, gate),
         health=house.executor.health,
     )

@@ -25,6 +25,7 @@ from bots.service.serve import ADAPTERS, make_adapters, serving
 from bots.worker.delivery import AdapterStopped, Shown, TryLater, Way
 from bots.worker.pausing import Pausing
 from engine.errors import MarbleError
+from engine.executors.embedding import Embedding
 from storage import Job, PendingReply, Status
 from storage.errors import Unreachable
 from storage.liveness.leadership import FileLeadership
@@ -88,6 +89,7 @@ def scene(house: House) -> Scene:
         studio=house.studio,
         styles=Stylebook(house.storage, gate),
         descriptions=Descriptions(None),
+        embedding=Embedding(None),
         workflows=Workflows(WorkflowFolder(None), house.studio, house.storage.pictures, gate),
         health=house.executor.health,
     )

@@ -21,6 +21,7 @@ from bots.service.app import App, roles_of, rules_of
 from bots.service.front_door import listening
 from bots.web.site import Site
 from bots.worker.pausing import Pausing
+from engine.executors.embedding import Embedding
 from tests.bots.conftest import House
 from tests.ports import free_port
 
@@ -128,6 +129,7 @@ def app(house: House) -> App:
         studio=house.studio,
         styles=Stylebook(house.storage, gate),
         descriptions=Descriptions(None),
+        embedding=Embedding(None),
         workflows=Workflows(WorkflowFolder(None), house.studio, house.storage.pictures, gate),
         health=house.executor.health,
     )

@@ -1,0 +1,72 @@
+"""The process that turns pictures and texts into vectors by CLIP's towers.
+
+python -m engine.executors.embedder NAME
+
+It reads frames from its input: `{"pictures": […]}`, the length of each picture in the payload, or
+`{"texts": […]}`. It answers each with `{"name": …, "width": …}` and the vectors, fp32, one after
+another; with `{"damaged": n}` where picture n cannot be read; or with `{"error": "…"}`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO
+
+from PIL import Image
+
+from engine.errors import ImageError, UserError, first_line
+from engine.executors import wire
+from engine.finish.towers import Towers, load_towers
+from engine.pictures.images import flatten, read_stored_image
+
+
+class Damaged(Exception):
+    """A picture that cannot be read; it carries its number."""
+
+
+def serve(name: str, questions: BinaryIO, answers: BinaryIO) -> None:
+    """Answer frames until there are no more; the model is loaded for the first."""
+    towers = None
+    while True:
+        try:
+            question = wire.read(questions)
+        except EOFError:
+            return
+        try:
+            towers = towers or load_towers(name)
+            answer = _answer(towers, question)
+        except Damaged as damaged:
+            answer = wire.Frame({"damaged": damaged.args[0]})
+        except UserError as error:
+            answer = wire.Frame({"error": str(error)})
+        except Exception as error:
+            answer = wire.Frame({"error": first_line(error)})
+        answers.write(answer.to_bytes())
+        answers.flush()
+
+
+def _answer(towers: Towers, question: wire.Frame) -> wire.Frame:
+    if "texts" in question.header:
+        vectors = towers.texts(question.header["texts"])
+    else:
+        lengths = question.header["pictures"]
+        vectors = towers.pictures(list(_images(question.payload, lengths)))
+    return wire.Frame({"name": towers.name, "width": towers.width}, vectors.tobytes())
+
+
+def _images(payload: bytes, lengths: Sequence[int]) -> Iterator[Image.Image]:
+    start = 0
+    for number, length in enumerate(lengths):
+        try:
+            yield flatten(read_stored_image(payload[start : start + length]))
+        except ImageError:
+            raise Damaged(number) from None
+        start += length
+
+
+if __name__ == "__main__":
+    with os.fdopen(os.dup(1), "wb") as output:
+        os.dup2(2, 1)  # whatever a library prints is no answer
+        serve(sys.argv[1], sys.stdin.buffer, output)

@@ -1,0 +1,103 @@
+"""A program of Marble's in a process of its own beside the tick, which answers questions in turn.
+
+It is started for the first question, started again after it has died, and ended when nobody has
+asked for a while, so that its memory is free.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from asyncio.subprocess import PIPE, Process
+from contextlib import suppress
+from typing import Final
+
+from engine.executors import wire
+from engine.executors.child import child_environment
+
+PATIENCE: Final = 180.0  # seconds for an answer, in which a model may be loaded
+IDLE: Final = 600.0  # seconds after the last answer
+# Half of the processors: the tick and the chats need theirs.
+THREADS: Final = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // 2))}
+
+
+class HelperBusy(Exception):
+    """Others' questions took too long."""
+
+
+class HelperFailed(Exception):
+    """There is no answer; its text says why."""
+
+
+class Helper:
+    """Asks one program (`python -m program argument`), one question at a time, in order."""
+
+    def __init__(self, program: str, argument: str) -> None:
+        self._command = (sys.executable, "-P", "-m", program, argument)
+        self._process: Process | None = None
+        self._last: Process | None = None  # it may have been killed and not ended yet
+        self._idle: asyncio.TimerHandle | None = None
+        self._turn = asyncio.Lock()
+
+    async def ask(self, question: wire.Frame, *, wait: float) -> wire.Frame:
+        """Return the answer to a question.
+
+        wait: seconds for its turn. Raises `HelperBusy` after them; `HelperFailed` where the program
+        answers with an error, ends, takes longer than `PATIENCE`, or cannot be started.
+        """
+        try:
+            async with asyncio.timeout(wait):
+                await self._turn.acquire()
+        except TimeoutError:
+            raise HelperBusy from None
+        try:
+            return await self._ask(question)
+        finally:
+            self._turn.release()
+
+    async def close(self) -> None:
+        """End the process."""
+        if self._idle:
+            self._idle.cancel()
+        self._end()
+        if self._last:
+            await self._last.wait()
+
+    async def _ask(self, question: wire.Frame) -> wire.Frame:
+        if self._idle:
+            self._idle.cancel()
+        try:
+            process = await self._running()
+            assert process.stdin is not None
+            assert process.stdout is not None
+            async with asyncio.timeout(PATIENCE):
+                process.stdin.write(question.to_bytes())
+                await process.stdin.drain()
+                answer = await wire.receive(process.stdout)
+        except EOFError:
+            self._end()
+            raise HelperFailed("its process ended") from None
+        except OSError as error:
+            self._end()
+            raise HelperFailed(str(error) or "it took too long") from error
+        except asyncio.CancelledError:  # its answer would be taken for the next one's
+            self._end()
+            raise
+        self._idle = asyncio.get_running_loop().call_later(IDLE, self._end)
+        if "error" in answer.header:
+            raise HelperFailed(answer.header["error"])
+        return answer
+
+    async def _running(self) -> Process:
+        if self._process is None or self._process.returncode is not None:
+            self._last = self._process = await asyncio.create_subprocess_exec(
+                *self._command, stdin=PIPE, stdout=PIPE, env={**THREADS, **child_environment()}
+            )
+        return self._process
+
+    def _end(self) -> None:
+        if self._process:
+            with suppress(ProcessLookupError):
+                self._process.kill()
+        self._process = None
