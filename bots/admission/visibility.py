@@ -51,6 +51,10 @@ class View:
         """Return whether a picture may be shown, openly or behind a spoiler."""
         return self.rule is not Safety.REFUSE or picture.verdict is Verdict.SAFE
 
+    def reason(self, picture: Picture) -> Sentence:
+        """Return why a picture is not shown, where it is not."""
+        return UNSAFE if picture.verdict is Verdict.UNSAFE else UNCHECKED
+
     def needs_spoiler(self, pictures: Iterable[Picture]) -> bool:
         """Return whether pictures that are shown together must be behind a spoiler."""
         unsafe = any(each.verdict is not Verdict.SAFE for each in pictures)
@@ -59,7 +63,7 @@ class View:
     def read(self, picture: Picture) -> bytes:
         """Return the bytes of a picture; blocks. Raises `Withheld`, or `DatabaseFault`."""
         if not self.shows(picture):
-            raise Withheld(UNSAFE if picture.verdict is Verdict.UNSAFE else UNCHECKED)
+            raise Withheld(self.reason(picture))
         return self.files.read(picture)
 
     def read_openly(self, picture: Picture) -> bytes:

@@ -54,6 +54,7 @@ class Action:
     reaction: str = ""  # on Telegram, where that says nothing else
     command: str = ""  # of both chats
     terminal: str = ""  # how it is typed in `marble chat`
+    web: str = ""  # its part of a picture's page; if it is posted, the last word of the address
     why_not: Mapping[str, str] = field(default_factory=dict)  # by platforms that lack it
 
     def label_in(self, words: Words) -> str | None:
@@ -73,6 +74,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
         telegram="same",
         reaction="👍",
         terminal=":seed",
+        web="rerun",
     ),
     "reroll": Action(
         purpose=Purpose.DRAW,
@@ -84,6 +86,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
         telegram="new",
         reaction="🔥",
         terminal=":dice",
+        web="reroll",
     ),
     "change": Action(  # a form with the recipe
         purpose=Purpose.DRAW,
@@ -92,6 +95,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
         asks=True,
         discord="edit",
         terminal=":seed",
+        web="change",
         why_not={"telegram": "reply to the picture with other words or options"},
     ),
     "vary_subtle": Action(
@@ -107,6 +111,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
         telegram="vary",
         reaction="🤯",
         terminal=":vary",
+        web="vary",
     ),
     "vary_strong": Action(
         purpose=Purpose.DRAW,
@@ -117,6 +122,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
         discord="strong",
         telegram="vary-strong",
         terminal=":vary 12.3 strong",
+        web="vary-strong",
     ),
     "upscale": Action(
         purpose=Purpose.DRAW,
@@ -129,6 +135,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
         menu="Upscale",
         telegram="upscale",
         terminal=":upscale",
+        web="upscale",
     ),
     "zoom": Action(
         purpose=Purpose.DRAW,
@@ -139,6 +146,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
         discord="zoom",
         telegram="zoom",
         terminal=":zoom",
+        web="zoom",
     ),
     "edit": Action(  # by words
         purpose=Purpose.DRAW,
@@ -150,6 +158,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
         telegram="edit",
         command="edit",
         terminal=":edit",
+        web="edit",
     ),
     "blend": Action(  # with others
         purpose=Purpose.DRAW,
@@ -157,6 +166,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
         asks=True,
         command="blend",
         terminal=":blend",
+        web="blend",
     ),
     **{
         f"pan_{direction}": Action(
@@ -167,6 +177,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
             discord=direction,
             telegram=direction,
             terminal=f":pan 12.3 {direction}",
+            web=direction,
         )
         for direction, emoji in zip(DIRECTIONS, ("⬅️", "➡️", "⬆️", "⬇️"), strict=True)
     },
@@ -180,6 +191,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
         telegram="pick",
         command="show",
         terminal="/show",
+        why_not={"web": "its page has all of them"},
     ),
     "open": Action(  # one of a page, to the person alone
         purpose=Purpose.TELL,
@@ -189,6 +201,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
         why_not={
             "telegram": "pages are text; `/show` sends a picture",
             "terminal": "`/show` does it",
+            "web": "each picture of a list leads to its page",
         },
     ),
     "recipe": Action(
@@ -201,6 +214,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
         telegram="recipe",
         reaction="✍",
         terminal="/show",
+        web="recipe",
     ),
     "describe": Action(  # in words
         purpose=Purpose.TELL,
@@ -208,6 +222,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
         asks=True,
         command="describe",
         terminal=":describe",
+        web="describe",
     ),
     "original": Action(  # the files in full size
         purpose=Purpose.SEND,
@@ -216,6 +231,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
         discord="mail",
         reactions=("✉",),
         telegram="original",
+        web="original",
         why_not={"terminal": "`/show` says where the files are"},
     ),
     "favourite": Action(  # a button pressed again and a reaction taken back remove it
@@ -228,6 +244,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
         telegram="favourite",
         reaction="❤",
         terminal=":star",
+        web="favourite",
     ),
     "cancel": Action(
         purpose=Purpose.END,
@@ -237,9 +254,11 @@ ACTIONS: Final[Mapping[str, Action]] = {
         discord="cancel",
         telegram="cancel",
         command="cancel",
+        web="cancel",
         why_not={"terminal": "Ctrl-C stops a picture"},
     ),
-    "delete": Action(  # the message that shows it; first of all, its job is cancelled
+    # The message that shows it, on the web page the job; first of all, its job is cancelled.
+    "delete": Action(
         purpose=Purpose.END,
         label="delete",
         emoji="❌",
@@ -248,6 +267,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
         reactions=("❌",),
         telegram="delete",
         reaction="💔",
+        web="delete",
         why_not={"terminal": "there are no messages"},
     ),
 }

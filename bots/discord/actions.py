@@ -155,7 +155,7 @@ async def change(handler: Handler, request: Request, name: str) -> None:
     target = await handler.find(request, "change", name)
     assert isinstance(request, InteractionRequest)
     recipe, offered = target.job.recipe, await offered_in(handler, request)
-    form = change_form(target.name, recipe, handler.lacks(recipe), offered, request.words)
+    form = change_form(target.name, recipe, handler.studio.lacks(recipe), offered, request.words)
     await request.interaction.response.send_modal(form)
 
 

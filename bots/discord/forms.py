@@ -21,20 +21,10 @@ from bots.discord.request import Request
 from bots.discord.short_choices import choice
 from bots.presentation.text import cut
 from bots.requests.aspect import ASPECTS
-from bots.requests.options import OPTIONS, SPELLINGS, parse_values
 from bots.requests.permutations import without_choices
-from bots.requests.typed_options import (
-    Typed,
-    join_options,
-    only_options,
-    read_given,
-    read_request,
-    split_message,
-    write_options,
-)
+from bots.requests.typed_options import Typed, split_message, write_options
 from bots.texts import Words
 from engine.errors import UserError
-from engine.recipe.limits import check_words
 from engine.recipe.recipe import Recipe
 
 TEMPLATE: Final = re.compile(
@@ -48,8 +38,6 @@ HINT: Final = 100
 CHOICES: Final = 25
 PICKED: Final = ("model", "style", "size")  # options that are chosen in menus
 STRENGTHS: Final = ("0.3", "0.5", "0.7", "0.9")
-BOXES: Final = (*PICKED, "strength", "negative", "seed")  # fields that are options
-_NAMES: Final = tuple(option.name for option in (*OPTIONS, *SPELLINGS))
 
 Offers = Sequence[tuple[str, str]]  # what is shown, and the value
 
@@ -145,34 +133,6 @@ def once_shown_of(recipe: Recipe) -> dict[str, str]:
     """Return the texts of a recipe's form as earlier versions opened it, in fields of their own."""
     seed = str(recipe.seed)
     return {"prompt": recipe.prompt, "negative": recipe.negative_prompt, "seed": seed}
-
-
-def values_of(
-    fields: Mapping[str, str], shown: Mapping[str, str] | None = None, written: Typed | None = None
-) -> dict[str, Any]:
-    """Return the recipe values of a form's fields; raises `UserError`.
-
-    shown: the fields' texts when the form opened. A field that was not changed gives way to an
-    option among the words; words that were not changed are not searched for options. written: the
-    options that stood among those words.
-    """
-    shown, written = shown or {}, written or []
-    changed = {
-        name: text for name, text in fields.items() if text.strip() != shown.get(name, "").strip()
-    }
-    given = [(name, changed[name].strip()) for name in BOXES if changed.get(name, "").strip()]
-    options = join_options(read_given(given), only_options(fields.get("changes") or "", _NAMES))
-    values: dict[str, Any] = {}
-    if "prompt" in changed or not shown:
-        words, typed = read_request(changed.get("prompt", ""), options)
-        check_words(words)
-        values["prompt"] = words
-        options = [each for each in typed if each not in written]
-        if "negative" in dict(written).keys() - dict(typed).keys():
-            values["negative_prompt"] = ""
-    if "negative" in changed and not changed["negative"].strip():
-        values["negative_prompt"] = ""
-    return values | parse_values(options)
 
 
 def fields_of(components: Any) -> dict[str, str]:

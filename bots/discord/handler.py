@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -32,7 +32,6 @@ from bots.presentation.text import ELLIPSIS, cut, escape_sentence
 from bots.service.app import App
 from bots.texts import tell
 from engine.errors import UserError
-from engine.recipe.recipe import Recipe
 from storage import DatabaseFault
 
 AT_ONCE: Final = 16  # requests that are committed at once: bursts wait
@@ -162,12 +161,6 @@ class Handler:
     async def find(self, request: Request, action: str, name: str) -> Target:
         """Return the picture of a name for an action; raises `UserError` as `find_picture` does."""
         return await actions.find(self.app, action, name, request, request.message)
-
-    def lacks(self, recipe: Recipe) -> frozenset[str]:
-        """Return the fields that a recipe's model lacks; of one that is gone, none is known."""
-        with suppress(UserError):
-            return self.studio.catalogue.get(recipe.checkpoint).lacks
-        return frozenset()
 
     async def view(self, request: Request) -> View:
         """Return the view for the place where a request is answered."""

@@ -29,6 +29,7 @@ COMPOSED: Final = 2  # where on the ladder what is composed begins
 LOSSLESS: Final = 0.5  # of its PNG: a lossless version is hardly ever smaller
 SMALLER: Final = 0.75  # of the sides, once the ladder is exhausted
 SMALLEST: Final = 16  # pixels
+THUMBNAIL: Final = 320  # pixels of the longer side of a small copy for lists
 SUFFIXES: Final = {"webp": "webp", "jpeg": "jpg"}
 
 
@@ -68,6 +69,13 @@ def fit(png: bytes, limit: Limit) -> Fitted:
 def fit_composed(image: Image.Image, limit: Limit) -> Fitted:
     """Return the best version of a picture that is no file yet; blocks. Raises as `fit` does."""
     return _shrink(image, _box(image.size, limit), limit, LADDER[COMPOSED:])
+
+
+def thumbnail(png: bytes) -> bytes:
+    """Return a small copy of a picture as WebP, as large as it is at most; blocks."""
+    image = Image.open(io.BytesIO(png)).convert("RGB")
+    image.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
+    return _encode(image, "webp", {"quality": 80, "method": 4})
 
 
 def _shrink(image: Image.Image, box: tuple[int, int], limit: Limit, ladder: Ladder) -> Fitted:

@@ -380,6 +380,12 @@ class Studio:
         of_picture(job, picture)
         return job, picture
 
+    def lacks(self, recipe: Recipe) -> frozenset[str]:
+        """Return the fields that a recipe's model lacks; of one that is gone, none is known."""
+        with suppress(UserError):
+            return self.catalogue.get(recipe.checkpoint).lacks
+        return frozenset()
+
     async def styles(self, place: str) -> list[str]:
         """Return the names of the styles of a place and of those it lies in."""
         return [style.name for style in await self._storage.styles.list(place)]

@@ -3,6 +3,9 @@
 The same holds as for `bots.texts.words.Words`; what both need is there.
 """
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 
 class WebWords:
     """Every message of the page in English; a class of another language overrides them all."""
@@ -34,7 +37,63 @@ class WebWords:
     sign_out_everywhere = "Sign out everywhere"
     sign_out_all = "On every device, which /web logout does, too:"
 
+    # Pictures
+    pictures = "Pictures"
+    search = "Search the prompts"
+    find = "Find"
+    nothing_found = "No prompt of yours has these words."
+    progress = "Steps drawn"
+    on_its_way = "On its way"
+    all_of = "all of {name}"
+    show_unsafe = "The safety check did not find this picture safe. Show it"
+    actions = "What to do with it"
+    pan: ClassVar[Mapping[str, str]] = {
+        "left": "Continue to the left",
+        "right": "Continue to the right",
+        "up": "Continue upwards",
+        "down": "Continue downwards",
+    }
+    describe = "Describe in words"
+    start_from_it = "Start from it"
+    blend = "Blend with others"
+    blend_others = "Other pictures of Marble's, by name"
+    blend_files = "Other pictures, as files"
+    png_holds = (
+        "The PNG holds its recipe: drop it into ComfyUI for the same picture there; A1111 and "
+        "Marble read it, too."
+    )
+    png_without_graph = (
+        "The PNG holds its recipe, which Marble reads; ComfyUI has no graph for this one."
+    )
+    lineage = "What was made from what"
+    made_from = "It was made from"
+    made_of_it = "Made from it"
+    delete_job = "Delete job {job}"
+    delete_what = (
+        "This deletes job {job} with all its pictures and its recipe for good, also from the "
+        "favourites of others. Messages in chats that show it stay where they are; delete them "
+        "there. A job that still waits or runs is cancelled instead."
+    )
+    delete_for_good = "Delete for good"
+    keep_it = "Keep it"
+    reply_on_its_way = (
+        "Its reply is still on its way to the chat, so nothing was deleted; try again in a minute."
+    )
+
+    # Asking for pictures
+    imagine = "Draw"
+    options = "Options"
+    choose_file = "A picture to start from"
+    image_hint = (
+        "Choose, drop or paste one. Without words, the recipe that the file holds is drawn again."
+    )
+    read_recipe = "Read its recipe"
+    recipe_of = "Written by {source}"
+    starts_from = "Starts from {name}."
+    without_it = "Without it"
+
     # What goes wrong
+    too_many_streams = "Live progress is shown in other tabs already; this one asks now and then."
     went_wrong = "That did not work"
     no_page = "There is no such page."
     bad_request = "This request cannot be read; reload the page and try again."

@@ -23,7 +23,11 @@ PLATFORM: Final = "web"
 LANGUAGE_NAMES: Final = {tag: web_words_of(tag).language_name for tag in LANGUAGES}
 SMALL: Final = 64 * 2**10  # bytes of a form without files
 # What the head of each page leads to: path, label (of `WebWords`), and who sees it.
-NAVIGATION: Final = (("/account", "account", Role.MEMBER),)
+NAVIGATION: Final = (
+    ("/pictures", "pictures", Role.MEMBER),
+    ("/imagine", "imagine", Role.MEMBER),
+    ("/account", "account", Role.MEMBER),
+)
 HOME: Final = NAVIGATION[0][0]
 
 
@@ -40,6 +44,7 @@ class Request:
     token: str = field(default="", repr=False)  # of the session
     embedded: bool = False  # shown within Telegram
     session: Session | None = None
+    files: list[web.FileField] = field(default_factory=list, repr=False)  # of the form
 
     @property
     def words(self) -> Words:
@@ -87,7 +92,14 @@ class Request:
 
     async def form(self) -> MultiDictProxy[Any]:
         """Return the fields of a form that was sent."""
-        return await self.http.post()
+        form = await self.http.post()
+        self.files = [each for each in form.values() if isinstance(each, web.FileField)]
+        return form
+
+    def close_files(self) -> None:
+        """Remove what was kept of files of a form while it was read."""
+        for each in self.files:
+            each.file.close()
 
     @property
     def wants_json(self) -> bool:

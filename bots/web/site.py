@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from bots.admission.roles import Role
 from bots.service.app import App
 from bots.service.front_door import Handler
-from bots.web import entry
+from bots.web import entry, gallery, imagine, live, picture, picture_actions, picture_files
 from bots.web.errors import Refused, fault_of
 from bots.web.guard import (
     CHANGES,
@@ -25,6 +25,8 @@ from bots.web.guard import (
     check_origin,
     client_of,
 )
+from bots.web.live import STREAMS, Streams
+from bots.web.picture_files import MAKER, ThumbnailMaker
 from bots.web.request import Request, Route, chosen_language
 from bots.web.sessions import LANGUAGE, Cookies
 from bots.web.static_files import StaticFiles
@@ -54,7 +56,16 @@ async def metrics(request: Request) -> web.StreamResponse:
     return await _ask(request.http, handler)
 
 
-ROUTES: Final = (*entry.ROUTES, Route("GET", METRICS, metrics, least=Role.OWNER))
+ROUTES: Final = (
+    *entry.ROUTES,
+    *gallery.ROUTES,
+    *picture.ROUTES,
+    *picture_actions.ROUTES,
+    *picture_files.ROUTES,
+    *imagine.ROUTES,
+    *live.ROUTES,
+    Route("GET", METRICS, metrics, least=Role.OWNER),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +93,8 @@ class Site:
             else:
                 site.router.add_route(route.method, route.path, handler)
         site.router.add_get("/static/{name:.+}", self.static.serve)
+        site[MAKER], site[STREAMS] = ThumbnailMaker(), Streams()
+        site.on_shutdown.append(site[STREAMS].close)
         site.on_response_prepare.append(_add_headers)
         return site
 
@@ -134,9 +147,12 @@ class Site:
             if request.session is None:
                 raise Refused(401, "not_signed_in")
             self.app.gate.roles.require(route.least, request.person)
-        if http.method not in READING:
-            await self._check_change(request)
-        return await route.handler(request)
+        try:
+            if http.method not in READING:
+                await self._check_change(request)
+            return await route.handler(request)
+        finally:
+            request.close_files()
 
     async def _check_change(self, request: Request) -> None:
         """Raise `Refused` unless one of Marble's own pages asks for a change, and not too often."""

@@ -35,7 +35,8 @@ class Place(NamedTuple):
 class JobNews:
     """The latest news of one job; a slow follower misses steps, never the end."""
 
-    def __init__(self) -> None:
+    def __init__(self, person: str = "") -> None:
+        self.person = person
         self._latest: News | None = None
         self._error: Exception | None = None
         self._closed = False

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, suppress
 from dataclasses import replace
@@ -64,6 +64,7 @@ class Worker:
         self._task_of = task_of
         self.caps = caps
         self._news: dict[int, JobNews] = {}
+        self._by_person: defaultdict[str, set[int]] = defaultdict(set)  # their jobs with news
         self._epochs: dict[int, int] = {}  # of our claims on the jobs that run
         self._in_hand: set[int] = set()  # what the queue started here, claimed or about to be
         self._stopped: set[int] = set()  # cancelled here while a task of ours has them in hand
@@ -81,7 +82,8 @@ class Worker:
     def submit(self, job: Job, caps: Caps = ()) -> None:
         """Put a job into the queue, unless it is there already or over."""
         if job.status is Status.QUEUED and job.id not in self._news:
-            self._news[job.id] = JobNews()
+            self._news[job.id] = JobNews(job.person)
+            self._by_person[job.person].add(job.id)
             self._enqueue(job, caps)
 
     async def take_in(self, after: int = 0) -> int:
@@ -104,6 +106,10 @@ class Worker:
         """Return the latest news of a submitted job, until it is over; see `JobNews.follow`."""
         return self._news.get(job, OVER_ALREADY).follow()
 
+    def unfinished(self, person: str) -> list[tuple[int, News | None]]:
+        """Return somebody's jobs that wait or run, the first first, each with its latest news."""
+        return [(job, self._news[job].latest) for job in sorted(self._by_person.get(person, ()))]
+
     async def cancel(self, job: int, *, by: str | None = None) -> Job:
         """End a job; one that runs stops within a step. Raises `TooLate` once it is rendered.
 
@@ -111,7 +117,7 @@ class Worker:
         """
         cancelled = await self._jobs.cancel(job, by=by)
         if self.queue.cancel(job):
-            self._news.pop(job).close()
+            self._end_news(job)
         elif job in self._news:
             self._stopped.add(job)
             self._executor.cancel(job, cancelled.epoch)
@@ -195,8 +201,15 @@ class Worker:
             error = unexpected
         self._stopped.discard(number)
         self.queue.order.forget(number)
-        if news := self._news.pop(number, None):
+        self._end_news(number, error)
+
+    def _end_news(self, job: int, error: Exception | None = None) -> None:
+        """Forget the news of a job that is over here, and let its followers know."""
+        if news := self._news.pop(job, None):
             news.close(error)
+            self._by_person[news.person].discard(job)
+            if not self._by_person[news.person]:
+                del self._by_person[news.person]
 
     async def _claim_and_work(self, task: Task) -> bool:
         """Claim and draw a job; return False where it waits again or another process has it."""

@@ -37,6 +37,11 @@ NAMING: Final[tuple[Table, ...]] = (pictures, inputs)  # whose rows name files
 CHUNK: Final = 200  # rows or files that are dealt with under one write lock
 PAGE: Final = 1_000  # rows that are read at once
 UNUSED: Final = 3600.0  # seconds for which a file waits for the job that starts from it
+# Of jobs that are over and whose reply is on its way no more.
+ENDED: Final = and_(
+    jobs.c.status.in_([status.value for status in OVER]),
+    ~exists().where(outbox.c.job == jobs.c.id, outbox.c.closed_at.is_(None)),
+)
 REMEMBERED: Final = timedelta(days=30)  # how long platforms may repeat an event
 
 
@@ -71,7 +76,7 @@ class Care:
         return Report(problems=tuple(problems), files=len(kept), orphans=orphans)
 
     async def sweep(self, unused_for: float = UNUSED) -> int:
-        """Remove picture files that no row names; return how many.
+        """Remove picture files that no row names, with their small copies; return how many files.
 
         One that was written or given again within the last `unused_for` seconds is left for the job
         that is about to name it. Nothing is removed while a database that `restore` replaced still
@@ -82,8 +87,10 @@ class Care:
             return 0
         await self.claim(self.pictures)
         await asyncio.to_thread(self.pictures.remove_unfinished)
-        old = await asyncio.to_thread(lambda: list(self.pictures.all(unused_for=unused_for)))
-        return await self.drop(old, unused_for)
+        old = await asyncio.to_thread(lambda: {*self.pictures.all(unused_for=unused_for)})
+        # Where several machines share a store, another one may have removed the file.
+        small = await asyncio.to_thread(lambda: {*self.pictures.thumbnails.all()})
+        return await self.drop([*old | small], unused_for)
 
     async def claim(self, pictures: Pictures) -> None:
         """Mark a store of pictures as this database's; raises `OthersPictures`."""
@@ -107,8 +114,7 @@ class Care:
         old = and_(
             true() if which is None else which,
             jobs.c.created_at < self.now() - older_than,
-            jobs.c.status.in_([status.value for status in OVER]),
-            ~exists().where(outbox.c.job == jobs.c.id, outbox.c.closed_at.is_(None)),
+            ENDED,
             ~exists().where(favourites.c.job == jobs.c.id),
         )
         count, files = await self.remove_jobs(old)

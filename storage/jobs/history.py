@@ -17,8 +17,7 @@ from storage.records import Job, Lineage, Stats
 from storage.states import Status
 
 PAGE: Final = 20
-DEEPEST: Final = 1_000  # generations
-WIDEST: Final = 1_000  # descendants
+LONGEST: Final = 1_000  # generations, and descendants
 _search: Final = table("search", column("rowid"), column("search"))
 
 
@@ -67,17 +66,18 @@ class History:
 
         return await self.database.read(unit)
 
-    async def lineage(self, job: int) -> Lineage:
+    async def lineage(self, job: int, limit: int = LONGEST) -> Lineage:
         """Return what a job was made from, the eldest first, and all that was made from it.
 
-        Raises `UnknownJob`. A parent that was forgotten ends the line.
+        limit: of both; its nearest ancestors and its first descendants are returned. Raises
+        `UnknownJob`. A parent that was forgotten ends the line.
         """
 
         def unit(connection: Connection) -> Lineage:
             return Lineage(
-                ancestors=to_jobs(connection, connection.execute(_elders(job))),
+                ancestors=to_jobs(connection, connection.execute(_elders(job, limit))),
                 job=with_pictures(connection, find(connection, job)),
-                descendants=to_jobs(connection, connection.execute(_descendants(job))),
+                descendants=to_jobs(connection, connection.execute(_descendants(job, limit))),
             )
 
         return await self.database.read(unit)
@@ -146,14 +146,14 @@ def _postgres(
     return select(*JOB).where(jobs.c.words.op("@@")(query))
 
 
-def _elders(job: int) -> Select[Any]:
+def _elders(job: int, limit: int) -> Select[Any]:
     line = (
         select(jobs.c.id, jobs.c.parent, literal(0).label("depth"))
         .where(jobs.c.id == job)
         .cte("line", recursive=True)
     )
     up = select(jobs.c.id, jobs.c.parent, line.c.depth + 1).where(
-        jobs.c.id == line.c.parent, line.c.depth < DEEPEST
+        jobs.c.id == line.c.parent, line.c.depth < limit
     )
     line = line.union_all(up)
     return (
@@ -164,7 +164,7 @@ def _elders(job: int) -> Select[Any]:
     )
 
 
-def _descendants(job: int) -> Select[Any]:
+def _descendants(job: int, limit: int) -> Select[Any]:
     line = select(jobs.c.id).where(jobs.c.parent == job).cte("line", recursive=True)
     line = line.union(select(jobs.c.id).where(jobs.c.parent == line.c.id))
-    return select(*JOB).join(line, line.c.id == jobs.c.id).order_by(jobs.c.id).limit(WIDEST)
+    return select(*JOB).join(line, line.c.id == jobs.c.id).order_by(jobs.c.id).limit(limit)

@@ -17,6 +17,7 @@ from engine.files.stored import Found, PictureFolder, PictureStore, picture_path
 from engine.sentences import fill
 from storage.database.faults import explain
 from storage.errors import DatabaseFault, Unreachable
+from storage.jobs.thumbnails import Thumbnails
 from storage.records import Picture
 
 UNFINISHED: Final = ".part"
@@ -46,6 +47,11 @@ class Pictures:
     def store(self) -> PictureStore:
         """Return what reads these pictures for the engine."""
         return PictureFolder(self.folder)
+
+    @property
+    def thumbnails(self) -> Thumbnails:
+        """Return the small copies of these pictures that this machine keeps."""
+        return Thumbnails(self.folder.with_name("thumbnails"))
 
     def add(self, png: bytes) -> str:
         """Write a file unless it is there, and return its sha256.
@@ -129,11 +135,14 @@ class Pictures:
     def remove_old(self, names: Iterable[str], unused_for: float) -> int:
         """Remove those of these files that were last written or given so long ago.
 
-        Return how many; blocks. Raises a `DatabaseFault`.
+        Their small copies go, too, and those of files that are gone already. Return how many files;
+        blocks. Raises a `DatabaseFault`.
         """
+        names = list(names)
         found = self.look(names)
-        old = [name for name, each in found.items() if not each.age < unused_for]
-        return self.remove(*(old if unused_for else found))
+        new = {name for name, each in found.items() if unused_for and each.age < unused_for}
+        self.thumbnails.remove(name for name in names if name not in new)
+        return self.remove(*(name for name in found if name not in new))
 
     def remove(self, *names: str) -> int:
         """Remove files; return how many were there. Blocks. Raises a `DatabaseFault`."""
@@ -158,6 +167,7 @@ class Pictures:
     def remove_unfinished(self) -> None:
         """Remove what writers left that died at least a day ago; blocks."""
         remove_abandoned(self.folder.glob(f"??/*{UNFINISHED}"))
+        remove_abandoned(self.thumbnails.unfinished())
 
     def problems(self, sizes: Mapping[str, int], deep: bool) -> dict[str, str]:
         """Say of files (sha256 → size) what is wrong with each; `deep` reads them whole. Blocks."""

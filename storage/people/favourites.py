@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -62,6 +62,14 @@ class Favourites:
             values = {"person": person, "job": job, "picture": picture, "created_at": self.now()}
             added |= add_if_new(connection, favourites, values)
         return added
+
+    async def among(self, person: str, jobs: Collection[int]) -> frozenset[tuple[int, int]]:
+        """Return which pictures of some jobs are somebody's favourites: job and index of each."""
+        query = select(favourites.c.job, favourites.c.picture).where(
+            favourites.c.person == person, favourites.c.job.in_(jobs)
+        )
+        found = await self.database.read(lambda c: c.execute(query).all())
+        return frozenset((row.job, row.picture) for row in found)
 
     async def page(
         self, person: str, *, before: tuple[int, int] | None = None, limit: int = PAGE

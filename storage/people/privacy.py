@@ -9,7 +9,7 @@ from typing import Final
 
 from sqlalchemy import Connection, delete, select, update
 
-from storage.care.care import CHUNK, Care
+from storage.care.care import CHUNK, ENDED, Care
 from storage.database.database import OUTCOME, Database
 from storage.database.tables import (
     audit,
@@ -59,6 +59,15 @@ class Privacy:
             count, removed = count + more, removed + files
         await self.database.tidy()
         return Forgotten(known=found, jobs=count, files=removed)
+
+    async def forget_job(self, job: int) -> bool:
+        """Remove a job with its pictures, also from others' favourites; return whether it is gone.
+
+        It stays while it waits, runs, or its reply is on its way.
+        """
+        count, files = await self.care.remove_jobs((jobs.c.id == job) & ENDED)
+        await self.care.drop(files, unused_for=0)
+        return count > 0
 
     async def _remove(self, person: str) -> tuple[int, int]:
         """Remove the files somebody gave, then their jobs; return how many jobs and files."""

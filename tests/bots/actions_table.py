@@ -13,13 +13,14 @@ from bots.texts import EN
 from tests.conftest import ROOT
 
 PAGE: Final = ROOT / "docs" / "actions.md"
-PLATFORMS: Final = ("discord", "telegram", "terminal")
+PLATFORMS: Final = ("discord", "telegram", "terminal", "web")
 
 
 def cell(action: Action, platform: str) -> str:
     """Return how an action is asked for on a platform, or what does it there instead."""
-    if platform == "terminal":
-        ways = [f"`{action.terminal}`"] if action.terminal else []
+    if platform in ("terminal", "web"):
+        typed = getattr(action, platform)
+        ways = [f"`{typed}`"] if typed else []
     else:
         ways = [f"`/{action.command}`"] if action.command else []
     if platform == "discord":
@@ -36,8 +37,8 @@ def cell(action: Action, platform: str) -> str:
 
 def markdown() -> Iterator[str]:
     """Yield the lines of the table in Markdown."""
-    yield "| action | | for | needs | Discord | Telegram | `marble chat` |"
-    yield "|---|---|---|---|---|---|---|"
+    yield "| action | | for | needs | Discord | Telegram | `marble chat` | web page |"
+    yield "|---|---|---|---|---|---|---|---|"
     for name, action in ACTIONS.items():
         label = " ".join(filter(None, (action.emoji, action.label_in(EN))))
         needs = "one picture" if action.one else "a picture or a job"

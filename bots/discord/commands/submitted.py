@@ -16,12 +16,12 @@ from bots.discord.forms import (
     once_shown_of,
     seal_of,
     shown_of,
-    values_of,
 )
 from bots.discord.handler import Handler
 from bots.discord.interaction import InteractionRequest
 from bots.discord.short_choices import whole_names
 from bots.presentation.text import ELLIPSIS
+from bots.requests.recipe_form import form_values
 from engine.errors import UserError
 from storage import Job
 
@@ -60,7 +60,7 @@ async def _start(
 ) -> Job:
     if not hmac.compare_digest(seal_of(handler, request.person, image), seal):
         raise UserError(request.words.unknown_form)
-    values = {**values_of(fields), "image": image}
+    values = {**form_values(fields), "image": image}
     return await handler.studio.imagine(values, request.asker, request.person)
 
 
@@ -72,7 +72,7 @@ async def _edit(
     upload: discord.Attachment | None,
 ) -> Job:
     target = await handler.find(request, "edit", name)
-    values = values_of(fields)
+    values = form_values(fields)
     others = [await _keep(handler, request, upload)] if upload else []
     return await handler.studio.edit(target.name, values, request.asker, request.person, others)
 
@@ -90,9 +90,9 @@ async def _change(
     target = await handler.find(request, "change", name)
     recipe = target.job.recipe
     if old:
-        values = values_of(fields, once_shown_of(recipe))
+        values = form_values(fields, once_shown_of(recipe))
     else:
-        values = values_of(fields, *shown_of(recipe, handler.lacks(recipe)))
+        values = form_values(fields, *shown_of(recipe, handler.studio.lacks(recipe)))
     if upload:
         values["image"] = await _keep(handler, request, upload)
     return await handler.studio.rerun(target.name, values, request.asker)

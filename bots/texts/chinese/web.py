@@ -1,5 +1,8 @@
 """Messages of the web page in Chinese."""
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from bots.texts.web import WebWords
 
 
@@ -33,7 +36,53 @@ class ChineseWeb(WebWords):
     sign_out_everywhere = "在所有设备上退出"
     sign_out_all = "在所有设备上（/web logout 也可以）："
 
+    # Pictures
+    pictures = "图片"
+    search = "搜索提示词"
+    find = "搜索"
+    nothing_found = "您的提示词中没有这些词。"
+    progress = "已画步数"
+    on_its_way = "已开始"
+    all_of = "{name} 的全部"
+    show_unsafe = "安全检查未认定此图安全。显示"
+    actions = "可以做什么"
+    pan: ClassVar[Mapping[str, str]] = {
+        "left": "向左延伸",
+        "right": "向右延伸",
+        "up": "向上延伸",
+        "down": "向下延伸",
+    }
+    describe = "用文字描述"
+    start_from_it = "从它开始画"
+    blend = "与其他图混合"
+    blend_others = "Marble 的其他图，填名字"
+    blend_files = "其他图，选择文件"
+    png_holds = "PNG 里带有配方：拖进 ComfyUI 可得到同样的图；A1111 和 Marble 也能读。"
+    png_without_graph = "PNG 里带有 Marble 能读的配方；ComfyUI 没有与它对应的流程图。"
+    lineage = "来源与衍生"
+    made_from = "它来自"
+    made_of_it = "由它而来"
+    delete_job = "删除任务 {job}"
+    delete_what = (
+        "这会永久删除任务 {job} 的所有图片和配方，也会从他人的收藏中消失。"
+        "聊天中展示它的消息会保留，请在聊天中删除。仍在排队或正在画的任务则只会被取消。"
+    )
+    delete_for_good = "永久删除"
+    keep_it = "保留"
+    reply_on_its_way = "它的回复还在发往聊天的途中，因此没有删除；请一分钟后再试。"
+
+    # Asking for pictures
+    imagine = "画图"
+    options = "选项"
+    choose_file = "从这张图开始"
+    image_hint = "可选择、拖入或粘贴。不写文字时，会按文件中的配方重画。"
+    read_recipe = "读取配方"
+    recipe_of = "由 {source} 写入"
+    starts_from = "从 {name} 开始。"
+    without_it = "不用它"
+
     # What goes wrong
+    too_many_streams = "其他标签页已在显示实时进度；此页会隔一会儿询问一次。"
     went_wrong = "没有成功"
     no_page = "没有这个页面。"
     bad_request = "无法读取此请求；请刷新页面再试。"

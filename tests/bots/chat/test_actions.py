@@ -97,6 +97,7 @@ def test_an_action_is_reachable_on_every_platform_or_the_table_says_why_not(name
         "discord": [action.discord, action.menu, action.command, *action.reactions],
         "telegram": [action.telegram, action.command, action.reaction],
         "terminal": [action.terminal],
+        "web": [action.web],
     }
     for platform, asked in ways.items():
         assert any(asked) != (platform in action.why_not), platform

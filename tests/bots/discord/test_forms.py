@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from bots.discord.forms import TEXT, shown_of, values_of
+from bots.discord.forms import TEXT, shown_of
+from bots.requests.recipe_form import form_values
 from bots.requests.typed_options import split_message, write_options
 from engine.formats.metadata import read_recipe
 from engine.recipe.recipe import Recipe
@@ -244,9 +245,9 @@ def test_a_recipe_is_written_as_it_is_read(prompt: str, negative: str, written: 
     shown, options = shown_of(recipe, ())
     assert shown["prompt"] == written
     assert len(written) <= TEXT
-    assert values_of(shown, shown, options) == {}
+    assert form_values(shown, shown, options) == {}
     if prompt == "a cat":
-        values = values_of({**shown, "prompt": f"{written} --steps 3"}, shown, options)
+        values = form_values({**shown, "prompt": f"{written} --steps 3"}, shown, options)
         if "negative" in dict(options):
             assert values == {"prompt": prompt, "steps": 3}
 

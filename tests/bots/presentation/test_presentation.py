@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from bots.presentation.fit import Limit, fit, fit_composed
+from bots.presentation.fit import Limit, fit, fit_composed, thumbnail
 from bots.presentation.grid import GAP, LARGEST, arrange, compose, preview_of
 from bots.presentation.lines import (
     alt_text,
@@ -226,6 +226,13 @@ class TestFit:
     ) -> None:
         fitted = fit(png(*size), limit)
         assert expected == opened(fitted.data).size
+
+    @pytest.mark.parametrize(("size", "expected"), [((640, 320), (320, 160)), ((64, 32), (64, 32))])
+    def test_a_small_copy_is_webp_of_the_same_shape_and_never_larger(
+        self, size: tuple[int, int], expected: tuple[int, int]
+    ) -> None:
+        small = thumbnail(png(*size, seed=1))
+        assert (small[8:12], opened(small).size) == (b"WEBP", expected)
 
     def test_what_fits_by_no_means_is_said(self) -> None:
         with pytest.raises(MarbleError, match="size=10"):

@@ -4,9 +4,10 @@ import re
 
 import pytest
 
-from bots.discord.forms import once_shown_of, values_of
+from bots.discord.forms import once_shown_of
 from bots.requests.derive import START_STRENGTH
 from bots.requests.options import Flag, find, parse_values
+from bots.requests.recipe_form import form_values
 from bots.requests.typed_options import (
     join_options,
     only_options,
@@ -344,7 +345,7 @@ RECIPE = make_recipe(prompt="a cat --v 5", negative_prompt="fog")
 def test_a_form_gives_way_to_options_among_its_words(
     fields: dict[str, str], values: dict[str, object]
 ) -> None:
-    found = values_of({**once_shown_of(RECIPE), "changes": "", **fields}, once_shown_of(RECIPE))
+    found = form_values({**once_shown_of(RECIPE), "changes": "", **fields}, once_shown_of(RECIPE))
     for size in ("width", "height"):
         found.pop(size, None)
     assert found == values
@@ -365,7 +366,7 @@ def test_a_form_gives_way_to_options_among_its_words(
 )
 def test_a_form_refuses_what_is_unclear_in_one_sentence(fields: dict[str, str], said: str) -> None:
     with pytest.raises(UserError, match=re.escape(said)):
-        values_of({**once_shown_of(RECIPE), "changes": "", **fields}, once_shown_of(RECIPE))
+        form_values({**once_shown_of(RECIPE), "changes": "", **fields}, once_shown_of(RECIPE))
 
 
 def test_a_value_that_is_missing_is_asked_for() -> None:

@@ -105,6 +105,22 @@ async def test_a_waiting_job_is_cancelled_before_it_starts(house: House) -> None
     assert (done.status, done.started_at) == (Status.CANCELLED, None)
 
 
+async def test_a_persons_unfinished_jobs_are_known_with_their_latest_news(house: House) -> None:
+    house.executor.gate.clear()
+    one = await house.studio.imagine({"prompt": "a cat"}, ADA)
+    two = await house.studio.imagine({"prompt": "a dog"}, ADA)
+    await house.executor.begun.wait()
+    (first, news), (second, _) = house.worker.unfinished(ADA.person)
+    assert (first, second) == (one.id, two.id)
+    assert news == Progress(stage=Stage.DENOISE, step=0, total=one.recipe.steps)
+    assert house.worker.unfinished("terminal:eve") == []
+    await house.worker.cancel(two.id)
+    assert [job for job, _ in house.worker.unfinished(ADA.person)] == [one.id]
+    house.executor.gate.set()
+    await finish(house, one)
+    assert house.worker.unfinished(ADA.person) == []
+
+
 async def test_it_is_too_late_to_cancel_what_is_there(house: House) -> None:
     job = await house.studio.imagine({"prompt": "a cat"}, ADA)
     await finish(house, job)

@@ -1,6 +1,7 @@
 """Care: checked, backed up, restored, pruned, exported and forgotten."""
 
 import asyncio
+import hashlib
 import json
 import os
 import sqlite3
@@ -77,6 +78,46 @@ async def test_a_sweep_removes_what_no_row_names(storage: Storage) -> None:
     storage.pictures.add(b"orphan")
     assert await storage.care.sweep(unused_for=0) == 1
     assert files(storage) == {b"kept"}
+
+
+async def test_small_copies_go_with_their_pictures_however_these_are_removed(
+    home: Home,
+) -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    async with home.open(now=lambda: now) as storage:
+        small = storage.pictures.thumbnails
+        for content in (b"kept", b"old", b"given back", b"forgotten"):
+            whose = "terminal:eve" if content == b"forgotten" else "terminal:ada"
+            await delivered(storage, a_job(person=whose), content)
+            small.add(hashlib.sha256(content).hexdigest(), b"webp of " + content)
+        elsewhere = hashlib.sha256(b"removed by another machine").hexdigest()
+        small.add(elsewhere, b"webp")
+        small.add(storage.pictures.add(b"orphan"), b"webp")
+        assert await storage.care.sweep(unused_for=0) == 1
+        assert small.get(elsewhere) is None
+        await storage.privacy.forget("terminal:eve")
+        assert await storage.privacy.forget_job(3)
+        assert not await storage.privacy.forget_job(3)
+        await storage.favourites.add("x:a", 1, 0)
+        now += timedelta(days=2)
+        await storage.care.prune(timedelta(days=1), unused_for=0)
+        assert [*small.all()] == [hashlib.sha256(b"kept").hexdigest()]
+        assert small.get(hashlib.sha256(b"kept").hexdigest()) == b"webp of kept"
+        assert files(storage) == {b"kept"}
+
+
+async def test_a_job_is_not_forgotten_before_it_has_ended(storage: Storage) -> None:
+    job = await add_claimed(storage, a_job())
+    assert not await storage.privacy.forget_job(job.id)
+    await storage.jobs.rendered(job.id, job.epoch, drawn(b"one"))
+    assert not await storage.privacy.forget_job(job.id)  # its reply is on its way
+    await storage.jobs.delivered(job.id, {})
+    await storage.favourites.add("x:eve", job.id, 0)
+    child = await storage.jobs.add(a_job(parent=job.id))
+    assert await storage.privacy.forget_job(job.id)
+    assert files(storage) == set()
+    assert await storage.favourites.page("x:eve") == ()
+    assert (await storage.jobs.get(child.id)).parent is None
 
 
 async def test_a_file_swept_before_its_row_is_written_again(

@@ -91,6 +91,8 @@ async def test_lineage_is_followed_both_ways(storage: Storage) -> None:
     line = await storage.history.lineage(first.id)
     assert line.descendants == (second, third, fourth)
     assert line.descendants[0].parent_picture == 1
+    assert (await storage.history.lineage(first.id, limit=2)).descendants == (second, third)
+    assert (await storage.history.lineage(third.id, limit=1)).ancestors == (second,)
 
 
 async def test_a_parent_must_exist(storage: Storage) -> None:

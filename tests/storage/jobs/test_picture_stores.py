@@ -72,10 +72,21 @@ def test_what_is_not_there(pictures: Pictures) -> None:
 
 def test_only_what_is_old_is_removed(pictures: Pictures) -> None:
     pictures.add(b"one")
+    pictures.thumbnails.add(ONE, b"small")
     assert list(pictures.all(unused_for=3600)) == []
     assert pictures.remove_old([ONE, TWO], 3600) == 0
+    assert pictures.thumbnails.get(ONE) == b"small"
     assert pictures.remove_old([ONE, TWO], 0) == 1
-    assert not pictures.has(ONE)
+    assert (pictures.has(ONE), pictures.thumbnails.get(ONE)) == (False, None)
+
+
+def test_a_small_copy_that_cannot_be_kept_is_no_fault(pictures: Pictures) -> None:
+    pictures.thumbnails.folder.parent.mkdir(exist_ok=True)
+    pictures.thumbnails.folder.write_bytes(b"no folder")
+    pictures.thumbnails.add(ONE, b"small")
+    pictures.thumbnails.remove([ONE])
+    assert pictures.thumbnails.get(ONE) is None
+    assert list(pictures.thumbnails.all()) == []
 
 
 def test_a_bucket_counts_by_the_clock_of_its_store(in_bucket: BucketPictures, way: Way) -> None:

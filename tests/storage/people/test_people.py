@@ -43,6 +43,17 @@ async def test_favourites_are_kept_once_and_listed_from_the_newest(storage: Stor
     assert await storage.favourites.page("x:b") == ()
 
 
+async def test_it_is_known_which_pictures_of_some_jobs_are_favourites(storage: Storage) -> None:
+    for _ in range(2):
+        job = await add_claimed(storage, a_job())
+        await storage.jobs.rendered(job.id, job.epoch, drawn(b"one", b"two"))
+    await storage.favourites.add("x:a", 1, 1)
+    await storage.favourites.add("x:a", 2, 0)
+    assert await storage.favourites.among("x:a", [1, 2]) == {(1, 1), (2, 0)}
+    assert await storage.favourites.among("x:a", [2]) == {(2, 0)}
+    assert await storage.favourites.among("x:b", [1, 2]) == frozenset()
+
+
 async def test_only_a_picture_can_be_a_favourite(storage: Storage) -> None:
     job = await with_pictures(storage)
     with pytest.raises(UnknownPicture, match=rf"no picture '{job}\.9'"):

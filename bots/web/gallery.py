@@ -1,0 +1,78 @@
+"""My pictures: a grid of them, search, favourites, page by page."""
+
+from __future__ import annotations
+
+from itertools import accumulate
+from typing import Final
+from urllib.parse import urlencode
+
+from aiohttp import web
+
+from bots.chat.access import Audience, find_audience
+from bots.chat.actions import find
+from bots.web.cards import Card, card_of, find_cards
+from bots.web.request import Request, Route
+from storage import parse_name
+
+PAGE: Final = 60  # pictures
+
+Page = tuple[list[Card], str]  # its cards, and the name before which the next page begins
+
+
+async def pictures(request: Request) -> web.StreamResponse:
+    """Show a page of one's pictures: all, those that a search finds, or favourites."""
+    asked = request.http.query
+    sought, before = asked.get("q", "").strip(), asked.get("before", "")
+    favourites = "favourites" in asked
+    cards, last = await (
+        _favourites(request, before) if favourites else _history(request, sought, before)
+    )
+    kind = {"favourites": "1"} if favourites else {"q": sought} if sought else {}
+    return request.render(
+        "pictures.html",
+        cards=cards,
+        older=f"/pictures?{urlencode({**kind, 'before': last})}" if last else "",
+        sought=sought,
+        favourites=favourites,
+        is_first=not before,
+    )
+
+
+async def cards(request: Request) -> web.StreamResponse:
+    """Answer with the cards of one job alone, which take the place of its progress."""
+    target = await find(request.app, "recipe", request.http.match_info["job"], request)
+    return request.render("cards.html", cards=await find_cards(request, [target.job]))
+
+
+async def _history(request: Request, sought: str, before: str) -> Page:
+    """Return a page of all that somebody asked for, or of what a search finds of it."""
+    history, number = request.app.storage.history, parse_name(before)[0] if before else None
+    if sought:
+        jobs = await history.search(sought, person=request.person, before=number, limit=PAGE)
+    else:
+        jobs = await history.page(person=request.person, before=number, limit=PAGE)
+    counts = accumulate((max(1, len(job.pictures)) for job in jobs), initial=0)
+    kept = [job for job, count in zip(jobs, counts, strict=False) if count < PAGE]
+    more = len(kept) < len(jobs) or len(jobs) == PAGE
+    return await find_cards(request, kept), str(kept[-1].id) if more else ""
+
+
+async def _favourites(request: Request, before: str) -> Page:
+    """Return a page of favourites; those that the reader may see no more are left out."""
+    app, words = request.app, request.words
+    number, index = parse_name(before) if before else (0, None)
+    last = (number, index or 0) if before else None
+    kept = await app.storage.favourites.page(request.person, before=last, limit=PAGE)
+    view = await app.gate.view(request.place)
+    cards = [
+        card_of(each.job, each.picture, view, words, {(each.job.id, each.picture.index)})
+        for each in kept
+        if await find_audience(app, each.job, request) is not Audience.NONE
+    ]
+    return cards, kept[-1].picture.name if len(kept) == PAGE else ""
+
+
+ROUTES: Final = (
+    Route("GET", "/pictures", pictures),
+    Route("GET", "/jobs/{job}/cards", cards),
+)

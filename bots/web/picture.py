@@ -1,0 +1,153 @@
+"""A picture's page: large, its recipe, what it was made from and what from it, and all actions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+from aiohttp import web
+
+from bots.admission.rules import Refusal
+from bots.chat.access import Audience, Target, find_audience
+from bots.chat.actions import ACTIONS, find
+from bots.presentation.lines import device_note, name_of, parent_of, recipe_lines
+from bots.requests.recipe_form import recipe_texts
+from bots.texts import Words, tell
+from bots.web.cards import Card, cards_of, find_cards
+from bots.web.option_fields import option_fields
+from bots.web.request import Request, Route
+from engine.errors import UserError
+from engine.formats.comfy.limits import no_graph_reasons
+from engine.models.catalogue import Catalogue, Checkpoint
+from engine.recipe.recipe import Recipe
+from storage import Job
+from storage.errors import UnknownJob
+from storage.states import OVER
+
+NEAREST: Final = 12  # jobs that it was made from, and that were made from it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Button:
+    """An action that needs nothing more than a press."""
+
+    word: str  # of its address
+    label: str
+    emoji: str
+
+
+async def picture(request: Request) -> web.StreamResponse:
+    """Show a picture, or a job with all that came of it."""
+    target = await find(request.app, "recipe", request.http.match_info["name"], request)
+    return await show(request, target)
+
+
+async def show(
+    request: Request,
+    target: Target,
+    *,
+    sentence: str = "",
+    status: int = 200,
+    texts: dict[str, str] | None = None,
+    suggestions: Sequence[str] = (),
+) -> web.Response:
+    """Return a picture's page.
+
+    sentence: what went wrong with a form of it; texts: that form's fields; suggestions: the picture
+    in words.
+    """
+    app, words, job = request.app, request.words, target.job
+    view = await app.gate.view(request.place)
+    marked = await app.storage.favourites.among(request.person, [job.id])
+    indices = {each.index for each in target.pictures}
+    cards = [
+        card
+        for card, each in zip(
+            cards_of(job, view, words, marked), job.pictures or (None,), strict=True
+        )
+        if each is None or each.index in indices
+    ]
+    lacks = app.studio.lacks(job.recipe)
+    own = job.person == request.person
+    ancestors, descendants = await _relatives(request, job)
+    return request.render(
+        "picture.html",
+        status=status,
+        target=target,
+        job=job,
+        whole=name_of(job) if target.picture is not None and job.recipe.count > 1 else "",
+        cards=cards,
+        alone=len(cards) == 1,
+        refusal=await _refusal(request),
+        recipe=list(recipe_lines(job, words, target.picture)),
+        device_note=device_note(job, words),
+        no_graph=bool(target.pictures) and not await _has_graph(app.studio.catalogue, job.recipe),
+        buttons=_buttons(target, words),
+        labels={name: action.label_in(words) for name, action in ACTIONS.items()},
+        emoji={name: action.emoji for name, action in ACTIONS.items()},
+        kept=bool(indices) and {(job.id, index) for index in indices} <= marked,
+        over=job.status in OVER,
+        own=own,
+        parent=parent_of(job) if job.parent is not None else "",
+        ancestors=ancestors,
+        descendants=descendants,
+        fields=await option_fields(request, texts or recipe_texts(job.recipe, lacks), lacks),
+        texts={**recipe_texts(job.recipe, lacks), **(texts or {})},
+        sentence=sentence,
+        suggestions=suggestions,
+    )
+
+
+def _buttons(target: Target, words: Words) -> list[Button]:
+    """Return the actions on a picture that need nothing more; some need it to be one alone."""
+    if not target.pictures:
+        return []
+    return [
+        Button(word=action.web, label=action.label_in(words) or action.web, emoji=action.emoji)
+        for action in ACTIONS.values()
+        if action.web and action.draw and (target.alone or not action.one)
+    ]
+
+
+async def _relatives(request: Request, job: Job) -> tuple[list[Card], list[Card]]:
+    """Return what a job was made from and what was made from it, of what the reader may see."""
+    try:
+        lineage = await request.app.storage.history.lineage(job.id, NEAREST)
+    except UnknownJob:  # deleted in this moment
+        return [], []
+    return (
+        await find_cards(request, await _seen(request, lineage.ancestors)),
+        await find_cards(request, await _seen(request, lineage.descendants)),
+    )
+
+
+async def _seen(request: Request, jobs: Iterable[Job]) -> list[Job]:
+    return [
+        job for job in jobs if await find_audience(request.app, job, request) is not Audience.NONE
+    ]
+
+
+async def _refusal(request: Request) -> str:
+    """Return why the reader may not have files and new pictures, or an empty text."""
+    try:
+        await request.app.gate.admit(request.asker)
+    except Refusal as error:
+        return tell(error, request.words)
+    return ""
+
+
+async def _has_graph(catalogue: Catalogue, recipe: Recipe) -> bool:
+    """Return whether the PNG of a recipe holds a graph for ComfyUI."""
+
+    def named(name: str) -> Checkpoint | None:
+        with suppress(UserError):
+            return catalogue.get(name)
+        return None
+
+    models: list[Any] = [named(name) for name in recipe.models]
+    return not no_graph_reasons(recipe, *models)
+
+
+ROUTES: Final = (Route("GET", "/pictures/{name}", picture),)

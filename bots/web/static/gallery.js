@@ -1,0 +1,26 @@
+// The grid goes on by itself: when its end comes into view, the page that "Older" leads to follows.
+
+const grid = document.querySelector("[data-grid]");
+const MARGIN = "600px"; // before the end is seen
+
+function follow(link) {
+  const watch = new IntersectionObserver(
+    async ([seen]) => {
+      if (!seen.isIntersecting) return;
+      watch.disconnect();
+      const answer = await fetch(link.href);
+      if (!answer.ok) return; // the link is still there
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      grid.append(...page.querySelectorAll("[data-grid] > .tile"));
+      const next = page.querySelector("[data-older]");
+      if (!next) return link.parentElement.remove();
+      link.href = next.getAttribute("href");
+      follow(link);
+    },
+    { rootMargin: MARGIN },
+  );
+  watch.observe(link);
+}
+
+const older = document.querySelector("[data-older]");
+if (grid && older) follow(older);

@@ -1,0 +1,301 @@
+"""Lists of pictures, a picture's page, and what its forms do."""
+
+from __future__ import annotations
+
+import io
+import re
+from html import unescape
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from bots.chat.actions import ACTIONS
+from bots.requests.studio import Asker
+from bots.texts import EN, web_words_of
+from bots.web import gallery
+from engine.events import Picture as Drawn
+from engine.events import Verdict
+from engine.formats.metadata import read_recipe, write_png
+from storage import Job, NewJob
+from storage.records import EVERYWHERE
+from tests.bots.conftest import House
+from tests.bots.web.conftest import ADA, BOB, OWNER, Browser, Page, Served
+from tests.factories import add_claimed, make_recipe, pixels
+
+WORDS = web_words_of("en")
+STEPS = "steps must be a whole number between 1 and 150, not 9999."
+
+
+async def drawn(
+    house: House, prompt: str = "a cat", person: str = ADA, place: str = "", **recipe: Any
+) -> Job:
+    """Store a job with its pictures, delivered."""
+    verdict, parent = recipe.pop("verdict", Verdict.SAFE), recipe.pop("parent", None)
+    made = make_recipe(prompt=prompt, **{"checkpoint": "tiny", **recipe})
+    new = NewJob(recipe=made, person=person, place=place or f"web:{person}", parent=parent)
+    job = await add_claimed(house.storage, new)
+    found = [
+        Drawn(
+            index=index,
+            width=64,
+            height=64,
+            png=write_png(pixels(job.id * 100 + index, 64, 64), made, index),
+            verdict=verdict,
+        )
+        for index in made.pictures
+    ]
+    await house.storage.jobs.rendered(job.id, job.epoch, found)
+    return await house.storage.jobs.delivered(job.id, {})
+
+
+def names(page: Page) -> list[str]:
+    """Return the names of the pictures that a list shows."""
+    return re.findall(r'<li class="tile".*?<a href="/pictures/([\d.]+)"', page.text, re.S)
+
+
+async def finished(served: Served, number: int) -> Job:
+    """Wait until a job is over."""
+    async for _ in served.app.worker.follow(number):
+        pass
+    return await served.app.storage.jobs.get(number)
+
+
+async def newest(served: Served) -> Job:
+    """Wait for the last job that was asked for, and return it."""
+    return await finished(served, (await served.app.storage.history.page(limit=1))[0].id)
+
+
+async def test_own_pictures_are_listed_from_the_newest_page_by_page(
+    house: House, ada: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gallery, "PAGE", 4)
+    assert EN.nothing_yet in (await ada.get("/pictures")).words
+    for number in range(3):
+        await drawn(house, f"cat {number}", count=2)
+    await drawn(house, "somebody else's", person=BOB)
+    page = await ada.get("/pictures")
+    assert names(page) == ["3.1", "3.2", "2.1", "2.2"]
+    older = re.search(r'href="([^"]+)" data-older', page.text)
+    assert older
+    page = await ada.get(older[1])
+    assert names(page) == ["1.1", "1.2"]
+    assert "data-older" not in page.text
+
+
+async def test_a_search_finds_words_of_own_prompts(house: House, ada: Browser) -> None:
+    await drawn(house, "a marble cat")
+    await drawn(house, "a bronze dog")
+    await drawn(house, "a marble owl", person=BOB)
+    assert names(await ada.get("/pictures?q=marble")) == ["1"]
+    assert WORDS.nothing_found in (await ada.get("/pictures?q=glass")).words
+
+
+async def test_favourites_are_listed_and_marked(house: House, served: Served, ada: Browser) -> None:
+    await drawn(house, count=2)
+    await ada.get("/pictures/1.2")
+    page = await ada.post("/pictures/1.2/favourite")
+    assert (page.path, 'aria-pressed="true"' in page.text) == ("/pictures/1.2", True)
+    assert names(await ada.get("/pictures?favourites=1")) == ["1.2"]
+    assert (await ada.get("/pictures")).text.count('class="star"') == 1
+    await ada.post("/pictures/1.2/favourite")
+    page = await ada.get("/pictures?favourites=1")
+    assert (names(page), EN.no_favourites in page.words) == ([], True)
+
+
+async def test_a_favourite_of_somebody_elses_is_listed_no_more_than_it_is_seen(
+    house: House, ada: Browser
+) -> None:
+    await drawn(house, "a secret", person=BOB)
+    await house.storage.favourites.add(ADA, 1, 0)
+    page = await ada.get("/pictures?favourites=1")
+    assert (names(page), "secret" in page.text) == ([], False)
+
+
+async def test_a_job_without_pictures_says_why(house: House, ada: Browser) -> None:
+    job = await add_claimed(
+        house.storage, NewJob(recipe=make_recipe(), person=ADA, place=f"web:{ADA}")
+    )
+    await house.storage.jobs.failed(job.id, job.epoch, "The model is broken.")
+    for path in ("/pictures", "/pictures/1"):
+        assert "failed: The model is broken." in (await ada.get(path)).words
+
+
+async def test_a_page_shows_the_picture_its_recipe_and_where_it_came_from(
+    house: House, ada: Browser
+) -> None:
+    await drawn(house, "an elder", seed=41)
+    await drawn(house, "a child", seed=42, parent=1)
+    await drawn(house, "a grandchild", seed=43, parent=2)
+    page = await ada.get("/pictures/2")
+    assert page.status == 200
+    assert {"a child", "42", WORDS.made_from, WORDS.made_of_it} <= {
+        part for part in ("a child", "42", WORDS.made_from, WORDS.made_of_it) if part in page.words
+    }
+    assert names(page) == ["1", "3"]
+    assert 'src="/originals/2.png"' in page.text
+
+
+async def test_what_was_made_of_it_by_others_is_not_told(house: House, ada: Browser) -> None:
+    await drawn(house, "a secret elder", person=BOB)
+    await drawn(house, "mine", parent=1)
+    await drawn(house, "a secret child", person=BOB, parent=2)
+    assert "secret" not in (await ada.get("/pictures/2")).text
+
+
+async def test_every_action_of_the_table_stands_on_the_page(house: House, ada: Browser) -> None:
+    await drawn(house, count=2)
+    alone, both = await ada.get("/pictures/1.2"), await ada.get("/pictures/1")
+    for name, action in ACTIONS.items():
+        addresses = (f'/pictures/1.2/{action.web}"', f'id="{action.web}"', "/originals/1.2.png")
+        offered = any(each in alone.text for each in addresses[:2])
+        assert offered == (bool(action.web) and name != "cancel"), name
+        if action.draw:
+            assert (f'/pictures/1/{action.web}"' in both.text) == (not action.one), name
+
+
+async def test_an_original_carries_its_recipe_and_a_thumbnail_is_made_once(
+    house: House, served: Served, ada: Browser
+) -> None:
+    job = await drawn(house, "a cat", seed=9)
+    async with ada.client.get(served.origin + "/originals/1.png") as answer:
+        data, tag = await answer.read(), answer.headers["ETag"]
+        assert answer.headers["Content-Type"] == "image/png"
+        assert answer.headers["Content-Disposition"] == 'inline; filename="marble-1.1.png"'
+    assert read_recipe(data).recipe == job.recipe
+    known = {"If-None-Match": tag}
+    async with ada.client.get(served.origin + "/originals/1.png", headers=known) as answer:
+        assert (answer.status, await answer.read()) == (304, b"")
+    for _ in range(2):
+        async with ada.client.get(served.origin + "/thumbnails/1.webp") as answer:
+            small = Image.open(io.BytesIO(await answer.read()))
+            assert (answer.headers["Content-Type"], small.format) == ("image/webp", "WEBP")
+    [kept] = house.storage.pictures.thumbnails.all()
+    assert kept == job.pictures[0].sha256
+
+
+@pytest.mark.parametrize("verdict", [Verdict.UNSAFE, Verdict.UNCHECKED])
+@pytest.mark.parametrize("rule", ["refuse", "spoiler", "off"])
+async def test_the_safety_rule_holds_on_the_page(
+    verdict: Verdict, rule: str, house: House, served: Served, ada: Browser
+) -> None:
+    await drawn(house, verdict=verdict)
+    async with ada.client.get(served.origin + "/thumbnails/1.webp") as answer:
+        assert answer.status == 200  # and is kept
+    await served.app.gate.change(EVERYWHERE, {"safety": rule}, OWNER)
+    files = [f"/{path}" for path in ("thumbnails/1.webp", "originals/1.png")]
+    for path in files:
+        async with ada.client.get(served.origin + path) as answer:
+            assert (answer.status == 200) == (rule != "refuse")
+    for path in ("/pictures", "/pictures/1"):
+        page = await ada.get(path)
+        assert any(file in page.text for file in files) == (rule != "refuse")
+        assert ("veil" in page.text) == (rule == "spoiler")
+
+
+async def test_buttons_draw_and_lead_to_the_new_job(
+    house: House, served: Served, ada: Browser
+) -> None:
+    await drawn(house, seed=5)
+    await ada.get("/pictures/1")
+    page = await ada.post("/pictures/1/rerun")
+    assert (page.status, page.path) == (200, "/pictures/2")
+    again = await newest(served)
+    assert (again.recipe.seed, again.parent, again.person, again.place) == (
+        5, 1, ADA, f"web:{ADA}"
+    )  # fmt: skip
+    await ada.post("/pictures/1/reroll")
+    assert (await newest(served)).recipe.seed != 5
+
+
+async def test_the_form_of_a_recipe_changes_what_was_changed_in_it(
+    house: House, served: Served, ada: Browser
+) -> None:
+    await drawn(house, "a cat\nasleep", seed=5)
+    page = await ada.get("/pictures/1")
+    fields = fields_of(page, "/pictures/1/change")
+    assert fields["prompt"] == "a cat\nasleep"
+    sent = {**fields, "prompt": fields["prompt"].replace("\n", "\r\n"), "steps": "6"}
+    await ada.post("/pictures/1/change", sent)
+    changed = await newest(served)
+    assert (changed.recipe.prompt, changed.recipe.steps, changed.recipe.seed) == (
+        "a cat\nasleep", 6, 5
+    )  # fmt: skip
+    await ada.post("/pictures/1/change", {**fields, "prompt": "a dog --steps 3"})
+    changed = await newest(served)
+    assert (changed.recipe.prompt, changed.recipe.steps) == ("a dog", 3)
+    page = await ada.post("/pictures/1/change", {**fields, "prompt": "a dog", "steps": "9999"})
+    assert (page.status, STEPS in page.words) == (400, True)
+    assert fields_of(page, "/pictures/1/change")["prompt"] == "a dog"
+
+
+async def test_words_that_cannot_be_used_are_refused_on_the_page_itself(
+    house: House, ada: Browser
+) -> None:
+    await drawn(house)
+    await ada.get("/pictures/1")
+    for action in ("edit", "blend"):
+        page = await ada.post(f"/pictures/1/{action}", {"words": "x --steps 9999"})
+        assert (page.status, STEPS in page.words, names(page)) == (400, True, [])
+
+
+async def test_only_ones_own_job_is_deleted_once_that_is_confirmed(
+    house: House, served: Served, ada: Browser
+) -> None:
+    await drawn(house)
+    await ada.get("/pictures/1")
+    page = await ada.post("/pictures/1/delete")
+    assert WORDS.delete_what.format(job=1) in page.words
+    assert (await ada.get("/pictures/1")).status == 200
+    owner = await served.sign_in(OWNER)
+    page = await owner.post("/pictures/1/delete", {"sure": "1"})
+    assert (page.status, names(await ada.get("/pictures"))) == (403, ["1"])
+    page = await ada.post("/pictures/1/delete", {"sure": "1"})
+    assert (page.path, names(page)) == ("/pictures", [])
+    assert (await ada.get("/pictures/1")).status == 404
+    assert list(house.storage.pictures.all()) == []
+
+
+async def test_deleting_what_is_drawn_just_now_cancels_it(
+    house: House, served: Served, ada: Browser
+) -> None:
+    house.executor.gate.clear()
+    job = await house.studio.imagine({"prompt": "a cat"}, Asker(person=ADA, place=f"web:{ADA}"))
+    await house.executor.begun.wait()
+    await ada.get("/pictures")
+    page = await ada.post(f"/pictures/{job.id}/delete", {"sure": "1"})
+    assert (page.path, "cancelled" in page.words) == (f"/pictures/{job.id}", True)
+    page = await ada.post(f"/pictures/{job.id}/delete", {"sure": "1"})
+    assert WORDS.reply_on_its_way in page.words
+
+
+async def test_what_people_wrote_is_text_and_never_markup(
+    house: House, served: Served, ada: Browser
+) -> None:
+    evil = "\"><script>alert(1)</script>'{{ 7777 * 7777 }}"
+    await drawn(house, evil, negative_prompt=evil)
+    await house.storage.favourites.add(ADA, 1, 0)
+    paths = ("/pictures", "/pictures/1", "/pictures?favourites=1", "/jobs/1/cards")
+    asked = (f"/pictures?q={evil}", f"/imagine?prompt={evil}")
+    for path in (*paths, *asked):
+        page = await ada.get(path)
+        assert "<script>alert" not in page.text
+        assert "&lt;script&gt;" in page.text, path
+        assert str(7777 * 7777) not in page.text
+
+
+def fields_of(page: Page, action: str) -> dict[str, str]:
+    """Return the fields of a form as a browser would send them."""
+    form = re.search(rf'<form[^>]*action="{re.escape(action)}".*?</form>', page.text, re.S)
+    assert form
+    found = dict(re.findall(r'<input[^>]*name="([\w-]+)"[^>]*?value="([^"]*)"', form[0]))
+    found |= {
+        name: text.removeprefix("\n")
+        for name, text in re.findall(
+            r'<textarea[^>]*name="([\w-]+)"[^>]*>(.*?)</textarea>', form[0], re.S
+        )
+    }
+    for name, body in re.findall(r'<select[^>]*name="([\w-]+)"[^>]*>(.*?)</select>', form[0], re.S):
+        chosen = re.search(r"<option selected>([^<]*)<", body)
+        found[name] = chosen[1] if chosen else ""
+    return {name: unescape(text) for name, text in found.items() if name != "csrf"}
