@@ -51,7 +51,7 @@ class Classes:
             engine.number = self._numbers[key]
             self._sizes[engine.number] += 1
             self.kinds[facts.kind] += 1
-        else:
+        elif not engine.removed:
             self._away.add(name)
             if facts.starting:
                 self._starting.add(name)

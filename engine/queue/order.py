@@ -74,6 +74,7 @@ class Order:
         self._running: dict[int, _Run] = {}
         self._failed: dict[int, int] = {}  # job → how many engines failed it
         self._pauses: dict[str, str] = {}  # by whom → reason
+        self._reserved: set[str] = set()  # engines, for jobs that are to run alone
         self.cut_short = False  # the last choice ended before all were looked at
 
     @property
@@ -187,6 +188,12 @@ class Order:
         finally:
             for each in reversed(passed):
                 self._turns.restore(each)
+        if gone := self._reserved - reserved:
+            self._reserved = reserved
+            # They may be what people were parked for.
+            self._turns.unpark(lambda where: any(self._serves(each, where) for each in gone))
+            return self.choose(now, slots)
+        self._reserved = reserved
         if not waits or waits.found.engine in reserved:
             return None
         if (self.waiting - 1) * self.speeds.seconds(waits.task.work) < waits.found.better:
@@ -221,16 +228,13 @@ class Order:
         """Return what restricts the engines that may run a task, or None where nothing does."""
         if task.job in self.engines.avoided:
             return task.job
-        if self.engines.unfit(task):
-            return Needs(task.kind, task.needs, task.work.models)
-        free = self.engines.classes_for(task) is None
-        return None if free else Needs(task.kind, task.needs)
+        if self.engines.classes_for(task) is None and not self.engines.unfit(task):
+            return None
+        return Needs(task.kind, task.needs, task.work.models)
 
     def _serves(self, engine: str, where: Where) -> bool:
         """Whether an engine that has room may be one that people were parked for."""
-        if isinstance(where, int) or where.too_large:
-            return True
-        return self.engines.frees(engine, where.kind, where.files)
+        return isinstance(where, int) or self.engines.frees(engine, *where)
 
     def count_elsewhere(self, running: Mapping[str, int]) -> bool:
         """Record how many jobs of each person other processes run; return whether that changed."""
@@ -278,6 +282,7 @@ class Order:
         if self.engines.several and self.engines.jobs(name) == 1:  # it may fit once others ended
             models = run.task.work.models
             self.engines.too_large(name, models[min(run.began, len(models) - 1)])
+            self._turns.unpark()
 
     def lacks(self, job: int) -> frozenset[str]:
         """Return what a running job needs that no engine has which takes jobs."""
@@ -410,6 +415,7 @@ class Order:
         twin = Order(speeds=self.speeds)
         twin.people, twin._turns = self.people.copy(names), self._turns.copy(names)
         twin.engines, twin._running = self.engines.copy(), dict(self._running)
+        twin._reserved = self._reserved
         return twin
 
     def _update(self, name: str) -> None:

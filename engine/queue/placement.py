@@ -125,7 +125,6 @@ class Placement:
             engine.room = max(engine.room or 0, len(facts.held))
             loading = {model: None for models, _ in engine.running.values() for model in models}
             engine.held = {**dict.fromkeys(facts.held), **loading}
-        engine.removed = False
         self._record(engine, facts)
         self._list(engine)
         other = replace(before, slots=facts.slots, held=facts.held) != facts
@@ -136,8 +135,7 @@ class Placement:
         engine = self._engines.get(name)
         if engine and engine.running:
             self._unlist(engine)
-            engine.removed = True
-            self._record(engine, replace(engine.facts, alive=False, starting=False))
+            self._record(engine, replace(engine.facts, alive=False, starting=False), removed=True)
             self._list(engine)
         else:
             self._remove(name)
@@ -186,10 +184,20 @@ class Placement:
     def classes_for(self, task: Task) -> Numbers | None:
         """Return the classes of engines that may run a task (`Classes.able`); None for all.
 
-        The kind of device that it wants counts until an engine fails it.
+        The kind of device that it wants counts until an engine fails it, or its models do not fit
+        on any engine of that kind.
         """
-        kind = "" if task.kind and self.unfit(task) else task.kind
-        return self._classes.able(kind, task.needs)
+        wanted = self._classes.able(task.kind, task.needs)
+        if task.kind and (task.job in self.avoided or self._none_fits(task, wanted)):
+            return self._classes.able("", task.needs)
+        return wanted
+
+    def _none_fits(self, task: Task, classes: Numbers | None) -> bool:
+        """Whether a task's models fit on no engine of these classes, of which there are some."""
+        if not classes or not (unfit := self.unfit(task)):
+            return False
+        able = (each for each in self._engines.values() if each.number in classes)
+        return all(each.name in unfit for each in able if each.facts.alive)
 
     def lacking(self, task: Task) -> frozenset[str]:
         """Return what a task needs that an engine which takes jobs lacks: of the least lacking."""
@@ -326,11 +334,16 @@ class Placement:
             self._list(engine)
         return used
 
-    def frees(self, name: str, kind: str, needs: frozenset[str]) -> bool:
-        """Whether an engine has room, and may run a job that wants a kind and needs files."""
+    def frees(self, name: str, kind: str, needs: frozenset[str], models: tuple[str, ...]) -> bool:
+        """Whether an engine has room, and may run a job that wants a kind and needs files.
+
+        Where a model of it does not fit on some engine this may be said of too many.
+        """
         engine = self._engines.get(name)
         if engine is None or not engine.free:
             return False
+        if not self._too_large.keys().isdisjoint(models):
+            return True
         able = self._classes.able(kind, needs)
         return able is None or engine.number in able
 
@@ -378,11 +391,12 @@ class Placement:
             model: left for model, names in self._too_large.items() if (left := names - {name})
         }
 
-    def _record(self, engine: Engine, facts: Facts) -> None:
+    def _record(self, engine: Engine, facts: Facts, *, removed: bool = False) -> None:
         """Replace what an engine told; its class and what follows from that change with it."""
         before, engine.facts = engine.facts, facts
+        was, engine.removed = engine.removed, removed
         if engine.name in self._engines:
-            if replace(before, slots=facts.slots, held=facts.held) == facts:
+            if was is removed and replace(before, slots=facts.slots, held=facts.held) == facts:
                 return
             self._classes.remove(engine, before)
         self._engines[engine.name] = engine

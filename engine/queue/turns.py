@@ -19,12 +19,12 @@ from engine.queue.tasks import Priority
 
 
 class Needs(NamedTuple):
-    """What restricts the engines that may run a job: a kind of device, files, and models that do
-    not fit on some."""
+    """What restricts the engines that may run a job: its kind of device, files, and models, which
+    may not fit on some."""
 
     kind: str
     files: frozenset[str]
-    too_large: tuple[str, ...] = ()
+    models: tuple[str, ...]
 
 
 Where = Needs | int  # or a job that some engines failed

@@ -472,3 +472,44 @@ def test_with_room_for_one_both_models_are_loaded_in_turn() -> None:
     placement = Placement()
     placement.put("a", Facts(slots=8, held=("o",)))
     assert placement.start(of_two(1, "m", "o"), "a", 1.0, 0.0) == (True, True)
+
+
+def test_who_waits_for_a_kind_of_device_on_which_the_model_does_not_fit_starts_on_another() -> None:
+    order = order_of(a=Facts(slots=1, kind="A"), b=Facts(slots=2, kind="B"))
+    wants = [replace(task(n, f"{n}", model="n" if n == 1 else "m"), kind="A") for n in range(3)]
+    assert fill(order, *wants) == [0]
+    order.too_large(0)
+    assert order.avoid(0)
+    assert fill(order) == [2]  # behind 1, whose model may fit on a
+    assert order.placed(2) == "b"
+
+
+def test_a_kind_of_device_that_starts_is_waited_for_though_the_model_does_not_fit_on_another() -> (
+    None
+):
+    starting = Facts(slots=1, alive=False, starting=True)
+    order = order_of(a=starting, b=Facts(slots=1, kind="B"), c=Facts(slots=1, kind="B"))
+    assert where(order, task(0)) == ["b"]
+    order.too_large(0)
+    order.done(0, 0.0, finished=False)
+    assert where(order, replace(task(1), kind="A")) == [""]
+    order.put("a", Facts(slots=1, kind="A"))
+    assert order.choose(0.0, 0)
+    assert order.placed(1) == "a"
+
+
+def test_an_engine_that_a_cancelled_suspect_waited_for_takes_whoever_needs_it() -> None:
+    order = order_of(a=Facts(slots=2, has=ALL), b=Facts(slots=1, has=frozenset("m")))
+    suspect = replace(task(9, "cy", priority=Priority.MODERATOR), needs=ALL, alone=True)
+    assert fill(order, NEEDY[0]) == [0]
+    assert fill(order, suspect, NEEDY[1]) == []
+    assert order.cancel(9)
+    assert fill(order) == [1]
+
+
+def test_files_of_an_engine_that_was_removed_with_a_job_are_not_waited_for() -> None:
+    order = order_of(a=Facts(slots=1, has=ALL), b=Facts(slots=1, has=frozenset("m")))
+    assert fill(order, NEEDY[0]) == [0]
+    order.remove("a")
+    assert fill(order, NEEDY[1]) == [1]  # and hears what is missing
+    assert order.lacks(1) == {"x"}
