@@ -58,6 +58,8 @@ ENGLISH: Final[Mapping[str, str]] = {
     "style_words": "given words to add or to leave out",
     "unknown_option": "There is no option {name}{near}.",
     "unknown_command": "There is no command {name}{near}.",
+    "button_instead": "There is no command {name}: press {button} below a picture, or answer the "
+    "picture with {answer}.",
     "unknown_options": "There {count:is no option|are no options} {names}; leave "
     "{count:it|them} out{instead}.",
     "written_instead": ", or write what Marble has: {pairs}",

@@ -111,10 +111,11 @@ class UnknownOption(UserError):
 
 
 class UnknownCommand(UserError):
-    """Name the unknown command and the nearest known one."""
+    """Name the unknown command, and the one to use instead or the nearest known one."""
 
-    def __init__(self, name: str, known: Iterable[str]) -> None:
-        super().__init__(Sentence("unknown_command", name=shorten(name), near=nearest(name, known)))
+    def __init__(self, name: str, known: Iterable[str], instead: str = "") -> None:
+        near = Sentence("nearest", name=instead) if instead else nearest(name, known)
+        super().__init__(Sentence("unknown_command", name=shorten(name), near=near))
 
 
 class PromptError(UserError):

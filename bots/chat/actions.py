@@ -55,6 +55,7 @@ class Action:
     command: str = ""  # of both chats
     terminal: str = ""  # how it is typed in `marble chat`
     web: str = ""  # its part of a picture's page; if it is posted, the last word of the address
+    names: tuple[str, ...] = ()  # how else an answer to a picture may call it, as Midjourney does
     why_not: Mapping[str, str] = field(default_factory=dict)  # by platforms that lack it
 
     def label_in(self, words: Words) -> str | None:
@@ -87,6 +88,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
         reaction="🔥",
         terminal=":dice",
         web="reroll",
+        names=("re-roll", "🔄"),
     ),
     "change": Action(  # a form with the recipe
         purpose=Purpose.DRAW,
@@ -112,6 +114,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
         reaction="🤯",
         terminal=":vary",
         web="vary",
+        names=("vary", "vary subtle", "vary (subtle)"),
     ),
     "vary_strong": Action(
         purpose=Purpose.DRAW,
@@ -123,6 +126,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
         telegram="vary-strong",
         terminal=":vary 12.3 strong",
         web="vary-strong",
+        names=("vary strong", "vary (strong)"),
     ),
     "upscale": Action(
         purpose=Purpose.DRAW,
@@ -147,6 +151,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
         telegram="zoom",
         terminal=":zoom",
         web="zoom",
+        names=("zoom out 2x",),
     ),
     "edit": Action(  # by words
         purpose=Purpose.DRAW,
@@ -245,6 +250,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
         reaction="❤",
         terminal=":star",
         web="favourite",
+        names=("favorite",),
     ),
     "cancel": Action(
         purpose=Purpose.END,

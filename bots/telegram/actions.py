@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Final
 
 from telegram import ForceReply, InputFile, MessageEntity, User
@@ -12,8 +13,16 @@ from telegram.error import BadRequest
 
 from bots.chat.access import Target
 from bots.chat.actions import ACTIONS, VARIATION, cancel_unfinished, draw, mark_favourite
+from bots.chat.answers import (
+    NAMES,
+    instead_of,
+    numbered_in,
+    plain_name,
+    read_answer,
+    read_button,
+)
 from bots.chat.commands import cancel
-from bots.presentation.lines import recipe_lines
+from bots.presentation.lines import name_of, recipe_lines
 from bots.presentation.text import fit_lines, utf16_length
 from bots.requests.derive import the_picture
 from bots.telegram.address import (
@@ -25,11 +34,22 @@ from bots.telegram.address import (
     number_of,
     post,
 )
-from bots.telegram.commands import FAVOURITES, FORGET, OLDER, forget, show_favourites, show_history
+from bots.telegram.commands import (
+    COMMANDS,
+    FAVOURITES,
+    FORGET,
+    OLDER,
+    forget,
+    latest,
+    show_favourites,
+    show_history,
+)
 from bots.telegram.imagine import draw_suggestion
 from bots.telegram.keyboards import SUGGESTION
+from bots.telegram.messages import ParsedMessage
 from bots.telegram.request import Request
-from engine.errors import SettingError, UserError
+from engine.errors import SettingError, UnknownCommand, UserError, shorten
+from engine.sentences import Sentence
 from storage import Picture, parse_name
 
 # What buttons carry, and the actions that are meant.
@@ -59,6 +79,43 @@ async def press(request: Request, data: str, message: int, text: str = "") -> st
     return await perform(request, BUTTONS[button], name, message)
 
 
+async def named_action(
+    request: Request, parsed: ParsedMessage
+) -> Callable[[], Awaitable[str | None]] | None:
+    """Return what does the action that a message names instead of words for a picture, if it does.
+
+    An answer to a picture names it, as words or a command; `U1` in private means the latest grid.
+    """
+    if parsed.picture or parsed.command in COMMANDS:
+        return None
+    text = f"{parsed.command or ''} {parsed.text}"
+    if parsed.reply_to and not parsed.answers_question and (answer := read_answer(text)):
+        action, number = answer
+        found = await request.shown_by(parsed.reply_to) if action in BUTTONS.values() else None
+        if found is None:
+            return None
+        name = numbered_in(found[0], number) if number else name_of(*found)
+        return partial(perform, request, action, name, parsed.reply_to)
+    alone = request.address.private and parsed.replied_person is None
+    if alone and (button := read_button(text)):
+        action, number = button
+        if job := await latest(request, request.asker.place):
+            return partial(_draw, request, action, numbered_in(job, number))
+    return None
+
+
+def no_command(request: Request, name: str) -> UserError:
+    """Return what to say of a command that there is not: which button or command does it."""
+    called = plain_name(name)
+    if action := NAMES.get(called):
+        label = ACTIONS[action].label_in(request.words) or ACTIONS[action].emoji
+        facts = {"name": shorten(f"/{name}"), "button": shorten(label), "answer": shorten(called)}
+        if ACTIONS[action].telegram:
+            return UserError(Sentence("button_instead", **facts))
+    known = [f"/{command}" for command in COMMANDS]
+    return UnknownCommand(f"/{name}", known, instead_of(name, known))
+
+
 def is_question(data: str) -> bool:
     """Return whether a button asks for words, which a reply to its question brings."""
     return BUTTONS.get(data.partition(":")[0]) == "edit"
@@ -70,14 +127,18 @@ async def perform(request: Request, action: str, name: str, message: int) -> str
     if action == "cancel":
         return await cancel(request.app, request, request.words, name, key)
     if ACTIONS[action].draw:
-        job = await draw(request.app, action, name, request, request.asker, key)
-        await request.announce(job)
+        await _draw(request, action, name, key)
         return None
     target = await request.find(action, name, message)
     # What a button carries comes from an app, and an app can be changed.
     if action in ("delete", "show") and not target.shown:
         raise UserError(request.words.unknown_message)
     return await OTHERS[action](request, target, message)
+
+
+async def _draw(request: Request, action: str, name: str, key: str | None = None) -> None:
+    job = await draw(request.app, action, name, request, request.asker, key)
+    await request.announce(job)
 
 
 async def stop(request: Request, name: str) -> None:

@@ -38,7 +38,7 @@ from bots.telegram.replies import DOCUMENT
 from bots.telegram.request import Request
 from bots.texts import DEFAULT, LANGUAGES
 from engine.errors import UnknownOption, UserError
-from storage import parse_name
+from storage import Job, parse_name
 
 PAGE: Final = 10  # lines of a history
 PATIENCE: Final = 60.0  # seconds that the lists wait for what the server can do
@@ -139,18 +139,22 @@ async def _history(request: Request, parsed: ParsedMessage) -> str | None:
 
 async def _show(request: Request, parsed: ParsedMessage) -> None:
     """Show pictures again, with buttons: those named, or one's latest that were asked for here."""
-    target = await request.find("show", parsed.text or await _latest(request))
+    name = parsed.text
+    if not name:
+        job = await latest(request, None if request.address.private else request.asker.place)
+        if job is None:
+            raise UserError(request.words.nothing_yet)
+        name = str(job.id)
+    target = await request.find("show", name)
     pictures = target.drawn(request.words)
     shown = await request.replies.show(request.address, target.job, pictures)
     await request.app.storage.jobs.shown(target.job.id, shown)
 
 
-async def _latest(request: Request) -> str:
-    place = None if request.address.private else request.asker.place
-    for job in await request.app.storage.history.page(person=request.asker.person, place=place):
-        if job.pictures:
-            return str(job.id)
-    raise UserError(request.words.nothing_yet)
+async def latest(request: Request, place: str | None) -> Job | None:
+    """Return the asker's latest job that is drawn, asked for in a place or in any."""
+    jobs = await request.app.storage.history.page(person=request.asker.person, place=place)
+    return next((job for job in jobs if job.pictures), None)
 
 
 async def _cancel(request: Request, parsed: ParsedMessage) -> str | None:

@@ -24,7 +24,14 @@ from bots.presentation.text import cut, quote_names, utf16_length
 from bots.requests.studio import Asker
 from bots.service.app import App
 from bots.telegram import inline, inline_messages
-from bots.telegram.actions import is_question, perform, press, stop
+from bots.telegram.actions import (
+    is_question,
+    named_action,
+    no_command,
+    perform,
+    press,
+    stop,
+)
 from bots.telegram.address import Address, message_key, number_of, place_key, post
 from bots.telegram.commands import COMMANDS
 from bots.telegram.errors import translate
@@ -36,7 +43,7 @@ from bots.telegram.request import Request
 from bots.telegram.supergroups import Supergroups
 from bots.texts import tell, words_of
 from bots.worker.delivery import WayClosed
-from engine.errors import UnknownCommand, UserError
+from engine.errors import UserError
 from storage import DatabaseFault, InboxEntry, StorageError
 from storage.errors import DatabaseBusy
 
@@ -386,6 +393,8 @@ async def _answer(request: Request, outcome: Outcome, query: str | None = None) 
 
 async def run_command(request: Request, parsed: ParsedMessage) -> str | None:
     """Run a message's command and return the answer; raises `UserError` if it fails."""
+    if do := await named_action(request, parsed):
+        return await do()
     if command := COMMANDS.get(parsed.command or "imagine"):
         if command.moderators and not await request.moderates():
             raise UserError(request.words.moderators_only)
@@ -397,5 +406,5 @@ async def run_command(request: Request, parsed: ParsedMessage) -> str | None:
                 return None
         return await command.do(request, parsed)
     if request.address.private:
-        raise UnknownCommand(f"/{parsed.command}", (f"/{name}" for name in COMMANDS))
+        raise no_command(request, parsed.command or "")
     return None  # it may be another bot's

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from bots.chat.answers import numbered_in
 from bots.chat.suggestions import numbered
 from bots.operations.settings import Settings
 from bots.presentation.lines import OTHER_DEVICE, name_of, parent_of
@@ -221,6 +222,11 @@ class Session:
                 known[key] = await self._keep_inputs(typed)
             kept.append(values | known[key])
         return kept
+
+    async def numbered(self, number: int) -> str:
+        """Return the name of the picture of a number in this person's latest job."""
+        job, _ = await self._studio.get(await self._named(None))
+        return numbered_in(job, number)
 
     async def _keep_inputs(self, values: Values) -> Values:
         """Return values with the sha256 of stored pictures in place of what was typed for them."""

@@ -150,7 +150,16 @@ async def test_every_flag_is_read_wherever_it_stands(telegram: TelegramServer, a
         ("a cat --model nowhere", "There is no model 'nowhere'; available models: starter."),
         ("a" * 2001, "prompt must be at most 2,000 characters, not 2,001 characters."),
         ("https://example.com/cat.png a cat", "give the picture itself as the start image"),
-        ("/paint a cat", "There is no command '/paint'"),
+        ("/paint a cat", "There is no command '/paint' (did you mean '/imagine'?)."),
+        ("/sculpt a cat", "There is no command '/sculpt'."),
+        ("/favourites", "There is no command '/favourites' (did you mean '/history favourites'?)."),
+        ("/Upscale", "There is no command '/upscale': press 'Upscale' below a picture, or answer "
+         "the picture with 'upscale'."),
+        ("/vary 3", "press 'Vary a little' below a picture, or answer the picture with 'vary'."),
+        ("/zoom_out", "press 'Zoom out' below a picture"),
+        ("/pan_left", "press '⬅️' below a picture, or answer the picture with 'pan left'."),
+        ("/reroll", "press 'New seed' below a picture"),
+        ("/change", "There is no command '/change'"),
         ("/show 99999", "There is no picture 99999 that you may see here."),
         ("/show ../../etc/passwd", "pictures have names like 12 or 12.3."),
         ("fail", "The marble cracked."),
@@ -158,7 +167,7 @@ async def test_every_flag_is_read_wherever_it_stands(telegram: TelegramServer, a
         ("/settings --seed 5", "There is no option '--seed'"),
         ("/pause lunch", "Only moderators can do that."),
     ],
-)
+)  # fmt: skip
 async def test_bad_input_gets_one_sentence(ada: Person, text: str, sentence: str) -> None:
     said = await ada.says(text)
     answer = await ada.chat.words(said, sentence)
@@ -188,6 +197,49 @@ async def test_several_pictures_come_as_one_grid_of_which_each_can_be_picked(
     assert text_of(large).splitlines()[1].endswith(".2")
     await ada.presses(large, "Recipe")
     assert "upscale: " in text_of(await ada.chat.words(large, "Recipe of"))
+
+
+async def test_an_answer_that_names_a_button_does_what_that_does(
+    telegram: TelegramServer, ada: Person, statues: Chat
+) -> None:
+    grid = await ada.chat.picture(await ada.says("owls --count 3 --size 64"))
+    number = text_of(grid).splitlines()[1].partition(" ")[0]
+    large = await ada.chat.picture(await ada.says("U2", answering=grid))
+    assert text_of(large).splitlines()[1].endswith(f"from {number}.2")
+    told = await ada.chat.words(await ada.says("recipe", answering=large), "Recipe of")
+    assert "upscale: " in text_of(told)
+    for text in ("/v3", "vary 3"):
+        varied = await ada.chat.picture(await ada.says(text, answering=grid))
+        assert text_of(varied).splitlines()[1].endswith(f"from {number}.3")
+    again = await ada.chat.picture(await ada.says("🔄", answering=large))
+    drawn = text_of(large).splitlines()[1].partition(" ")[0]
+    assert text_of(again).splitlines()[1].endswith(f" from {drawn}")
+    assert seed_of(again) != seed_of(large)
+    await ada.says("3", answering=grid)
+    await telegram.until(lambda: "Everything" in labels(grid))
+    said = await ada.says("Favourite", answering=grid)
+    await ada.chat.words(said, f"{number}.3 was added to your favourites")
+    said = await ada.says("u5", answering=grid)
+    await ada.chat.words(said, f"There is no picture {number}.5")
+    words = await ada.chat.picture(await ada.says("u1 with a hat --size 64", answering=grid))
+    assert text_of(words).startswith("u1 with a hat\n")
+    words = await ada.chat.picture(await ada.says("/imagine u1 --size 64", answering=grid))
+    assert text_of(words).startswith("u1\n")
+
+    said = await ada.says("/imagine owls --count 2 --size 64", to=statues)
+    grid = await statues.picture(said)
+    varied = await statues.picture(await ada.says("v1", to=statues, answering=grid))
+    assert text_of(varied).splitlines()[1].endswith(".1")
+
+
+async def test_u1_alone_means_the_latest_grid_of_a_private_chat(ada: Person, bob: Person) -> None:
+    first = await ada.chat.picture(await ada.says("u1"))
+    assert text_of(first).startswith("u1\n")
+    grid = await ada.chat.picture(await ada.says("owls --count 2 --size 64"))
+    number = text_of(grid).splitlines()[1].partition(" ")[0]
+    await bob.chat.picture(await bob.says("cats --count 2 --size 64"))
+    large = await ada.chat.picture(await ada.says("U2"))
+    assert text_of(large).splitlines()[1].endswith(f"from {number}.2")
 
 
 async def test_a_button_asks_what_to_change_in_one_picture_of_a_grid(

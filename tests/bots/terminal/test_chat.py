@@ -80,6 +80,18 @@ def test_commands_are_read_with_a_slash_and_with_a_colon(chat: Chat) -> None:
     assert "never" not in answer.out
 
 
+def test_what_buttons_of_the_chats_are_called_is_understood(chat: Chat) -> None:
+    cats = f"a cat --size 64 --count 2 {TINY}"
+    lines = [cats, "v2", "/show", "V1", "/show", ":seed 1", "U2", "/show", "u3"]
+    lines += [f"u1 a hat --size 64 {TINY}", ":favourites", "/reroll"]
+    answer = chat("\n".join(lines))
+    assert re.findall(r"made from +(\S+)", answer.out) == ["1.2", "2.2", "4.2"]
+    assert "5.3" in answer.out
+    assert re.search(r"^6 +u1 a hat", answer.out, re.M)
+    assert "did you mean '/history favourites'" in answer.out
+    assert "did you mean ':dice'" in answer.out
+
+
 @pytest.mark.parametrize("line", ["x" * 70_000, "\x00\x1b[2J", "a cat --seed " + "9" * 5000])
 def test_odd_lines_are_answered_in_one_sentence(chat: Chat, line: str) -> None:
     answer = chat(f"{line}\n/history\n")
