@@ -38,10 +38,10 @@ def webhook_of(client: discord.Client, application: int, token: str) -> discord.
     return webhook
 
 
-async def send_dm(client: discord.Client, user: int, reply: Reply, **more: Any) -> int:
+async def send_dm(client: discord.Client, user: int, reply: Reply, **more: Any) -> discord.Message:
     """Send a direct message; `errors.takes_no_dm` recognises the error where none is taken."""
     channel = await client.create_dm(discord.Object(user))
-    return (await channel.send(**reply.new(), **more)).id
+    return await channel.send(**reply.new(), **more)
 
 
 async def dm_place(client: discord.Client, user: int) -> str:

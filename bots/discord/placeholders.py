@@ -2,14 +2,15 @@
 
 import asyncio
 import logging
-from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
+from collections import OrderedDict, defaultdict
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
 import discord
 
+from bots.admission.visibility import View
 from bots.discord.address import Address, message_id, message_key
 from bots.discord.errors import UNKNOWN_MESSAGE, log_error, refused_by, translate
 from bots.discord.interaction import InteractionRequest
@@ -17,7 +18,7 @@ from bots.discord.messages import ORIGINAL, dm_place, is_adult, send, send_dm, w
 from bots.discord.permissions import Losses, missing_at, moved_note
 from bots.discord.replies import CONTENT, Reply, outcome_reply, progress_reply, reply_in_words
 from bots.discord.request import Request
-from bots.presentation.grid import preview_of
+from bots.presentation.grid import pictures_of, preview_of
 from bots.presentation.text import cut, escape_sentence
 from bots.service.app import App
 from bots.texts import DEFAULT, say, words_of
@@ -25,39 +26,44 @@ from bots.worker.delivery import Shown, Way, WayClosed
 from engine.events import News, Progress
 from storage import Job, PendingReply
 
-Shows = tuple[str, bytes | None]  # the words and the preview of a message
 EVERY: Final = 3.0  # seconds between two edits of one message
 LANGUAGE: Final = "language"  # a person's setting, for when they react: a reaction brings none
 SMALLER: Final = 0.5  # of the limit in bytes, after Discord found an upload too large
 SHRINKS: Final = 4
+RESULTS: Final = 16  # that are kept for a further try
 
 log = logging.getLogger(__name__)
 
-Send = Callable[[discord.Client, Job, Address, Reply], Awaitable[int]]
+Send = Callable[[discord.Client, Job, Address, Reply], Awaitable[discord.Message]]
 
 
-async def _by_token(client: discord.Client, job: Job, address: Address, reply: Reply) -> int:
+async def _by_token(
+    client: discord.Client, job: Job, address: Address, reply: Reply
+) -> discord.Message:
     if address.token is None or address.expired:
         raise WayClosed("the interaction's token expired")
     if job.message is None and not address.original:
         raise WayClosed("no message of its own is known")
     webhook = webhook_of(client, address.application, address.token)
-    return (await webhook.edit_message(message_id(job.message) or ORIGINAL, **reply.edit())).id
+    return await webhook.edit_message(message_id(job.message) or ORIGINAL, **reply.edit())
 
 
-async def _by_edit(client: discord.Client, job: Job, address: Address, reply: Reply) -> int:
+async def _by_edit(
+    client: discord.Client, job: Job, address: Address, reply: Reply
+) -> discord.Message:
     message = message_id(job.message)
     if message is None:
         raise WayClosed("no placeholder is known")
     channel = client.get_partial_messageable(address.channel)
-    await channel.get_partial_message(message).edit(**reply.edit())
-    return message
+    return await channel.get_partial_message(message).edit(**reply.edit())
 
 
-async def _by_message(client: discord.Client, job: Job, address: Address, reply: Reply) -> int:
+async def _by_message(
+    client: discord.Client, job: Job, address: Address, reply: Reply
+) -> discord.Message:
     message = await send(client, address, reply, nonce=str(job.id))
     if message.content == reply.content and len(message.attachments) == len(reply.files):
-        return message.id
+        return message
     # Discord answers a repeated nonce with the first message: this is the placeholder.
     try:
         await message.edit(**reply.edit())
@@ -65,15 +71,19 @@ async def _by_message(client: discord.Client, job: Job, address: Address, reply:
         if not refused_by(error, UNKNOWN_MESSAGE):  # which somebody has deleted
             raise
         message = await send(client, address, reply, nonce=f"{job.id}-anew")
-    return message.id
+    return message
 
 
-async def _by_dm(client: discord.Client, job: Job, address: Address, reply: Reply) -> int:
+async def _by_dm(
+    client: discord.Client, job: Job, address: Address, reply: Reply
+) -> discord.Message:
     # Nonces count in all channels: with the job's, Discord would answer with the placeholder.
     return await send_dm(client, address.person, reply, nonce=f"{job.id}-dm")
 
 
-async def _in_words(client: discord.Client, job: Job, address: Address, reply: Reply) -> int:
+async def _in_words(
+    client: discord.Client, job: Job, address: Address, reply: Reply
+) -> discord.Message:
     """Replace the placeholder by text, by token or else by editing the message."""
     try:
         return await _by_token(client, job, address, reply)
@@ -96,6 +106,16 @@ WAYS: Final[Mapping[Way, Send]] = {
 }
 
 
+@dataclass(slots=True)
+class _Message:
+    """What a job's message shows, as far as that is known."""
+
+    content: str | None = None
+    pictures: Hashable = None  # which of the job, as `pictures_of` tells them
+    preview: bytes | None = None  # … laid out
+    files: Sequence[discord.Attachment] | None = None  # … as the message has it
+
+
 class Placeholders:
     """Announces jobs, shows how far they are, and delivers their results."""
 
@@ -103,6 +123,7 @@ class Placeholders:
         self._app = app
         self._client = client
         self._losses = losses
+        self._results = OrderedDict[int, tuple[object, Reply]]()  # by job, while they are sent
         self._followers: dict[int, asyncio.Task[None]] = {}  # by job
         self._editing: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -196,35 +217,48 @@ class Placeholders:
     async def _show_latest(
         self, job: Job, latest: asyncio.Queue[News], editing: asyncio.Lock
     ) -> None:
-        shown: Shows | None = None
+        message = _Message()
         while True:
             news = await latest.get()
             async with editing:
                 try:
-                    shown = await self._show(job, news, shown)
+                    await self._show(job, news, message)
                 except Exception as error:  # the result will come all the same
                     log.info("the progress of job %d could not be shown: %s", job.id, error)
             await asyncio.sleep(EVERY)
 
-    async def _show(self, job: Job, news: News, shown: Shows | None) -> Shows | None:
-        """Edit a job's message unless it shows the news already; return what it shows.
+    async def _show(self, job: Job, news: News, message: _Message) -> None:
+        """Edit a job's message unless it shows the news already.
 
-        A preview is shown if the rules of now allow it.
+        A preview is shown if the rules of now allow it. What the message has is not sent again.
         """
-        preview = None
-        if isinstance(news, Progress) and (news.preview or news.finished):
-            view = await self._app.gate.view(job.place, partial(is_adult, self._client))
-            preview = await asyncio.to_thread(preview_of, news, checked=not view.previews)
         address = Address.from_dict(job.reply)
         # No way is left to show progress.
         if job.message is None and (address.expired or not address.original):
-            return None
-        reply = progress_reply(job, news, preview, words_of(address.language))
-        shows = reply.content, preview
-        if shows != shown:
-            by = _by_edit if address.expired else _by_token
-            await by(self._client, job, address, reply)
-        return shows
+            return
+        await self._lay_out(job, news, message)
+        reply = progress_reply(job, news, message.preview, words_of(address.language))
+        if message.files is not None:
+            if reply.content == message.content:
+                return
+            reply = replace(reply, files=(), kept=message.files)
+        message.content = message.files = None  # until the edit is known to have arrived
+        by = _by_edit if address.expired else _by_token
+        edited = await by(self._client, job, address, reply)
+        message.content, message.files = reply.content, edited.attachments
+
+    async def _lay_out(self, job: Job, news: News, message: _Message) -> None:
+        """Lay out the pictures of the news, if they are others than the message shows."""
+        pictures, preview = None, None
+        if isinstance(news, Progress) and (news.preview or news.finished):
+            view = await self._app.gate.view(job.place, partial(is_adult, self._client))
+            checked = not view.previews
+            pictures = pictures_of(news, checked=checked)
+            if pictures == message.pictures:
+                return
+            preview = await asyncio.to_thread(preview_of, news, checked=checked)
+        if pictures != message.pictures:
+            message.pictures, message.preview, message.files = pictures, preview, None
 
     async def deliver(self, pending: PendingReply, way: Way) -> Shown:
         """Show a job's result in its message, by one of the `WAYS`."""
@@ -238,11 +272,12 @@ class Placeholders:
             message = await self._send(replace(pending, job=job), address, way, lost)
         except Exception as error:
             raise translate(error) from error
+        self._results.pop(job.id, None)
         if lost:
             await self._losses.tell(job.place, lost)
-        if way in (BY_MESSAGE, BY_DM) and job.message not in (None, message_key(message)):
+        if way in (BY_MESSAGE, BY_DM) and job.message not in (None, message_key(message.id)):
             await self._end_placeholder(job, address, way)
-        return {message_key(message): None}
+        return {message_key(message.id): None}
 
     async def _stop(self, job: int) -> None:
         """End the edits of a job's message; one under way ends first, and so does announcing it.
@@ -256,7 +291,7 @@ class Placeholders:
 
     async def _send(
         self, pending: PendingReply, address: Address, way: Way, lost: str | None
-    ) -> int:
+    ) -> discord.Message:
         """Send a reply, smaller each time that Discord finds it too large.
 
         lost: the permission without which it is sent elsewhere than asked for.
@@ -269,7 +304,7 @@ class Placeholders:
         else:
             view = await self._app.gate.view(job.place, partial(is_adult, client))
         for _ in range(SHRINKS):
-            reply = await asyncio.to_thread(outcome_reply, pending, view, limit)
+            reply = await self._outcome(pending, view, limit)
             if way == BY_DM:
                 reply = reply.noted(moved_note(job.place, lost, words_of(address.language)))
             try:
@@ -281,6 +316,18 @@ class Placeholders:
                 limit = int(min(limit, size) * SMALLER)
                 log.info("job %d: Discord rejects %d bytes; trying %d", job.id, size, limit)
         return await WAYS[way](client, job, address, replace(reply, files=()))
+
+    async def _outcome(self, pending: PendingReply, view: View, limit: int) -> Reply:
+        """Return a job's result, laid out once for all ways and tries that show the same."""
+        job = pending.job.id
+        asked = pending.outcome, pending.job.pictures, view, limit
+        known = self._results.pop(job, None)
+        if known is None or known[0] != asked:
+            known = asked, await asyncio.to_thread(outcome_reply, pending, view, limit)
+        self._results[job] = known
+        if len(self._results) > RESULTS:
+            self._results.popitem(last=False)
+        return known[1]
 
     async def _end_placeholder(self, job: Job, address: Address, way: Way) -> None:
         """Say in a placeholder that took no picture that the result is elsewhere."""

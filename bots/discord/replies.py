@@ -60,6 +60,7 @@ class Reply:
 
     content: str
     files: tuple[FileData, ...] = ()
+    kept: Sequence[discord.Attachment] = ()  # of the files that the edited message has
     buttons: Sequence[ui.Item[Any]] = ()  # and menus
 
     def noted(self, note: str) -> Self:
@@ -69,7 +70,7 @@ class Reply:
 
     def edit(self) -> dict[str, Any]:
         """Return arguments that make a message show this and nothing else."""
-        files = [each.open() for each in self.files]
+        files = [*self.kept, *(each.open() for each in self.files)]
         return {"content": self.content, "attachments": files, "view": self._view()}
 
     def new(self) -> dict[str, Any]:

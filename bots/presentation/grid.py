@@ -2,7 +2,7 @@
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Final
 
 from PIL import Image, ImageDraw, ImageFont
@@ -48,6 +48,13 @@ def compose(pngs: Sequence[bytes], largest: int = LARGEST) -> Image.Image:
         )
         _label(grid, (left, top), cell, str(number + 1))
     return grid
+
+
+def pictures_of(progress: Progress, *, checked: bool) -> Hashable:
+    """Return what tells whether `preview_of` would return the same as of other news of a job."""
+    if progress.finished:
+        return checked, len(progress.finished)
+    return checked, progress.preview
 
 
 def preview_of(progress: Progress, *, checked: bool) -> bytes | None:

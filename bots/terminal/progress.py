@@ -1,6 +1,7 @@
 """A progress bar with a preview of the picture above it, where there is a terminal."""
 
 import sys
+from collections.abc import Hashable
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -8,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 from rich.text import Text
 
-from bots.presentation.grid import preview_of
+from bots.presentation.grid import pictures_of, preview_of
 from bots.presentation.lines import waiting_line
 from bots.terminal.escaping import printable
 from bots.terminal.pictures import half_block_preview
@@ -31,6 +32,7 @@ class LiveProgress(Live):
         self._task = self._bar.add_task("waiting", total=None)
         self._said: str | None = None  # of why nothing starts
         self._preview = Text()
+        self._seen: Hashable = None  # which pictures that is
         super().__init__(console=console, transient=True)
 
     def get_renderable(self) -> RenderableType:
@@ -49,7 +51,10 @@ class LiveProgress(Live):
             completed=news.step,
             total=news.total,
         )
-        if self._previews and (preview := preview_of(news, checked=False)):
+        if not self._previews or self._seen == (seen := pictures_of(news, checked=False)):
+            return
+        self._seen = seen
+        if preview := preview_of(news, checked=False):
             self._preview = half_block_preview(preview, self.console)
 
     def _say_pause(self, reason: str | None) -> None:

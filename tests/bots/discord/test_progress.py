@@ -42,9 +42,9 @@ async def test_a_message_that_says_it_already_is_not_edited(
 ) -> None:
     edits = []
 
-    async def edit(client: object, job: object, address: object, reply: Reply) -> int:
+    async def edit(client: object, job: object, address: object, reply: Reply) -> Any:
         edits.append(reply.content.splitlines()[-1])
-        return 2
+        return SimpleNamespace(attachments=[])
 
     monkeypatch.setattr(placeholders, "EVERY", 0.0)
     monkeypatch.setattr(placeholders, "_by_edit", edit)

@@ -6,7 +6,8 @@ import re
 import struct
 import time
 from base64 import standard_b64decode
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ from PIL import Image
 from rich.console import Console, Group
 from rich.live import Live
 
+from bots.presentation import grid
 from bots.terminal.pictures import (
     CELL,
     KITTY_CHUNK,
@@ -37,6 +39,9 @@ from bots.terminal.pictures import (
     measure,
     show,
 )
+from bots.terminal.progress import LiveProgress
+from engine.events import Picture as Finished
+from engine.events import Progress, Stage
 
 Pixels = npt.NDArray[np.uint8]
 LEVELS = (0, 95, 135, 175, 215, 255)
@@ -385,6 +390,27 @@ def test_preview_fits_a_narrow_console_and_is_not_wrapped_by_a_narrower_one() ->
         each.print(Group(preview))  # as in a live display
         lines = re.sub(r"\x1b\[[\d;]*m", "", rendered(each)).splitlines()
         assert lines == ["▀" * each.width] * 5
+
+
+def test_finished_pictures_are_laid_out_once_however_often_progress_is_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    laid_out: list[int] = []
+
+    def compose(pngs: Sequence[bytes], *more: Any) -> Image.Image:
+        laid_out.append(len(pngs))
+        return composed(pngs, *more)
+
+    composed = grid.compose
+    monkeypatch.setattr(grid, "compose", compose)
+    done = tuple(
+        Finished(index=index, width=8, height=8, png=png_of(noise(8, 8))) for index in range(2)
+    )
+    with LiveProgress(console(), previews=True) as progress:
+        for number in range(6):
+            shown = done[: 1 if number < 4 else 2]
+            progress.show(Progress(stage=Stage.DENOISE, step=number, total=6, finished=shown))
+    assert laid_out == [1, 2]
 
 
 @pytest.mark.parametrize("options", [{"no_color": True}, {"colour": False}])
