@@ -21,6 +21,7 @@ from bots.service.app import App
 from bots.texts import Words
 from bots.worker.queue_view import load_queue
 from engine.errors import UserError
+from engine.sentences import fill
 from storage import Job
 from storage.states import OVER
 
@@ -105,6 +106,23 @@ async def cancel(
         raise UserError(words.nothing_to_cancel)
     await app.worker.cancel(job.id, by=requester.viewer.person)
     return words.cancel_asked.format(job=job.id)
+
+
+async def web_link(app: App, viewer: Viewer, words: Words) -> str:
+    """Return an address that signs the viewer in to the web page, once and for ten minutes.
+
+    Raises `UserError` where others read it, and where there is no page.
+    """
+    check_personal(viewer)
+    if (address := app.settings.web_address) is None:
+        raise UserError(words.no_web)
+    return f"{address}/in/{await app.storage.web_access.make_link(viewer.person)}"
+
+
+async def web_logout(app: App, viewer: Viewer, words: Words) -> str:
+    """End the viewer's sessions on the web page and return the answer. Raises `UserError`."""
+    check_personal(viewer)
+    return fill(words.web_ended, n=await app.storage.web_access.end_all(viewer.person))
 
 
 async def unfinished_jobs(app: App, viewer: Viewer) -> list[Job]:

@@ -21,7 +21,14 @@ from telegram.error import Forbidden, TelegramError
 from telegram.ext import ExtBot
 
 from bots.chat.access import Audience, check_personal, find_audience
-from bots.chat.commands import LIST_COMMANDS, cancel, reset_settings, settings
+from bots.chat.commands import (
+    LIST_COMMANDS,
+    cancel,
+    reset_settings,
+    settings,
+    web_link,
+    web_logout,
+)
 from bots.chat.listings import favourite_lines, history_lines
 from bots.chat.mydata import export_data, forget_data
 from bots.chat.privacy import privacy_text
@@ -44,6 +51,7 @@ PAGE: Final = 10  # lines of a history
 PATIENCE: Final = 60.0  # seconds that the lists wait for what the server can do
 OLDER: Final = "older"  # what the button below them carries
 FAVOURITES: Final = "favourites"  # … below favourites; and what is typed behind `/history`
+LOGOUT: Final = "logout"  # what is typed behind `/web`
 FORGET: Final = "forget"  # … the button that removes all data
 
 log = logging.getLogger(__name__)
@@ -188,6 +196,20 @@ async def _mydata(request: Request, parsed: ParsedMessage) -> None:
             await request.say("", marked=words.mydata_how)
 
 
+async def _web(request: Request, parsed: ParsedMessage) -> str | None:
+    """Give a link to the web page, or end one's sessions there."""
+    app, viewer, words = request.app, request.viewer, request.words
+    word = parsed.text.lower()
+    if word == LOGOUT:
+        return await web_logout(app, viewer, words)
+    if word:
+        raise UnknownOption(parsed.text, [LOGOUT])
+    url = await web_link(app, viewer, words)
+    buttons = keyboards.web(url, app.settings.web_address, words, private=request.address.private)
+    await request.say(words.web_link.format(url=url), buttons)
+    return None
+
+
 async def export(request: Request) -> None:
     """Send everything that is kept of somebody to them alone."""
     user, words = number_of(request.asker.person), request.words
@@ -229,6 +251,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "start": Command(do=_help, text="help"),
     "privacy": Command(do=_privacy, text="privacy"),
     "mydata": Command(do=_mydata, text="mydata"),
+    "web": Command(do=_web, text="web", personal=True),
     "ban": Command(do=moderation.ban, text="moderate ban", moderators=True),
     "unban": Command(do=moderation.unban, text="moderate unban", moderators=True),
     "rules": Command(do=moderation.rules, text="moderate channel", moderators=True),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from math import ceil
 from typing import Final
 
-from telegram import CopyTextButton, InlineKeyboardButton, InlineKeyboardMarkup
+from telegram import CopyTextButton, InlineKeyboardButton, InlineKeyboardMarkup, WebAppInfo
 
 from bots.chat.actions import ACTIONS, BELOW_PICTURE, FEW, FOR_ALL, FOR_EACH
 from bots.presentation.lines import name_of
@@ -14,6 +14,7 @@ from bots.texts import Words
 from storage import Job
 
 SUGGESTION: Final = "draw"  # what the buttons below a description carry
+MINI_APP: Final = "/mini"  # the web page's path for who comes from Telegram
 MOST: Final = 4  # buttons in a row
 MOST_WORDS: Final = 3  # … with labels in words
 
@@ -50,6 +51,23 @@ def suggestions(count: int) -> InlineKeyboardMarkup:
 def single(label: str, data: str, name: object) -> InlineKeyboardMarkup:
     """Return one button alone, which carries something else than an action."""
     return InlineKeyboardMarkup.from_button(_carrying(label, data, str(name)))
+
+
+def web(
+    url: str, address: str | None, words: Words, *, private: bool
+) -> InlineKeyboardMarkup | None:
+    """Return the buttons that open the web page; Telegram takes https alone.
+
+    url: a link that signs in. Within Telegram the page asks Telegram who opens it, which works in
+    private chats.
+    """
+    if not url.startswith("https:"):
+        return None
+    buttons = [InlineKeyboardButton(words.web_browser, url=url)]
+    if private:
+        inside = InlineKeyboardButton(words.web_open, web_app=WebAppInfo(f"{address}{MINI_APP}"))
+        buttons.insert(0, inside)
+    return InlineKeyboardMarkup.from_row(buttons)
 
 
 def _for_each(job: Job) -> Iterator[list[InlineKeyboardButton]]:

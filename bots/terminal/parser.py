@@ -145,6 +145,8 @@ FILE: Final = _value("file", "FILE", type=Path)
 AGE: Final = _value("--older-than", "AGE", "for example 90d or 1y", required=True)
 PERSON: Final = _value("--person", "ID", "for example terminal:ada", required=True)
 
+WEB_LOGOUT: Final = _flag("--logout", "end all sessions of this terminal's person instead")
+
 # By the words that are typed; those of a group follow it.
 COMMANDS: Final[Mapping[str, Command]] = {
     "imagine": ("draw a picture from words", *(WORDS, BY_WORKFLOW, *DRAWING)),
@@ -176,6 +178,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "chat": ("chat with Marble in this terminal",),
     "setup": ("ask for the chats' settings and write them to .env",),
     "doctor": ("check everything that Marble needs, and say how to fix it",),
+    "web": ("open the web page in a browser, signed in as this machine's owner", WEB_LOGOUT),
     "serve": ("serve the chats, and draw what was requested with --later",),
     "models": ("list the installed models; `check` loads each",),
     "models check": ("load each model and say why one cannot be used", MODELS),

@@ -56,6 +56,8 @@ _DESCRIPTIONS: Final[Mapping[str, str]] = {
     "mydata": "Your data",
     "mydata export": "Get everything stored about you",
     "mydata delete": "Delete everything stored about you",
+    "web": "Your pictures in a browser: a link that signs you in",
+    "web:logout": "sign out of the web page everywhere instead",
     "moderate": "For moderators",
     "moderate ban": "Ban somebody from drawing here",
     "moderate unban": "Lift a ban",

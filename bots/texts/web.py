@@ -30,6 +30,10 @@ class WebWords:
     enter_as = "This link signs you in as {person}."
     enter_once = "It works once. If you did not ask Marble for it, close this page."
     enter = "Sign in"
+    signing_in = "Signing in …"
+    needs_script = (
+        "This page needs JavaScript; send /web to Marble for a link that works without it."
+    )
     account = "Account"
     signed_in_as = "You are signed in as {person}."
     sign_out = "Sign out"
@@ -105,6 +109,8 @@ class WebWords:
     link_used = (
         "This link was used, or is older than ten minutes. Send /web to Marble for a new one."
     )
+    not_telegram = "This was not signed by Telegram for this bot."
+    open_again = "Open this page from Telegram again: what it was opened with was used or is old."
     forged = (
         "This was not asked for by a page of Marble's, so nothing was done. Reload, and try again."
     )

@@ -318,6 +318,11 @@ class Words:
     mydata_how = (
         "`/mydata export` sends you everything stored about you, `/mydata delete` deletes it."
     )
+    no_web = "Marble has no web page here: its owner has not set one up."
+    web_link = "This link signs you in to Marble's web page. It works once, for ten minutes: {url}"
+    web_open = "Open it here"
+    web_browser = "Open it in a browser"
+    web_ended = "Signed out of the web page: {n} {n:session|sessions} ended. Open links are void."
     styles_title = "Styles here"
     styles_empty = "There are no styles here yet; moderators add them with /style add."
     style_line = "{name}: {prompt}"
@@ -446,7 +451,7 @@ class Words:
         "full size by DM · ⭐ favourite · ❌ cancel or delete · 1️⃣–4️⃣ pick one of a grid\n"
         "\n"
         "**More** `/history` · `/settings` your default options · `/queue` · `/cancel` · `/models` "
-        "· `/stats` · `/privacy` · `/mydata`"
+        "· `/stats` · `/privacy` · `/mydata` · `/web` your pictures in a browser"
     )
     telegram_help = (
         "**Describe a picture:** send a prompt, for example: a marble scholar holding a book\n"
@@ -462,12 +467,14 @@ class Words:
         "\n"
         "**Buttons** below a picture draw it again, send the original file, or show its recipe. "
         "Reply to a picture with another prompt to draw it again with that one; reply with `/edit "
-        "make it bronze` to change it by words. `/blend` makes one of two to five."
+        "make it bronze` to change it by words. `/blend` makes one of two to five. "
+        "`/web` shows your pictures in a browser."
     )
     privacy = (
         "**What is stored:** the recipes you request, their pictures, the pictures you give to "
         "start from, where and when you asked, your favourites and settings, the styles that you "
-        "made for others, bans, and what you did as a moderator: all with Marble's owner.\n"
+        "made for others, when you used the web page, bans, and what you did as a moderator: all "
+        "with Marble's owner.\n"
         "**What is not:** other messages. Marble reads only what is meant for it: commands and "
         "menus, buttons, reactions and replies to its own pictures, and what you write to it in "
         "private.\n"

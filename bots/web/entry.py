@@ -43,7 +43,6 @@ async def enter(request: Request) -> web.StreamResponse:
     response = see_other(local_path(link.path))
     if request.session:
         await access.end(request.token)
-    request.cookies.clear(response)
     request.cookies.set(response, token)
     return response
 

@@ -10,6 +10,8 @@ from aiohttp import web
 from storage.people.web_access import SESSION
 
 LANGUAGE: Final = "lang"  # the cookie of the chosen language
+# Browsers keep the cookie of a page in a frame of another site only if it is secure.
+EMBEDDED: Final = "; SameSite=None; Partitioned"
 YEAR: Final = 365 * 24 * 3600
 
 
@@ -35,21 +37,21 @@ class Cookies:
         return "", False
 
     def set(self, response: web.StreamResponse, token: str, *, embedded: bool = False) -> None:
-        """Let the browser keep a session's token."""
-        inside = embedded and self.secure  # browsers keep a foreign cookie only if it is secure
-        response.set_cookie(
-            self.name(embedded=embedded),
-            token,
-            max_age=int(SESSION.total_seconds()),
-            secure=self.secure,
-            httponly=True,
-            samesite="None" if inside else "Lax",
-            partitioned=inside or None,
-        )
+        """Let the browser keep a session's token, and forget the other cookie."""
+        self._put(response, token, int(SESSION.total_seconds()), embedded=embedded)
+        self._put(response, "", 0, embedded=not embedded)
 
     def clear(self, response: web.StreamResponse) -> None:
         """Let the browser forget both."""
         for embedded in (False, True):
-            response.del_cookie(
-                self.name(embedded=embedded), secure=self.secure, httponly=True, samesite="Lax"
-            )
+            self._put(response, "", 0, embedded=embedded)
+
+    def _put(
+        self, response: web.StreamResponse, token: str, seconds: int, *, embedded: bool
+    ) -> None:
+        """Add a `Set-Cookie`; Python's own cookies know no `Partitioned` before 3.14."""
+        name = self.name(embedded=embedded)
+        kept = f"{name}={token}; Path=/; Max-Age={seconds}; HttpOnly"
+        bounds = EMBEDDED if embedded and self.secure else "; SameSite=Lax"
+        secure = "; Secure" if self.secure else ""
+        response.headers.add("Set-Cookie", kept + secure + bounds)

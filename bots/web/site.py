@@ -13,7 +13,16 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from bots.admission.roles import Role
 from bots.service.app import App
 from bots.service.front_door import Handler
-from bots.web import entry, gallery, imagine, live, picture, picture_actions, picture_files
+from bots.web import (
+    entry,
+    gallery,
+    imagine,
+    live,
+    mini_app,
+    picture,
+    picture_actions,
+    picture_files,
+)
 from bots.web.errors import Refused, fault_of
 from bots.web.guard import (
     CHANGES,
@@ -58,6 +67,7 @@ async def metrics(request: Request) -> web.StreamResponse:
 
 ROUTES: Final = (
     *entry.ROUTES,
+    *mini_app.ROUTES,
     *gallery.ROUTES,
     *picture.ROUTES,
     *picture_actions.ROUTES,
@@ -141,7 +151,7 @@ class Site:
         request.http = http = http.clone(client_max_size=route.largest)
         if (http.content_length or 0) > route.largest:
             raise web.HTTPRequestEntityTooLarge(route.largest, http.content_length or 0)
-        if route.public and "token" in http.match_info:
+        if route.public and ("token" in http.match_info or http.method not in READING):
             self.rates.count(request.client, GUESSES)
         if not route.public:
             if request.session is None:

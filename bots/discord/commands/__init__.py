@@ -38,6 +38,7 @@ ANSWERS: Final[Mapping[str, Answer]] = {
     "cancel": general.cancel,
     "mydata export": general.export,
     "mydata delete": general.ask_to_forget,
+    "web": general.web,
     "moderate ban": moderation.ban,
     "moderate unban": moderation.unban,
     "moderate channel": moderation.channel,

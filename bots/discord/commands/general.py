@@ -103,6 +103,16 @@ async def export(handler: Handler, request: InteractionRequest) -> None:
     await export_data(handler.app, request.viewer, request.words, view=view, most=most, send=send)
 
 
+async def web(handler: Handler, request: InteractionRequest, logout: bool = False) -> None:
+    """Give the person a link to the web page, or end their sessions there."""
+    app, viewer, words = handler.app, request.viewer, request.words
+    if logout:
+        await request.answer(await commands.web_logout(app, viewer, words))
+        return
+    url = await commands.web_link(app, viewer, words)
+    await request.answer(words.web_link.format(url=f"<{url}>"))  # as it is: with no preview
+
+
 async def ask_to_forget(handler: Handler, request: InteractionRequest) -> None:
     """Ask whether everything is to be removed; the button does it."""
     words = request.words

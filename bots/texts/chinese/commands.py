@@ -36,6 +36,8 @@ COMMANDS: Final[Mapping[str, CommandText]] = {
     "mydata": CommandText("我的数据", "你的数据"),
     "mydata export": CommandText("导出", "取得保存的关于你的全部数据"),
     "mydata delete": CommandText("删除", "删除保存的关于你的全部数据"),
+    "web": CommandText("网页", "在浏览器中看你的图片：登录链接"),
+    "web:logout": CommandText("退出", "改为在所有设备上退出网页"),
     "moderate": CommandText("管理", "管理员专用"),
     "moderate ban": CommandText("封禁", "禁止某人在此生成图片"),
     "moderate unban": CommandText("解禁", "解除封禁"),

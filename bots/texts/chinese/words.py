@@ -284,6 +284,11 @@ class Chinese(Words):
     queue_not_paused = "队列没有暂停。"
     settings_how = "用 `/settings --steps 30 --size 512x768` 修改，用 `/settings reset` 清空。"
     mydata_how = "`/mydata export` 取得保存的关于你的全部数据，`/mydata delete` 将其删除。"
+    no_web = "此处的 Marble 没有网页：所有者尚未设置。"
+    web_link = "此链接让你登录 Marble 的网页，十分钟内可用一次：{url}"
+    web_open = "在此打开"
+    web_browser = "在浏览器中打开"
+    web_ended = "已从网页退出：结束了 {n} 个会话。尚未使用的链接也已失效。"
     styles_title = "此处的风格"
     styles_empty = "此处还没有风格；管理员可用 /style add 添加。"
     style_line = "{name}：{prompt}"
@@ -389,7 +394,7 @@ class Chinese(Words):
         "或删除 · 1️⃣–4️⃣ 从拼图中选一张\n"
         "\n"
         "**更多** `/history` · `/settings` 你的默认选项 · `/queue` · `/cancel` · `/models` · "
-        "`/stats` · `/privacy` · `/mydata`"
+        "`/stats` · `/privacy` · `/mydata` · `/web` 在浏览器中看你的图片"
     )
     telegram_help = (
         "**描述一张图片：** 直接发送提示词，例如：一位拿着书的大理石学者\n"
@@ -404,11 +409,12 @@ class Chinese(Words):
         "\n"
         "**按钮** 图片下方的按钮可以重画、取得原文件或查看配方。用新的提示词回复一张图，就会按它重"
         "画；用 `/edit 改成青铜` 回复，就会按文字修改它。"
-        "`/blend` 把两到五张图混合成一张。"
+        "`/blend` 把两到五张图混合成一张。`/web` 在浏览器中看你的图片。"
     )
     privacy = (
         "**保存的内容：** 你请求的配方及其图片、你提供的起始图、请求的时间和地点、你的收藏和设置、"
-        "你为大家做的风格、封禁，以及你作为管理员的操作，都保存在 Marble 所有者那里。\n"
+        "你为大家做的风格、使用网页的时间、封禁，以及你作为管理员的操作，都保存在 Marble 所有者那"
+        "里。\n"
         "**不保存：** 其他消息。Marble 只读取发给它的内容：命令和菜单、按钮、对它的图片的表情和回"
         "复，以及你私下写给它的内容。\n"
         "**你可以：** 用 `/mydata export` 取得全部内容，用 `/mydata delete` 永久删除。封禁会保留，"

@@ -92,13 +92,13 @@ async def test_an_anonymous_administrator_is_refused_before_all(
     await statues.words(said, UNKNOWN)
 
 
-async def test_only_settings_are_listed_as_seen_by_the_bot_alone(
+async def test_what_is_personal_is_listed_as_seen_by_the_bot_alone(
     telegram: TelegramServer, marble: Marble
 ) -> None:
     lists = await telegram.until(lambda: telegram.commands if len(telegram.commands) == 6 else None)
     for (scope, _), commands in lists.items():
         alone = {each["command"] for each in commands if each.get("is_ephemeral")}
-        assert alone == (set() if scope == "all_private_chats" else {"settings"})
+        assert alone == (set() if scope == "all_private_chats" else {"settings", "web"})
 
 
 async def test_a_server_that_shows_to_all_what_was_for_one_is_found_out(

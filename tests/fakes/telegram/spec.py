@@ -267,6 +267,9 @@ def _buttons(values: Json) -> Iterator[Json]:
         yield from row
 
 
+BUTTONS = ("callback_data", "copy_text", "url", "web_app")  # what a button does: one of these
+
+
 def _check_button(button: Json) -> None:
     if not button["text"]:
         raise Refused("BUTTON_TEXT_EMPTY")
@@ -276,8 +279,10 @@ def _check_button(button: Json) -> None:
     copied = button.get("copy_text")
     if copied is not None and not 1 <= len(copied["text"]) <= COPY:
         raise Refused("BUTTON_COPY_TEXT_INVALID")
-    if (data is None) == (copied is None):
+    if sum(key in button for key in BUTTONS) != 1:
         raise Refused("BUTTON_TYPE_INVALID")
+    if not button.get("web_app", {"url": "https:"})["url"].startswith("https:"):
+        raise Refused("BUTTON_WEB_APP_INVALID")
 
 
 def _shown(text: str, mode: str | None) -> str:
