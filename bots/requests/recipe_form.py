@@ -63,8 +63,10 @@ def recipe_texts(recipe: Recipe, lacks: Container[str]) -> dict[str, str]:
 def value_texts(values: Mapping[str, Any]) -> dict[str, str]:
     """Return values of a recipe's fields as texts of a form: `prompt`, and options by their names.
 
-    Of options that are no single value, seed and size alone have a text.
+    Of options that are no single value, seed and size alone have a text; a recipe's own default has
+    none.
     """
+    values = {name: value for name, value in values.items() if value != DEFAULTS.get(name)}
     texts = {"prompt": str(values.get("prompt", ""))}
     if "seed" in values:
         texts["seed"] = str(values["seed"])

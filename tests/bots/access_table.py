@@ -1,4 +1,4 @@
-"""Who may do what with which picture: the table that both platforms are tested against.
+"""Who may do what with which picture: the table that all platforms are tested against.
 
 docs/access-table.md shows it. A row says where the picture was asked for, where it is
 asked for now, and by whom; its cells say what happens on Discord and on Telegram, in the order of
@@ -91,6 +91,16 @@ ROWS: Final = (
     Row(GONE, DM, STRANGER, NO, NO),
     Row(GONE, DM, OWNER, NO, NO),
 )
+# On the web page everything is asked for in private, and nothing is known of who reads in a chat.
+WEB: Final = {
+    ASKER: "alone alone alone alone yes",
+    f"{ASKER}, banned everywhere": "alone refused alone refused yes",
+    MEMBER: NO,
+    MODERATOR: NO,
+    STRANGER: NO,
+    MARBLES: "no no no no yes",
+    OWNER: "alone alone alone alone yes",
+}
 
 
 def markdown() -> Iterator[str]:
@@ -105,3 +115,11 @@ def markdown() -> Iterator[str]:
             if cells := row.cells(platform.lower()):
                 yield f"| {' | '.join((row.posted, row.asked, row.who, *cells.values()))} |"
         yield ""
+    yield "### The web page"
+    yield ""
+    titles = ("by", *TITLES.values())
+    yield f"| {' | '.join(titles)} |"
+    yield f"|{'---|' * len(titles)}"
+    for who, said in WEB.items():
+        yield f"| {' | '.join((who, *said.split()))} |"
+    yield ""

@@ -14,6 +14,7 @@ from aiohttp import ClientResponse, ClientSession, CookieJar
 from bots.admission.gate import Gate
 from bots.operations.settings import load_settings
 from bots.requests.descriptions import Descriptions
+from bots.requests.studio import Studio
 from bots.requests.styles import Stylebook
 from bots.requests.workflow_folder import WorkflowFolder
 from bots.requests.workflows import Workflows
@@ -120,17 +121,19 @@ def app(house: House) -> App:
         env_file="",
     )
     gate = Gate(house.storage, roles_of(settings), rules_of(settings))
+    catalogue = house.studio.catalogue
+    studio = Studio(catalogue, house.storage, house.worker, gate=gate)
     return App(
         settings=replace(settings, data_dir=house.storage.pictures.folder.parent),
         storage=house.storage,
         worker=house.worker,
         pausing=Pausing(house.storage.moderation, house.worker.queue, roles_of(settings)),
         gate=gate,
-        studio=house.studio,
+        studio=studio,
         styles=Stylebook(house.storage, gate),
         descriptions=Descriptions(None),
         embedding=Embedding(None),
-        workflows=Workflows(WorkflowFolder(None), house.studio, house.storage.pictures, gate),
+        workflows=Workflows(WorkflowFolder(None), studio, house.storage.pictures, gate),
         health=house.executor.health,
     )
 
