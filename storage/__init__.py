@@ -20,9 +20,9 @@
         await storage.history.page(person="terminal:ada", before=12)  # the next page
         await storage.history.search("marble 学者 schol*")
 
-Beside these: `inbox` (what a platform handed over), `history.lineage` and `.stats`, `favourites`,
-`people` (settings), `styles`, `moderation` (bans, pauses, acts), `care` (check, backup, prune),
-`exports`, `privacy` (forget): docs/storage.md.
+Beside these: `inbox` (what a platform handed over), `history.lineage` and `.stats`, `figures` (of
+the last day), `favourites`, `people` (settings), `styles`, `moderation` (bans, pauses, acts),
+`care` (check, backup, prune), `exports`, `privacy` (forget): docs/storage.md.
 Records are frozen. Every error is an `engine.errors.UserError`: one sentence fit for people.
 Several processes may open one database: a process never touches a living one's running jobs.
 """

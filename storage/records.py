@@ -131,6 +131,46 @@ class Stats:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Hour:
+    """Count what ended within an hour: jobs that were drawn, their pictures, and others.
+
+    half_within, most_within: seconds from asking to the picture, in which half of those jobs were
+    drawn, and 19 of 20; None where none was.
+    """
+
+    at: datetime
+    pictures: int
+    jobs: int
+    failed: int
+    cancelled: int
+    half_within: float | None
+    most_within: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spender:
+    """Who spent how much of a day's budget: the jobs, and their pixels × steps."""
+
+    person: str
+    jobs: int
+    spent: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Day:
+    """The figures of the last 24 hours, the earliest hour first.
+
+    errors: the most frequent ones, and how often each occurred. cut: there were too many jobs to
+    look at all of them, so that the earliest are left out.
+    """
+
+    hours: tuple[Hour, ...]
+    errors: tuple[tuple[str, int], ...]
+    spenders: tuple[Spender, ...]
+    cut: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Favourite:
     """A favourite picture and its job."""
 

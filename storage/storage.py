@@ -14,6 +14,7 @@ from storage.clock import Clock, utc_now
 from storage.database import engines, urls
 from storage.database.database import Database
 from storage.jobs.bucket_pictures import open_pictures
+from storage.jobs.figures import Figures
 from storage.jobs.history import History
 from storage.jobs.jobs import Jobs
 from storage.jobs.outbox import Outbox
@@ -42,6 +43,7 @@ class Storage:
     outbox: Outbox
     inbox: Inbox
     history: History
+    figures: Figures
     favourites: Favourites
     people: People
     moderation: Moderation
@@ -93,6 +95,7 @@ class Storage:
                 outbox=Outbox(database, worker.name, arrived, now),
                 inbox=Inbox(database, now),
                 history=history,
+                figures=Figures(database, now),
                 favourites=Favourites(database, now),
                 people=People(database, now),
                 moderation=Moderation(database, now),

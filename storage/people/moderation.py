@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, delete, insert, or_, select
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, or_, select
 
 from storage.clock import Clock
 from storage.database.audit import AuditEntry, note, on_job
@@ -26,12 +26,19 @@ QUEUE: Final = "queue"  # the target of the acts below
 PAUSE: Final = "pause"
 RESUME: Final = "resume"
 PAGE: Final = 50
+_COLUMNS: Final = (bans.c.person, bans.c.place, bans.c.reason, bans.c.by, bans.c.until)
+
+
+def _holds() -> ColumnElement[bool]:
+    return or_(bans.c.until.is_(None), bans.c.until > bindparam("now"))
+
+
 _BAN: Final = (  # built once, as in `storage.jobs.rows`
-    select(bans.c.person, bans.c.place, bans.c.reason, bans.c.by, bans.c.until)
+    select(*_COLUMNS)
     .where(
         bans.c.person == bindparam("person"),
         bans.c.place.in_(bindparam("places", expanding=True)),
-        or_(bans.c.until.is_(None), bans.c.until > bindparam("now")),
+        _holds(),
     )
     .order_by(bans.c.created_at.desc())
     .limit(1)
@@ -78,6 +85,12 @@ class Moderation:
             return found
 
         return await self.database.write(unit)
+
+    async def bans(self, limit: int = PAGE) -> tuple[Ban, ...]:
+        """Return the bans that hold now, the newest first."""
+        query = select(*_COLUMNS).where(_holds()).order_by(bans.c.created_at.desc()).limit(limit)
+        found = await self.database.read(lambda c: c.execute(query, {"now": self.now()}).all())
+        return tuple(Ban(**row._mapping) for row in found)
 
     async def pause(self, reason: str, *, by: str) -> None:
         """Pause the queue in every process; a newer reason replaces an older."""
@@ -131,16 +144,24 @@ class Moderation:
             await self.database.write(lambda c: c.execute(query))
 
     async def acts(
-        self, *, within: str | None = None, before: int | None = None, limit: int = PAGE
+        self,
+        *,
+        within: str | None = None,
+        person: str | None = None,
+        before: int | None = None,
+        limit: int = PAGE,
     ) -> tuple[Act, ...]:
         """Return what was done, newest first; go on with `before` the last one's id.
 
-        within: a place; what was done there, and in what lies in it by its name.
+        within: a place; what was done there, and in what lies in it by its name. person: who did
+        it, or to whom it was done.
         """
         query = select(audit).order_by(audit.c.id.desc()).limit(limit)
         if within is not None:
             below = audit.c.place.startswith(f"{within}/", autoescape=True)
             query = query.where(or_(audit.c.place == within, below))
+        if person is not None:
+            query = query.where(or_(audit.c.by == person, audit.c.target == person))
         if before is not None:
             query = query.where(audit.c.id < before)
         rows = await self.database.read(lambda c: c.execute(query).all())

@@ -49,6 +49,11 @@ class People:
 
         return await self.database.write(unit)
 
+    async def all_place_settings(self) -> dict[str, Values]:
+        """Return the own settings of every place that has some."""
+        rows = await self.database.read(lambda c: c.execute(select(place_settings)).all())
+        return {row.place: row._mapping["values"] for row in rows}
+
     async def places_with(self, name: str) -> dict[str, Any]:
         """Return the places that have a setting of that name of their own, and its values."""
         query = select(place_settings).where(place_settings.c.place.in_(having(name)))

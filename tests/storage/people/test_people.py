@@ -130,8 +130,19 @@ async def test_a_ban_ends_when_it_was_said_to(home: Home) -> None:
         end = time + timedelta(hours=1)
         await storage.moderation.ban("x:a", by="x:mod", reason="spam", until=end)
         assert await ban_of(storage, "x:a", "x:1")
+        for_good = await storage.moderation.ban("x:b", by="x:mod", reason="bot", place="x:1")
+        assert [ban.person for ban in await storage.moderation.bans()] == ["x:a", "x:b"]
         time = end
         assert await ban_of(storage, "x:a", "x:1") is None
+        assert await storage.moderation.bans() == (for_good,)
+
+
+async def test_what_somebody_did_and_what_was_done_to_them_is_found(storage: Storage) -> None:
+    for by, target in (("x:a", "x:b"), ("x:b", "x:c"), ("x:c", "x:a"), ("x:d", "x:c")):
+        await record(storage, AuditEntry(by=by, act="cancel", target=target, place="x:1"))
+    acts = await storage.moderation.acts(person="x:b")
+    assert [(act.by, act.target) for act in acts] == [("x:b", "x:c"), ("x:a", "x:b")]
+    assert await storage.moderation.acts(person="x:b", within="x:2") == ()
 
 
 async def test_an_act_is_recorded(storage: Storage) -> None:
