@@ -24,6 +24,8 @@ ENGLISH: Final[Mapping[str, str]] = {
     "newer": "{version} (written by a newer Marble?)",
     "like_bounds": "a range like LOW-HIGH between {low} and {high}",
     "owners_own": "within what Marble's owner allows here ({owners})",
+    "a_place": "like {places}",
+    "a_person": "like discord:123 or telegram:123",
     "a_limit": "a whole number from 0 (no limit) to {most:,}",
     "at_most": "at most {limit:,} characters",
     "characters": "{count:,} characters",
@@ -281,6 +283,7 @@ ENGLISH: Final[Mapping[str, str]] = {
     "banned_until": "You may not request pictures here until {until}: {reason}",
     "unchecked": "Requests cannot be checked right now, so none are accepted; please try again "
     "later.",
+    "one_chore": "Another command is running: wait until it ends, or cancel it.",
     "owners_only": "Only Marble's owner can do that.",
     "moderators_only": "Only moderators can do that.",
     "unseen_picture": "There is no picture {name} that you may see here. If it was posted in "

@@ -169,7 +169,7 @@ def rule_lines(
         value = held.rules.get(name)
         if not value and (value is None or name not in NAMED):  # no name at all may be allowed
             continue
-        parts = [f"{_label(name, words)}: {_written(value, words)}"]
+        parts = [f"{rule_label(name, words)}: {value_text(value, words)}"]
         theirs = [place for place in held.set_in.get(name, ()) if place != held.place]
         parts += [
             words.rule_from.format(where=where)
@@ -177,7 +177,7 @@ def rule_lines(
             if place in theirs
         ]
         if asked := held.without_effect.get(name):
-            parts.append(words.rule_aside.format(asked=_written(asked, words)))
+            parts.append(words.rule_aside.format(asked=value_text(asked, words)))
         yield " ".join(parts)
 
 
@@ -203,15 +203,15 @@ def act_detail(act: Act, words: Words) -> str:
     shown = {
         name: time_text(datetime.fromisoformat(value))
         if name == "until"
-        else _written(value, words)
+        else value_text(value, words)
         for name, value in act.detail.items()
         if value not in (None, "") or act.act in RULING
     }
-    labels = {name: words.details.get(name) or _label(name, words) for name in shown}
+    labels = {name: words.details.get(name) or rule_label(name, words) for name in shown}
     return ", ".join(f"{labels[name]}: {value}" for name, value in shown.items())
 
 
-def _written(value: Any, words: Words) -> str:
+def value_text(value: Any, words: Words) -> str:
     """Return a rule's or a detail's value as text; a list of names is cut between them."""
     if isinstance(value, bool):
         return words.yes if value else words.no
@@ -221,5 +221,6 @@ def _written(value: Any, words: Words) -> str:
     return REMOVED if value is None else cut(write_rule(value), VALUE) or REMOVED
 
 
-def _label(name: str, words: Words) -> str:
+def rule_label(name: str, words: Words) -> str:
+    """Return what people call a rule or another detail."""
     return words.rules.get(name) or words.fields.get(FIELDS.get(name, name), name)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from bots.admission.in_force import nowhere
+from bots.admission.roles import Role
 from bots.admission.rulebook import complete_names
 from bots.chat.listings import rule_lines
 from bots.service.app import App
@@ -16,6 +17,7 @@ from storage.records import EVERYWHERE, Act
 
 NOTHING: Final = ("none", "-")  # what removes a rule
 ACTS: Final = 15  # shown of the log
+HOURS: Final = 24 * 365  # of a ban that has an end, at most
 
 
 async def ban(app: App, who: str, *, by: str, place: str, reason: str, hours: int | None) -> None:
@@ -24,10 +26,34 @@ async def ban(app: App, who: str, *, by: str, place: str, reason: str, hours: in
     await app.storage.moderation.ban(who, by=by, reason=reason, place=place, until=until)
 
 
-async def latest_acts(app: App, place: str) -> Sequence[Act]:
-    """Return what moderators did in a place and all that lies in it, newest first."""
+async def latest_acts(
+    app: App,
+    place: str,
+    *,
+    person: str | None = None,
+    before: int | None = None,
+    limit: int = ACTS,
+) -> Sequence[Act]:
+    """Return what moderators did in a place and all that lies in it, newest first.
+
+    person: who did it, or to whom. before: the last one's id, to go on from there.
+    """
     within = None if place == EVERYWHERE else place
-    return await app.storage.moderation.acts(within=within, limit=ACTS)
+    acts = app.storage.moderation.acts
+    return await acts(within=within, person=person, before=before, limit=limit)
+
+
+async def set_rules(app: App, place: str, typed: Mapping[str, str], *, by: str) -> None:
+    """Change the owner's rules of a place as they were typed: all of them, or none.
+
+    typed: texts by the names of `rulebook.RULES`, an empty one removes a rule; nothing is changed
+    where there are none. Raises `UserError` for who is no owner, and for a rule that cannot be read
+    or names what is not there.
+    """
+    app.gate.roles.require(Role.OWNER, by)
+    changes, _ = await asyncio.to_thread(complete_names, app.settings.models_dir, typed)
+    if changes:
+        await app.gate.change(place, changes, by)
 
 
 async def change_rules(

@@ -12,6 +12,7 @@ from engine.sentences import Sentence
 from storage import Job
 
 BAR: Final = 12  # cells
+GIGABYTE: Final = 1_000_000_000
 FULL, EMPTY = "▰", "▱"
 IGNORED: Final = 800  # characters of what is not honoured
 ALT_LIMIT: Final = 1024  # characters, Discord's; nobody listens to more
@@ -50,6 +51,12 @@ def duration(seconds: float, words: Words) -> str:
     if seconds < 6000:
         return words.minutes.format(n=round(seconds / 60))
     return words.hours.format(n=round(seconds / 3600))
+
+
+def size_of(count: int) -> str:
+    """Write a number of bytes: `7 MB`, `6.94 GB`."""
+    large = count >= GIGABYTE / 10
+    return f"{count / GIGABYTE:.2f} GB" if large else f"{count / 1e6:.0f} MB"
 
 
 def caption(

@@ -22,6 +22,7 @@ from bots.requests.studio import Studio
 from bots.requests.styles import Stylebook
 from bots.requests.workflow_folder import WorkflowFolder
 from bots.requests.workflows import Workflows
+from bots.service.chores import Chores
 from bots.service.front_door import FrontDoor
 from bots.worker.engines_view import EngineBoard, engine_rows
 from bots.worker.maintenance import Maintenance
@@ -63,6 +64,7 @@ class App:
     descriptions: Descriptions
     embedding: Embedding
     health: Callable[[], Health]  # of the engine
+    chores: Chores
     front_door: FrontDoor = field(default_factory=FrontDoor)
 
 
@@ -148,6 +150,8 @@ async def open_app(settings: Settings, *, serving: bool = False) -> AsyncIterato
             descriptions = Descriptions(settings.describe_model)
             tasks.push_async_callback(descriptions.close)
             embedding = await tasks.enter_async_context(Embedding(settings.clip_model))
+            chores = Chores(gate.roles)
+            tasks.push_async_callback(chores.close)
             studio = Studio(
                 catalogue,
                 storage,
@@ -168,6 +172,7 @@ async def open_app(settings: Settings, *, serving: bool = False) -> AsyncIterato
                 descriptions=descriptions,
                 embedding=embedding,
                 health=executor.health,
+                chores=chores,
             )
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from bots.operations.settings import Settings
+from bots.presentation.lines import size_of
 from bots.requests.recipe_builder import lacking_options
 from bots.service.app import engine_config
 from bots.terminal.arguments import FAILED, OK
@@ -26,7 +27,6 @@ from engine.models.model_files import find_parts, list_parts
 from engine.recipe.prompt_tags import plain
 from engine.sentences import fill
 
-GIGABYTE: Final = 1_000_000_000
 OF_MODELS: Final = ("model", "form", "size")
 # Folders of what is checked with a model that needs it.
 WITH_MODELS: Final = (*FOLDERS[ModelKind.TEXT_ENCODER][0], *FOLDERS[ModelKind.TOKENIZER][0])
@@ -175,12 +175,6 @@ def _fit(planned: Plan) -> str | Text:
         return "fits"
     how = "by groups" if planned.fit is Fit.BY_GROUPS else "its parts in turns"
     return f"fits, {how}: {size_of(planned.on_device)} at a time"
-
-
-def size_of(count: int) -> str:
-    """Return a number of bytes in words."""
-    large = count >= GIGABYTE / 10
-    return f"{count / GIGABYTE:.2f} GB" if large else f"{count / 1e6:.0f} MB"
 
 
 def _defaults(checkpoint: Checkpoint) -> str:

@@ -8,9 +8,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
+from bots.admission.naming import PLACES
 from bots.requests.options import OPTIONS, SPELLINGS
 from bots.requests.typed_options import check_known
-from bots.terminal.places import PLACES
 from engine.errors import UnknownOption, UserError
 from engine.recipe.parts import LANCZOS
 

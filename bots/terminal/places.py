@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import getpass
-import re
 from typing import TYPE_CHECKING, Final
 
 from bots.terminal.escaping import complain
-from engine.errors import OptionError
 
 if TYPE_CHECKING:
     from storage import Storage
 
 TERMINAL: Final = "terminal"
-PLACES: Final = "discord:SERVER, discord:SERVER/CHANNEL, telegram:CHAT, or * for everywhere"
-PLACE: Final = re.compile(r"\*|terminal|(discord|telegram):[-@\w]+(/\d+)?", re.ASCII)
 
 
 def person() -> str:
@@ -24,13 +20,6 @@ def person() -> str:
     except (KeyError, OSError):  # a user id without a name, as in some containers
         name = "somebody"
     return f"{TERMINAL}:{name}"
-
-
-def read_place(text: str) -> str:
-    """Return a place's id, or raise `OptionError`."""
-    if not PLACE.fullmatch(text):
-        raise OptionError("A place", text, f"like {PLACES}")
-    return text
 
 
 async def present_place(storage: Storage, place: str) -> str:

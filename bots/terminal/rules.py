@@ -5,12 +5,13 @@ from typing import Any, Final
 
 from bots.admission.gate import Gate
 from bots.admission.in_force import InForce
+from bots.admission.naming import read_place
 from bots.admission.rulebook import NAMED, RULES, complete_names, write_rule
 from bots.operations.settings import Settings
 from bots.service.app import roles_of, rules_of
 from bots.terminal.console import Listing, open_console
 from bots.terminal.escaping import complain
-from bots.terminal.places import person, present_place, read_place
+from bots.terminal.places import person, present_place
 from engine.errors import UserError
 from storage import Storage
 from storage.records import platform

@@ -3,12 +3,13 @@
 import argparse
 
 from bots.admission.gate import Gate
+from bots.admission.naming import read_place
 from bots.operations.settings import Settings
 from bots.requests.styles import Stylebook
 from bots.requests.typed_options import read_style_words
 from bots.service.app import roles_of, rules_of
 from bots.terminal.console import Listing, open_console
-from bots.terminal.places import person, present_place, read_place
+from bots.terminal.places import person, present_place
 from storage import Storage
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import shutil
 from collections import Counter
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from typing import Final
 
 from rich.console import Group, RenderableType
 
+from bots.operations.machine import read_gpus
 from bots.operations.settings import Settings
 from bots.presentation.lines import duration
 from bots.terminal.console import Listing, styled
@@ -60,22 +60,11 @@ async def _look(storage: Storage, settings: Settings, rows: int | None) -> Rende
 
 async def gpu_line() -> str:
     """Return what NVIDIA's own program says of the first GPU, or nothing where there is none."""
-    if not (program := shutil.which("nvidia-smi")):
+    if not (gpus := await read_gpus()):
         return ""
-    asked = "name,utilization.gpu,memory.used,memory.total,temperature.gpu"
-    process = await asyncio.create_subprocess_exec(
-        program,
-        f"--query-gpu={asked}",
-        "--format=csv,noheader,nounits",
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    said, _ = await process.communicate()
-    first = said.decode("utf-8", "replace").partition("\n")[0].split(", ")
-    if process.returncode or len(first) != len(asked.split(",")):
-        return ""
-    name, busy, used, total, heat = first
-    return f"{name}   {busy} % busy   {used} of {total} MiB   {heat} °C"
+    first = gpus[0]
+    memory = f"{first.used} of {first.total} MiB"
+    return f"{first.name}   {first.busy} % busy   {memory}   {first.heat} °C"
 
 
 def _counts(queue: QueueView, pause: Pause | None) -> str:

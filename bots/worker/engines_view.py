@@ -27,7 +27,11 @@ AGAIN: Final = 20.0  # seconds between two writes where nothing has changed
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineRow:
-    """An engine: its device and kind, its state in words, models, running jobs and deaths."""
+    """An engine: its device and kind, its state in words, models, running jobs and deaths.
+
+    width: rows of a call of the network, in the mean since its start (with guidance a picture has
+    two); pid: of its process.
+    """
 
     device: str
     kind: str
@@ -35,6 +39,8 @@ class EngineRow:
     models: tuple[str, ...]
     jobs: int
     restarts: int
+    width: float | None = None
+    pid: int | None = None
 
 
 def engine_rows(health: Health, order: Order) -> list[EngineRow]:
@@ -48,9 +54,16 @@ def engine_rows(health: Health, order: Order) -> list[EngineRow]:
             models=each.held,
             jobs=order.engines.jobs(name),
             restarts=each.restarts,
+            width=_width(each),
+            pid=each.pid,
         )
         for name, each in engines.items()
     ]
+
+
+def _width(health: Health) -> float | None:
+    ticks = health.counts.get("ticks")
+    return round(health.counts.get("rows", 0) / ticks, 1) if ticks else None
 
 
 def _state(health: Health) -> str:

@@ -7,8 +7,9 @@ import logging
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -89,8 +90,7 @@ class Maintenance:
 
     async def back_up(self) -> Path:
         """Write today's backup, and remove those that are too many; none where nobody asked yet."""
-        private.make_folder(self.folder)
-        self.folder.chmod(private.FOLDER)  # earlier versions made it for all to read
+        make_backup_folder(self.settings)
         url = self.storage.database.url
         target = self.folder / f"marble-{self.now():%Y-%m-%d}.backup"
         if not target.exists() and await self.storage.history.page(limit=1):
@@ -116,7 +116,7 @@ class Maintenance:
     @property
     def folder(self) -> Path:
         """Return where backups lie."""
-        return self.settings.data_dir / "backups"
+        return backup_folder(self.settings)
 
     @property
     def _mark(self) -> Path:
@@ -129,3 +129,36 @@ class Maintenance:
         if now < night:
             night -= timedelta(days=1)
         return not self._mark.exists() or self._mark.stat().st_mtime < night.timestamp()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backup:
+    """A backup: the name of its file, its bytes, and when it was written."""
+
+    name: str
+    size: int
+    at: datetime
+
+
+def backup_folder(settings: Settings) -> Path:
+    """Return where backups lie."""
+    return settings.data_dir / "backups"
+
+
+def make_backup_folder(settings: Settings) -> Path:
+    """Make the folder of backups, closed to others; blocks."""
+    folder = backup_folder(settings)
+    private.make_folder(folder)
+    folder.chmod(private.FOLDER)  # earlier versions made it for all to read
+    return folder
+
+
+def list_backups(settings: Settings) -> list[Backup]:
+    """Return the backups there, the newest first; blocks."""
+    found = []
+    for file in backup_folder(settings).glob("*.backup"):
+        with suppress(FileNotFoundError):  # it was removed meanwhile
+            about = file.stat()
+            at = datetime.fromtimestamp(about.st_mtime, UTC)
+            found.append(Backup(name=file.name, size=about.st_size, at=at))
+    return sorted(found, key=lambda each: each.at, reverse=True)

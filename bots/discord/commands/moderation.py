@@ -18,7 +18,6 @@ from bots.presentation.text import escape_markdown, fit_list
 from engine.errors import UserError
 
 REASON: Final = 300  # characters
-HOURS: Final = 24 * 365
 
 Reason = app_commands.Range[str, 1, REASON]
 Rule = app_commands.Range[str, 1, REASON]
@@ -45,7 +44,7 @@ OtherRule = Literal[
     "upscaler",
     "workflows",
 ]
-Hours = app_commands.Range[int, 1, HOURS]
+Hours = app_commands.Range[int, 1, moderation.HOURS]
 
 
 async def ban(

@@ -6,8 +6,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from bots.presentation.lines import size_of
 from bots.terminal.cli import main
-from bots.terminal.models import size_of
 from engine.models.catalogue import Catalogue
 from engine.models.memory_plan import Room, plan
 from tests.flow_models import make_z_image

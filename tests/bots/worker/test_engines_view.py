@@ -80,3 +80,10 @@ def test_an_engine_alone_has_a_row() -> None:
     assert order.choose(0.0, 1)
     [row] = engine_rows(Health(alive=True, device="cpu", kind="cpu, 2 threads"), order)
     assert (row.device, row.state, row.jobs) == ("cpu", "up", 1)
+
+
+def test_the_rows_of_a_call_are_told_in_the_mean() -> None:
+    counts = {"ticks": 8, "rows": 26}
+    [row] = engine_rows(Health(alive=True, counts=counts, pid=12), Order())
+    assert (row.width, row.pid) == (3.2, 12)
+    assert engine_rows(Health(alive=True), Order())[0].width is None
