@@ -14,7 +14,7 @@ PACKAGES = ("bots", "engine", "storage", "migrations")
 # The rooms of each package, a room above those it imports: exactly those, by their short names.
 # A module that lies in no folder is a room of its own.
 ARROWS = {
-    "bots.web": "chat service presentation texts requests admission",
+    "bots.web": "chat service presentation texts requests worker operations admission",
     "bots.telegram": "chat service presentation texts requests worker operations admission",
     "bots.discord": "chat service presentation texts requests worker operations admission",
     "bots.__main__": "terminal",

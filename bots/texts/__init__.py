@@ -9,8 +9,10 @@ What only owners read (why a model's files are broken, say) stays English inside
 from collections.abc import Mapping
 from typing import Final
 
+from bots.texts.chinese.engine_room import ChineseEngineRoom
 from bots.texts.chinese.web import ChineseWeb
 from bots.texts.chinese.words import Chinese
+from bots.texts.engine_room import EngineRoom
 from bots.texts.web import WebWords
 from bots.texts.words import Words
 from engine.errors import UserError
@@ -19,10 +21,13 @@ from engine.sentences import Fact, Sentence, fill
 __all__ = [
     "DEFAULT",
     "EN",
+    "ENGINE_ROOM",
     "LANGUAGES",
     "WEB",
+    "EngineRoom",
     "WebWords",
     "Words",
+    "engine_room_of",
     "language_of",
     "say",
     "tell",
@@ -34,6 +39,7 @@ DEFAULT: Final = "en"
 EN: Final = Words()
 LANGUAGES: Final[Mapping[str, Words]] = {"en": EN, "zh": Chinese()}
 WEB: Final[Mapping[str, WebWords]] = {"en": WebWords(), "zh": ChineseWeb()}
+ENGINE_ROOM: Final[Mapping[str, EngineRoom]] = {"en": EngineRoom(), "zh": ChineseEngineRoom()}
 
 
 def language_of(tag: str | None) -> str:
@@ -50,6 +56,11 @@ def words_of(tag: str | None) -> Words:
 def web_words_of(tag: str | None) -> WebWords:
     """Return the web page's messages for a language tag; English where there are none."""
     return WEB[language_of(tag)]
+
+
+def engine_room_of(tag: str | None) -> EngineRoom:
+    """Return the engine room's messages for a language tag; English where there are none."""
+    return ENGINE_ROOM[language_of(tag)]
 
 
 def say(sentence: str, words: Words) -> str:

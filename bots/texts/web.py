@@ -19,6 +19,7 @@ class WebWords:
     skip = "Skip to the content"
     choose_language = "Language"
     change_language = "Change"
+    engine_room = "Engine room"
     navigation = "Pages"
 
     # Signing in and out

@@ -26,6 +26,7 @@ SMALL: Final = 64 * 2**10  # bytes of a form without files
 NAVIGATION: Final = (
     ("/pictures", "pictures", Role.MEMBER),
     ("/imagine", "imagine", Role.MEMBER),
+    ("/engine", "engine_room", Role.MODERATOR),
     ("/account", "account", Role.MEMBER),
 )
 HOME: Final = NAVIGATION[0][0]

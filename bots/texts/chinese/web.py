@@ -18,6 +18,7 @@ class ChineseWeb(WebWords):
     skip = "跳到内容"
     choose_language = "语言"
     change_language = "更换"
+    engine_room = "控制室"
     navigation = "页面"
 
     # Signing in and out

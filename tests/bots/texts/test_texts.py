@@ -10,7 +10,16 @@ from bots.requests.options import OPTIONS
 from bots.telegram.commands import COMMANDS as TELEGRAM
 from bots.telegram.imagine import RESULT
 from bots.telegram.moderation import NAMES
-from bots.texts import LANGUAGES, WEB, WebWords, Words, language_of, words_of
+from bots.texts import (
+    ENGINE_ROOM,
+    LANGUAGES,
+    WEB,
+    EngineRoom,
+    WebWords,
+    Words,
+    language_of,
+    words_of,
+)
 from bots.texts.commands import COMMANDS, DESCRIPTION
 from engine.events import Stage
 from engine.recipe.recipe import Recipe
@@ -19,7 +28,7 @@ from storage import Status
 OTHERS = [language for language in LANGUAGES if language != "en"]
 
 
-def messages(words: Words | WebWords) -> dict[str, str]:
+def messages(words: Words | WebWords | EngineRoom) -> dict[str, str]:
     """Return every message by its name, those of tables as `name.key`."""
     found: dict[str, str] = {}
     for field, value in vars(type(words)).items():  # without what a language only inherits
@@ -45,13 +54,16 @@ def test_every_language_says_the_same_things_with_the_same_placeholders(language
 
 
 def test_the_web_page_speaks_every_language() -> None:
-    assert WEB.keys() == LANGUAGES.keys()
+    assert WEB.keys() == ENGINE_ROOM.keys() == LANGUAGES.keys()
     assert all(WEB[tag].language == tag for tag in WEB)
 
 
+@pytest.mark.parametrize("table", [WEB, ENGINE_ROOM])
 @pytest.mark.parametrize("language", OTHERS)
-def test_the_web_page_says_the_same_in_every_language(language: str) -> None:
-    english, other = messages(WEB["en"]), messages(WEB[language])
+def test_the_web_page_says_the_same_in_every_language(
+    table: Mapping[str, WebWords | EngineRoom], language: str
+) -> None:
+    english, other = messages(table["en"]), messages(table[language])
     assert english.keys() == other.keys()
     for name, text in english.items():
         assert other[name].strip(), name

@@ -1,0 +1,63 @@
+"""Bans: who may not ask for pictures, where, and until when."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aiohttp import web
+
+from bots.admission.naming import read_person
+from bots.admission.roles import Role
+from bots.chat import moderation
+from bots.web.engine_room.page import TABS, present_place, read_form, show
+from bots.web.request import Request, Route, see_other
+from bots.worker.pausing import check_reason
+from engine.errors import OptionError
+from engine.sentences import Sentence
+
+PATH: Final = TABS["bans"][0]
+LISTED: Final = 200
+
+
+async def bans(request: Request) -> web.StreamResponse:
+    """Show the bans that hold, and a form for another."""
+    found = await request.app.storage.moderation.bans(LISTED + 1)
+    more = len(found) > LISTED
+    return show(request, "bans", bans=found[:LISTED], more=more, most=moderation.HOURS)
+
+
+async def ban(request: Request) -> web.StreamResponse:
+    """Ban a person from a place and all that lies in it."""
+    form = await read_form(request)
+    await moderation.ban(
+        request.app,
+        read_person(form.get("person", "")),
+        by=request.person,
+        place=await present_place(request, form.get("place", "")),
+        reason=check_reason(form.get("reason", "")),
+        hours=_hours(form.get("hours", "")),
+    )
+    return see_other(PATH)
+
+
+async def lift(request: Request) -> web.StreamResponse:
+    """Lift a ban."""
+    form = await read_form(request)
+    person, place = form.get("person", ""), await present_place(request, form.get("place", ""))
+    await request.app.storage.moderation.lift_ban(person, by=request.person, place=place)
+    return see_other(PATH)
+
+
+def _hours(text: str) -> int | None:
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:10]) <= moderation.HOURS):
+        raise OptionError("hours", text, Sentence("whole_between", low=1, high=moderation.HOURS))
+    return int(text)
+
+
+ROUTES: Final = (
+    Route("GET", PATH, bans, least=Role.MODERATOR),
+    Route("POST", PATH, ban, least=Role.MODERATOR),
+    Route("POST", f"{PATH}/lift", lift, least=Role.MODERATOR),
+)

@@ -1,0 +1,96 @@
+"""The models: a list of what is there, checks, and fetching from the hub."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from aiohttp import web
+
+from bots.admission.roles import Role
+from bots.service.chores import CHECK, GET
+from bots.texts import Words, tell
+from bots.web.engine_room.chores import cancel_chore, chores_of
+from bots.web.engine_room.page import TABS, read_form, show, wants_part
+from bots.web.request import Request, Route, see_other
+from engine.errors import BrokenModel, UnknownModel, UserError
+from engine.models.catalogue import Catalogue, Checkpoint
+from engine.models.downloads import find, offers
+from engine.models.model_files import find_parts, list_parts
+
+PATH: Final = TABS["models"][0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A model that can be used, or why it cannot."""
+
+    name: str
+    checkpoint: Checkpoint | None = None
+    problem: str = ""
+
+
+async def models(request: Request) -> web.StreamResponse:
+    """Show models, what lies beside them, what can be fetched, and commands about them."""
+    facts = {"chores": chores_of(request, CHECK, GET), "running": request.app.chores.running}
+    if wants_part(request):
+        return show(request, "models", **facts)
+    folder = request.app.settings.models_dir
+    return show(
+        request,
+        "models",
+        **facts,
+        rows=await asyncio.to_thread(_rows, request.app.studio.catalogue, request.words),
+        parts=await asyncio.to_thread(list_parts, folder),
+        offers=offers(),
+        folder=folder,
+    )
+
+
+def _rows(catalogue: Catalogue, words: Words) -> list[Row]:
+    rows = []
+    for name in catalogue.names():
+        try:
+            rows.append(Row(name=name, checkpoint=catalogue.get(name)))
+        except BrokenModel as error:
+            rows.append(Row(name=name, problem=error.reason))
+        except UserError as error:  # it was removed meanwhile
+            rows.append(Row(name=name, problem=tell(error, words)))
+    return rows
+
+
+async def check(request: Request) -> web.StreamResponse:
+    """Start a check of a model, of a file beside the models, or of everything."""
+    name = (await read_form(request)).get("name", "")
+    if name:
+        await asyncio.to_thread(_know, request.app.studio.catalogue, name)
+    names = [name] if name else []
+    request.app.chores.start(CHECK, *names, by=request.person)
+    return see_other(PATH)
+
+
+def _know(catalogue: Catalogue, name: str) -> None:
+    """Raise `UserError` for a name that means neither a model nor a file beside them."""
+    try:
+        catalogue.resolve(name)
+    except UnknownModel:
+        if not find_parts(catalogue.models_dir, name):
+            raise
+
+
+async def get(request: Request) -> web.StreamResponse:
+    """Start to fetch a model; an unknown name is told at once."""
+    name = (await read_form(request)).get("name", "")
+    find(name)
+    request.app.chores.start(GET, name, by=request.person)
+    return see_other(PATH)
+
+
+ROUTES: Final = (
+    Route("GET", PATH, models, least=Role.OWNER),
+    Route("POST", f"{PATH}/check", check, least=Role.OWNER),
+    Route("POST", f"{PATH}/get", get, least=Role.OWNER),
+    Route("POST", f"{PATH}/cancel", partial(cancel_chore, back=PATH), least=Role.OWNER),
+)

@@ -1,0 +1,143 @@
+"""Rules of places as forms: the owner's, and the moderators', which narrow them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+
+from bots.admission.in_force import InForce
+from bots.admission.roles import Role
+from bots.admission.rulebook import (
+    MEASURES,
+    MODERATED,
+    NAMED,
+    OPEN,
+    POLICY,
+    PREFIX,
+    RULES,
+    Safety,
+    write_rule,
+)
+from bots.chat.listings import rule_label, value_text
+from bots.chat.moderation import change_rules, set_rules
+from bots.web.engine_room.page import TABS, present_place, read_form, room_of, show, within
+from bots.web.request import Request, Route, see_other
+from engine.recipe.prompt_tags import plain
+from storage.people.people import Values
+from storage.records import EVERYWHERE
+
+PATH: Final = TABS["rules"][0]
+FIELD, BEFORE = "rule.", "was."  # of a form: what is typed, and what the page showed
+NO_NAME: Final = ","  # none of these names may be used: as it is typed
+CLOSED: Final = "no"  # of the field `open`
+PLACES: Final = 200  # that are listed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """A rule of a form: its own text in this place, the value in force there, and how one is
+    written."""
+
+    name: str
+    label: str
+    text: str
+    now: str
+    example: str
+
+
+async def rules(request: Request) -> web.StreamResponse:
+    """Show the rules of a place, and a form that changes them."""
+    query, app = request.http.query, request.app
+    is_owner = request.role is Role.OWNER
+    typed = query.get("place", EVERYWHERE if is_owner else "").strip()
+    place = await present_place(request, typed) if typed else ""
+    _check_place(request, place)
+    settings = await app.storage.people.all_place_settings()
+    own = settings.get(place, {})
+    held = await app.gate.in_force(place or EVERYWHERE)
+    return show(
+        request,
+        "rules",
+        place=place,
+        places=[each for each, values in sorted(settings.items()) if _has_rules(values)][:PLACES],
+        fields=_fields(request, held, own) if place else [],
+        closed=own.get(OPEN) is False,
+        is_open=held.is_open,
+        saved=query.get("saved"),
+    )
+
+
+def _fields(request: Request, held: InForce, own: Values) -> list[Field]:
+    words, is_owner = request.words, request.role is Role.OWNER
+    names, prefix = (tuple(RULES), PREFIX) if is_owner else (MODERATED, POLICY)
+    return [
+        Field(
+            name=name,
+            label=rule_label(name, words),
+            text=_text(name, own.get(prefix + name)),
+            now=_now(name, held.rules.get(name), request),
+            example=_example(name),
+        )
+        for name in names
+    ]
+
+
+def _now(name: str, value: object, request: Request) -> str:
+    """Return a rule in force; 0 and an empty list of words are no limit."""
+    if value is None or (not value and name not in NAMED):
+        return room_of(request).no_rule
+    return value_text(value, request.words)
+
+
+def _example(name: str) -> str:
+    """Return how a rule is written, where that is not plain."""
+    if name in MEASURES:
+        allowed = MEASURES[name].allowed
+        return f"{plain(allowed.low)}-{plain(allowed.high)}"
+    return " / ".join(Safety) if name == "safety" else ""
+
+
+def _text(name: str, value: object) -> str:
+    """Return a rule as it is typed; empty where the place has none of its own."""
+    if value is None:
+        return ""
+    return write_rule(value) or (NO_NAME if name in NAMED else "")
+
+
+def _has_rules(values: Values) -> bool:
+    return any(name == OPEN or name.startswith((PREFIX, POLICY)) for name in values)
+
+
+def _check_place(request: Request, place: str) -> None:
+    """Raise `UserError` for moderators who mean everywhere."""
+    least = Role.OWNER if place == EVERYWHERE else Role.MODERATOR
+    request.app.gate.roles.require(least, request.person)
+
+
+async def change(request: Request) -> web.StreamResponse:
+    """Change what somebody changed on the form, all of it or nothing, with the chats' checks."""
+    app, form, by = request.app, await read_form(request), request.person
+    place = await present_place(request, form.get("place", ""))
+    _check_place(request, place)
+    names = tuple(RULES) if request.role is Role.OWNER else MODERATED
+    typed = {
+        name: form[FIELD + name]
+        for name in names
+        if form.get(FIELD + name, "") != form.get(BEFORE + name, "")
+    }
+    is_open = None
+    if form.get(OPEN, "") != form.get(BEFORE + OPEN, ""):
+        is_open = form.get(OPEN) != CLOSED
+    if request.role is Role.OWNER:
+        await set_rules(app, place, typed, by=by)
+        typed = {}
+    await change_rules(app, place, typed, is_open, by=by)
+    return see_other(within(PATH, place=place, saved="1"))
+
+
+ROUTES: Final = (
+    Route("GET", PATH, rules, least=Role.MODERATOR),
+    Route("POST", PATH, change, least=Role.MODERATOR),
+)
