@@ -71,7 +71,9 @@ def _state(health: Health) -> str:
         return health.fault
     if health.failing:
         return "does not start"
-    return UP if health.alive else "not running"
+    if health.alive:
+        return UP
+    return "does not answer in its start" if health.late else "not running"
 
 
 class EngineBoard:
