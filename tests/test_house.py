@@ -21,7 +21,7 @@ ARROWS = {
     "bots.terminal": "chat service presentation texts requests worker operations admission",
     "bots.chat": "service presentation texts requests worker operations admission",
     "bots.service": "requests worker operations admission",
-    "bots.presentation": "texts",
+    "bots.presentation": "texts requests",
     "bots.texts": "requests",
     "bots.requests": "worker operations admission",
     "bots.worker": "operations admission",

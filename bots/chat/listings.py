@@ -8,8 +8,8 @@ from bots.admission.blocked_words import quote
 from bots.admission.in_force import InForce
 from bots.admission.rulebook import NAMED, RULES, write_rule
 from bots.admission.rules import time_text
-from bots.presentation.lines import duration
-from bots.presentation.text import cut, fit_list, one_line
+from bots.presentation.lines import duration, shown_prompt
+from bots.presentation.text import cut, fit_list
 from bots.requests.options import TYPED_AS
 from bots.requests.recipe_builder import fixed_values, lacking_options
 from bots.requests.workflow_file import Workflow
@@ -122,7 +122,7 @@ def history_lines(jobs: Sequence[Job], words: Words) -> Iterator[str]:
         return
     yield words.history_title
     for job in jobs:
-        prompt = cut(one_line(job.recipe.prompt), PROMPT)
+        prompt = cut(shown_prompt(job), PROMPT)
         yield f"{job.id} · {words.statuses[job.status]} · {prompt}"
 
 
@@ -133,7 +133,7 @@ def favourite_lines(kept: Sequence[Favourite], words: Words) -> Iterator[str]:
         return
     yield words.favourites_title
     for each in kept:
-        yield f"{each.picture.name} · {cut(one_line(each.job.recipe.prompt), PROMPT)}"
+        yield f"{each.picture.name} · {cut(shown_prompt(each.job), PROMPT)}"
 
 
 def settings_lines(

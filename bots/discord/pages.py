@@ -16,8 +16,8 @@ from bots.discord.replies import CONTENT, SMALL_TEXT, FileData, Reply
 from bots.discord.request import Request
 from bots.presentation.fit import Limit, fit_composed
 from bots.presentation.grid import compose
-from bots.presentation.lines import ALT_LIMIT
-from bots.presentation.text import cut, escape_markdown, fit_list, one_line
+from bots.presentation.lines import ALT_LIMIT, shown_prompt
+from bots.presentation.text import cut, escape_markdown, fit_list
 from bots.texts import Words
 from storage import DatabaseFault, Job, Picture, parse_name
 
@@ -104,7 +104,7 @@ async def _page(
 def _line(number: int, entry: PageLine, words: Words) -> str:
     status = words.statuses[entry.job.status.value]
     when = format_dt(entry.job.created_at, "R")
-    prompt = cut(escape_markdown(one_line(entry.job.recipe.prompt)), LINE)
+    prompt = cut(escape_markdown(shown_prompt(entry.job)), LINE)
     mark = f"{number}. " if entry.picture else f"({status}) "
     return f"{mark}**{entry.name}** {prompt}\n{SMALL_TEXT}{when} · {entry.job.recipe.seed}"
 

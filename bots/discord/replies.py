@@ -16,14 +16,21 @@ from bots.discord.address import LIMIT, Address
 from bots.discord.buttons import action_button, result_buttons
 from bots.presentation.fit import Limit, fit, fit_composed
 from bots.presentation.grid import compose
-from bots.presentation.lines import SEPARATOR, alt_text, device_note, facts, name_of, progress_line
+from bots.presentation.lines import (
+    SEPARATOR,
+    alt_text,
+    device_note,
+    facts,
+    name_of,
+    progress_line,
+    shown_prompt,
+)
 from bots.presentation.text import (
     cut,
     escape_markdown,
     escape_sentence,
     fit_lines,
     fit_list,
-    one_line,
 )
 from bots.texts import Words, say, tell, words_of
 from engine.events import News
@@ -178,4 +185,4 @@ def _caption(job: Job, name: str, words: Words, *notes: str) -> str:
 
 
 def _prompt(job: Job, limit: int) -> str:
-    return cut(escape_markdown(one_line(job.recipe.prompt)), limit)
+    return cut(escape_markdown(shown_prompt(job)), limit)

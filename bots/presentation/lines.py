@@ -1,9 +1,12 @@
 """Lines about jobs: queue positions, progress, captions, recipes."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from bots.presentation.text import cut, fit_list, one_line
+from bots.requests.permutations import without_choices
+from bots.requests.styles import WORDS
 from bots.texts import Words, say, tell
 from engine.events import News, Progress, Waiting
 from engine.formats.reading import Reading
@@ -18,6 +21,7 @@ IGNORED: Final = 800  # characters of what is not honoured
 ALT_LIMIT: Final = 1024  # characters, Discord's; nobody listens to more
 NO_WORDS: Final = '""'  # a prompt that is there and says nothing
 SEPARATOR: Final = " · "
+_FACTS: Final = re.compile(rf"^\d+(?:\.\d+)?{SEPARATOR}\d+×\d+{SEPARATOR}", re.MULTILINE)
 OTHER_DEVICE: Final = Sentence("other_device")
 Escape = Callable[[str], str]
 
@@ -72,7 +76,18 @@ def caption(
     picture: as in `facts`.
     """
     below = "\n" + SEPARATOR.join(escape(fact) for fact in facts(job, words, picture))
-    return cut(escape(job.recipe.prompt), limit - length(below), length) + below
+    return cut(escape(shown_prompt(job)), limit - length(below), length) + below
+
+
+def shown_prompt(job: Job) -> str:
+    """Return a job's prompt in one line that, copied and sent, means the same again."""
+    return without_choices(one_line(job.recipe.prompt))
+
+
+def without_facts(text: str) -> str:
+    """Return a text without the line below a prompt that a caption has, and what follows it."""
+    found = _FACTS.search(text)
+    return text[: found.start()] if found else text
 
 
 def device_note(job: Job, words: Words) -> str:
@@ -118,7 +133,8 @@ def value_lines(values: Mapping[str, Any], words: Words) -> Iterator[tuple[str, 
         if name == "picture" and value is not None:
             value += 1  # people count from 1
         if name != "version" and value not in (None, "", [], {}, ()):
-            yield words.fields[name], _plain(value)
+            text = _plain(value)
+            yield words.fields[name], without_choices(text) if name in WORDS else text
 
 
 def reading_lines(reading: Reading, words: Words) -> Iterator[tuple[str, str]]:

@@ -10,6 +10,7 @@ from typing import Final
 from telegram import Document, Message, PhotoSize, ReactionType, Update, User
 
 from bots.chat.actions import VARIATION
+from bots.presentation.lines import without_facts
 from bots.requests.workflow_file import TEXT_FILES
 from bots.telegram.address import PLATFORM, person_key, place_key
 from bots.telegram.features import STOPPED
@@ -135,7 +136,7 @@ def parse_message(message: Message, me: User) -> ParsedMessage | None:
         return None
     if message.sender_chat is None and is_bot(message.from_user):
         return None
-    text = text_of(message)
+    text = without_facts(text_of(message))
     found = _COMMAND.match(text)
     if found and found[2] and found[2].lower() != (me.username or "").lower():
         return None

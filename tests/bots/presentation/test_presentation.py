@@ -21,14 +21,18 @@ from bots.presentation.lines import (
     progress_line,
     recipe_lines,
     value_lines,
+    without_facts,
 )
 from bots.presentation.text import cut, escape_markdown, escape_sentence, quote_names, utf16_length
+from bots.requests.permutations import permutations
+from bots.requests.typed_options import split_message
 from bots.texts import LANGUAGES
 from bots.worker.maintenance import FULL
 from engine.errors import MarbleError
 from engine.events import News, Picture, Progress, Stage, Verdict, Waiting
 from engine.pictures.images import BACKGROUND
 from engine.recipe.parts import Lora, Upscale
+from engine.recipe.prompt_tags import choose
 from storage import Job, Status
 from tests.factories import make_recipe, pixels
 
@@ -285,6 +289,24 @@ class TestLines:
         text = caption(a_job(prompt="word " * 300), EN, limit=200)
         assert len(text) <= 200
         assert text.endswith("…\n12 · 64×64 · seed 7 · starter")
+
+    @pytest.mark.parametrize(
+        "prompt",
+        ["a {red, blue} cat", "a {red|blue} cat", "{a, b}", '{"a": 1, "b": 2}', "a cat\nin a hat"],
+    )
+    def test_what_is_shown_of_a_prompt_means_the_same_when_it_is_sent(self, prompt: str) -> None:
+        job = a_job(prompt=prompt, negative_prompt=prompt)
+        copied = without_facts(caption(job, EN) + "\na note")
+        for shown in (copied, *dict(recipe_lines(job, EN)).values()):
+            assert len(permutations(shown)) == 1
+        words, typed = split_message(copied)
+        assert choose(words, seed=5) == words
+        assert (words.replace("\\", ""), typed) == (" ".join(prompt.split()), [])
+
+    def test_a_caption_without_its_facts_is_the_prompt(self) -> None:
+        assert without_facts(caption(a_job(parent="3.2"), EN)) == "a marble scholar\n"
+        assert without_facts("a cat\n12 dogs · 3×4") == "a cat\n12 dogs · 3×4"
+        assert without_facts("12 · 64×64 · seed 7") == ""
 
     def test_a_recipe_shows_what_is_set_and_counts_pictures_from_1(self) -> None:
         lines = dict(recipe_lines(a_job(count=4, parent="3"), EN, picture=2))

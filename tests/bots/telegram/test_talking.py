@@ -131,6 +131,18 @@ async def test_the_same_seed_gives_the_same_picture_and_a_new_one_another(
     assert seed_of(first) == seed_of(again) != seed_of(other)
 
 
+async def test_a_copied_caption_asks_for_the_same_words_once(ada: Person) -> None:
+    said = await ada.says("a \\{red, blue\\} cat --seed 7 --size 64")
+    first = await ada.chat.picture(said)
+    assert text_of(first).startswith("a \\{red, blue\\} cat\n")
+    again = await ada.chat.picture(await ada.says(text_of(first)))
+    assert text_of(again).partition("\n")[0] == text_of(first).partition("\n")[0]
+    recipe = await ada.chat.words(await ada.says("recipe", answering=again), "Recipe of")
+    assert "prompt: a \\{red, blue\\} cat\n" in text_of(recipe)
+    assert "not in the picture" not in text_of(recipe)
+    assert len(ada.chat.shown) == 3
+
+
 async def test_every_flag_is_read_wherever_it_stands(telegram: TelegramServer, ada: Person) -> None:
     said = await ada.says('a cat —size 64x128 in "rain" --no "blur, dogs" --steps 9\nugly')
     picture = await ada.chat.picture(said)
