@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections.abc import AsyncIterator
+from typing import Any
 
 import aiohttp
 import discord
@@ -16,6 +19,7 @@ from bots.operations.settings import load_settings
 from tests.chaos.link import Link, Mode
 from tests.conftest import PATIENCE
 from tests.fakes.discord import FakeDiscord
+from tests.fakes.discord.gateway import IDENTIFY
 
 SHORT = 0.2  # seconds, in place of the real limits
 
@@ -57,3 +61,24 @@ def test_the_gateway_is_tried_again_within_seconds_however_long_the_network_was_
     assert discord.client.ExponentialBackoff is Backoff  # type: ignore[attr-defined]
     backoff = Backoff()
     assert max(backoff.delay() for _ in range(200)) <= 16
+
+
+def kill(connection: Any) -> None:
+    """Close a connection as the end of its process does: what is on the way is lost."""
+    linger = struct.pack("ii", 1, 0)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    connection.shutdown(socket.SHUT_RDWR)
+
+
+async def test_the_fake_says_nothing_of_a_client_that_is_killed_while_it_hears(
+    discord: FakeDiscord, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with asyncio.timeout(PATIENCE), aiohttp.ClientSession() as session:
+        gateway = await session.ws_connect(discord.gateway_url)
+        await gateway.send_json({"op": IDENTIFY, "d": {"token": discord.token, "intents": 1}})
+        await discord.ready()
+        kill(gateway.get_extra_info("socket"))
+        while discord.gateway.connected:
+            await discord.permit(discord.guild, 0)
+            await asyncio.sleep(0)
+    assert caplog.records == []

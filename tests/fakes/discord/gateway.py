@@ -6,6 +6,7 @@ Servers are divided among shards by their ids; what concerns no server goes to s
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -61,14 +62,16 @@ class Gateway:
         """Speak with a client until either side has enough."""
         socket = web.WebSocketResponse()
         await socket.prepare(request)
-        await _send(socket, {"op": HELLO, "d": {"heartbeat_interval": 41_250}})
-        async for message in socket:
-            if message.type is WSMsgType.TEXT:
-                await self._receive(socket, json.loads(message.data))
-        for session in self.sessions.values():
-            if session.socket is socket:
-                session.socket = None
-        await self.discord.happened()
+        try:
+            await _send(socket, {"op": HELLO, "d": {"heartbeat_interval": 41_250}})
+            async for message in socket:
+                if message.type is WSMsgType.TEXT:
+                    await self._receive(socket, json.loads(message.data))
+        finally:
+            for session in self.sessions.values():
+                if session.socket is socket:
+                    session.socket = None
+            await self.discord.happened()
         return socket
 
     @property
@@ -214,5 +217,7 @@ def _asked_for(intents: int, event: str, data: dict[str, Any]) -> bool:
 
 
 async def _send(socket: web.WebSocketResponse, message: dict[str, Any]) -> None:
+    """Send a message to a client, unless it is gone, be it killed at this moment."""
     if not socket.closed:
-        await socket.send_str(json.dumps(message))
+        with suppress(ConnectionResetError):
+            await socket.send_str(json.dumps(message))

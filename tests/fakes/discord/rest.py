@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tests.fakes.discord.server import FakeDiscord
 
 MESSAGE, DEFER, DEFER_UPDATE, UPDATE, CHOICES, MODAL = 4, 5, 6, 7, 8, 9
+GONE: Final = 499  # nobody reads that answer
 CONTENT_LIMIT: Final = 2000
 FIELDS: Final = 5  # of a form
 FOLLOW_UPS: Final = 5  # of an interaction where only a person has installed the app
@@ -126,6 +127,8 @@ class Rest:
         except Refused as refused:
             body = {"message": refused.message, "code": refused.code}
             return answer(body, refused.status)
+        except ConnectionResetError:  # the client was killed while it sent this
+            return web.Response(status=GONE)
         finally:
             await self.discord.happened()
 
