@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all check bench bench-big-models bench-cluster bench-delivery bench-discord \
-	bench-engine bench-lora bench-mutations bench-noise bench-precision bench-queue bench-storage chaos \
+	bench-engine bench-lora bench-mutations bench-noise bench-precision bench-queue bench-storage bench-web chaos \
 	chaos-cluster format clean soak
 
 help:  ## show this list
@@ -74,6 +74,9 @@ bench-queue: $(READY)  ## measure ordering 10,000 waiting jobs
 
 bench-storage: $(READY)  ## measure the database: jobs, history and search
 	$(BIN)/python -m tests.bench.storage
+
+bench-web: $(READY)  ## measure the web page with 200 people's live progress over 1,000,000 jobs (takes minutes)
+	$(BIN)/python -m tests.bench.web
 
 chaos: $(READY)  ## test a service under random faults: SECONDS=600 SEED=…
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
