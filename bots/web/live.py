@@ -27,7 +27,7 @@ from bots.presentation.lines import progress_line
 from bots.texts import say
 from bots.web.errors import Refused
 from bots.web.request import Request, Route, see_other
-from engine.events import News, Progress
+from engine.events import News, Waiting
 from storage import DatabaseFault, UnknownJob
 from storage.errors import UnreadableRecipe
 from storage.states import OVER
@@ -104,10 +104,11 @@ class Watch:
     def _progress(self, job: int, news: News | None) -> Event:
         words = self._request.words
         said: dict[str, Any] = {"job": job, "line": words.submitted}
-        if news is not None:
+        if isinstance(news, Waiting):
             said["line"] = progress_line(news, words)
-        if isinstance(news, Progress):
-            said |= {"step": news.step, "total": news.total}
+        elif news is not None:  # the page has a bar of its own
+            line = f"{words.stages[news.stage]} {news.step}/{news.total}"
+            said |= {"line": line, "step": news.step, "total": news.total}
             if news.finished or (news.preview and self.previews):
                 said["preview"] = f"/jobs/{job}/preview?{len(news.finished)}-{news.step}"
         return "progress", said

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from html import unescape
@@ -10,6 +12,9 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientResponse, ClientSession, CookieJar
+from playwright.async_api import Browser as Chrome
+from playwright.async_api import Page as ChromePage
+from playwright.async_api import async_playwright
 
 from bots.admission.gate import Gate
 from bots.operations.settings import load_settings
@@ -157,3 +162,53 @@ async def served(app: App) -> AsyncIterator[Served]:
 async def ada(served: Served) -> Browser:
     """Return Ada's browser, who is signed in."""
     return await served.sign_in(ADA)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Return the path of this machine's Chromium, or skip where there is none."""
+    if found := os.environ.get("MARBLE_TEST_CHROMIUM") or shutil.which("chromium"):
+        return found
+    message = "no Chromium: install it or set MARBLE_TEST_CHROMIUM"
+    if os.environ.get("MARBLE_REQUIRE_CHROMIUM"):
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+@pytest.fixture
+async def chrome(chromium: str) -> AsyncIterator[Chrome]:
+    """Yield a real browser."""
+    async with async_playwright() as playwright:
+        # Chromium's own sandbox needs a user who is not root, which containers rarely have.
+        browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        await browser.close()
+
+
+@dataclass
+class Window:
+    """A page of a real browser, and what it complained of."""
+
+    page: ChromePage
+    faults: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.page.on("pageerror", lambda error: self.faults.append(str(error)))
+        self.page.on("console", lambda said: self._note(said.type, said.text))
+
+    def _note(self, kind: str, text: str) -> None:
+        if kind == "error":
+            self.faults.append(text)
+
+
+async def open_window(
+    served: Served, chrome: Chrome, person: str, path: str, width: int = 1280, **more: Any
+) -> Window:
+    """Return a window in which somebody has signed in by a link that leads to a path."""
+    context = await chrome.new_context(viewport={"width": width, "height": 900}, **more)
+    window = Window(await context.new_page())
+    token = await served.app.storage.web_access.make_link(person, path)
+    await window.page.goto(f"{served.origin}/in/{token}")
+    await window.page.locator("main button").click()
+    await window.page.wait_for_url(f"{served.origin}{path}")
+    return window
