@@ -74,6 +74,8 @@ def checks_of(settings: Settings) -> Iterator[str]:
         yield "bots.operations.picture_store:check_pictures"
     if settings.executor == "ray":
         yield "bots.operations.ray_cluster:check_ray"
+    if settings.web_address:
+        yield "bots.web.doctor:check_web"
     if settings.discord_token:
         yield "bots.discord.doctor:check_discord"
     if settings.telegram_token:

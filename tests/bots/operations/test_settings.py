@@ -56,6 +56,11 @@ def test_the_environment_wins_over_the_file_and_empty_means_default(tmp_path: Pa
         ("MARBLE_TELEGRAM_API_BASE", "api.telegram.org"),
         ("MARBLE_TELEGRAM_WEBHOOK_URL", "http://marble.example"),
         ("MARBLE_TELEGRAM_WEBHOOK_LISTEN", "8443"),
+        ("MARBLE_WEB_URL", "marble.example"),
+        ("MARBLE_WEB_URL", "https://marble.example/studio"),
+        ("MARBLE_WEB_URL", "https://me@marble.example"),
+        ("MARBLE_WEB_URL", "https://marble.example?a"),
+        ("MARBLE_WEB_URL", "ftp://marble.example"),
     ],
 )
 def test_a_bad_value_names_the_key_the_value_and_what_is_allowed(key: str, value: str) -> None:
@@ -75,6 +80,21 @@ def test_the_example_file_lists_every_variable_with_its_default() -> None:
         re.findall(r"^([A-Z_]+)=(.*)$", (ROOT / ".env.example").read_text(encoding="utf-8"), re.M)
     )
     assert example == {key: variable.default for key, variable in VARIABLES.items()}
+
+
+@pytest.mark.parametrize(
+    ("environ", "address"),
+    [
+        ({}, None),
+        ({"MARBLE_WEB_PORT": "8080"}, "http://127.0.0.1:8080"),
+        ({"MARBLE_WEB_PORT": "80", "MARBLE_WEB_HOST": "::1"}, "http://[::1]:80"),
+        ({"MARBLE_WEB_PORT": "80", "MARBLE_WEB_HOST": "0.0.0.0"}, "http://127.0.0.1:80"),
+        ({"MARBLE_WEB_URL": "https://Marble.example/"}, "https://marble.example"),
+        ({"MARBLE_WEB_URL": "http://[::1]:8080", "MARBLE_WEB_PORT": "1"}, "http://[::1]:8080"),
+    ],
+)
+def test_where_people_reach_the_web_page(environ: dict[str, str], address: str | None) -> None:
+    assert load_settings(environ, env_file="").web_address == address
 
 
 def test_a_wrong_token_is_not_repeated() -> None:
