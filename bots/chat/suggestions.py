@@ -17,16 +17,21 @@ from bots.requests.studio import Asker
 from bots.service.app import App
 from bots.texts import Words
 from engine.errors import UserError
+from storage import DatabaseFault
 
 LONGEST = 250  # characters of a description
 
 
-async def read_target(target: Target, view: View) -> bytes:
+async def read_target(target: Target, view: View, words: Words) -> bytes:
     """Return the file of one of Marble's pictures, as the place of a `View` lets it be shown.
 
-    Raises `UserError` for several pictures and for none, and `Withheld`.
+    Raises `UserError` for several pictures, for none, and where the file is gone, and `Withheld`.
     """
-    return await asyncio.to_thread(view.read, the_picture(target.job, target.picture))
+    picture = the_picture(target.job, target.picture)
+    try:
+        return await asyncio.to_thread(view.read, picture)
+    except DatabaseFault:
+        raise UserError(words.lost_picture) from None
 
 
 async def describe(app: App, asker: Asker, data: bytes) -> list[str]:

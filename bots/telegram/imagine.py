@@ -151,7 +151,8 @@ async def describe(request: Request, parsed: ParsedMessage) -> None:
     await request.app.gate.admit(request.asker)  # nothing is fetched for who may not ask
     if name:
         target = await request.find("describe", name, parsed.reply_to)
-        data = await read_target(target, await request.app.gate.view(request.asker.place))
+        view = await request.app.gate.view(request.asker.place)
+        data = await read_target(target, view, request.words)
     else:
         assert picture
         data = await _fetch(request, picture)

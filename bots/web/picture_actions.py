@@ -110,7 +110,8 @@ async def _blend(request: Request, target: Target) -> web.StreamResponse:
 async def _describe(request: Request, target: Target) -> web.StreamResponse:
     """Say in words what a picture shows; each of them can be drawn."""
     await request.app.gate.admit(request.asker)
-    data = await read_target(target, await request.app.gate.view(request.place))
+    view = await request.app.gate.view(request.place)
+    data = await read_target(target, view, request.words)
     found = await describe_picture(request.app, request.asker, data)
     return await show(request, target, suggestions=found)
 

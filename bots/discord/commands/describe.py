@@ -53,7 +53,7 @@ async def describe(
         data = await read_attachment(image)
     else:
         target = await handler.find(request, "describe", picture or "")
-        data = await read_target(target, await handler.view(request))
+        data = await read_target(target, await handler.view(request), request.words)
     found = await describe_picture(handler.app, request.asker, data)
     lines = numbered(map(escape_markdown, found))
     buttons = [SuggestionButton(str(number)) for number in range(1, len(found) + 1)]

@@ -15,6 +15,9 @@ from tests.bots.discord.conftest import Marble
 from tests.bots.presentation.test_presentation import png
 from tests.describers import make_describer
 from tests.fakes.discord import FakeDiscord, Person
+from tests.fakes.discord.world import MANAGE_MESSAGES
+
+NOT_SHOWN = "This picture is not shown here: the safety check could not read it."
 
 
 @pytest.fixture
@@ -53,6 +56,28 @@ async def test_only_pictures_that_may_be_seen_are_described(
     assert "There is no picture 1 that you may see here" in await unseen.said("picture")
     neither = await ann.types("describe")
     assert "Give one picture" in await neither.said("picture")
+
+
+async def test_of_a_picture_that_is_withheld_or_gone_nothing_is_described(
+    discord: FakeDiscord, marble: Marble, ann: Person
+) -> None:
+    await (await ann.imagine("a secret", size="64")).picture()
+    judge = discord.person("judge", MANAGE_MESSAGES)
+    await (await judge.types("moderate channel", safety="refuse")).said("Rules for")
+    withheld = await ann.types("describe", picture="1")
+    assert await withheld.said("not shown here") == NOT_SHOWN
+    assert withheld.ephemeral
+    assert not withheld.message.components
+    alone = ann.in_dm()
+    for file in (marble.data / "pictures").rglob("*.png"):
+        file.unlink()
+    gone = await alone.types("describe", picture="1")
+    assert await gone.said() == "The picture's file is missing; a rerun draws it again."
+    assert not gone.message.components
+    question = await alone.types("mydata delete")
+    await (await alone.clicks("Delete everything", question)).said("Deleted:")
+    refused = await alone.types("describe", picture="1")
+    assert "There is no picture 1 that you may see here" in await refused.said("picture")
 
 
 async def test_what_cannot_be_described_counts_towards_no_rate(
