@@ -37,7 +37,7 @@ COMMAS: Final = ",;，、；"  # after a value of one word
 # Parts of a prompt weighed as in Midjourney: `cat::2 dog`, `cat:: dog`.
 _WEIGHT: Final = re.compile(r"[^\s:]{0,30}\s?(?<!:)::(?!:)(?:-?[\d.]+|(?=\s|$))")
 # How people who come from Midjourney begin: as its Discord shows a command, and with a picture.
-_FIELD: Final = re.compile(r"^\s*prompt:\s*", re.IGNORECASE)
+_FIELD: Final = re.compile(r"^\s*(?:/imagine\s+(?:prompt:\s*)?|prompt:\s*)", re.IGNORECASE)
 # How Discord writes who, where, when and what is meant, and emoji of a server's own.
 _DISCORD: Final = re.compile(r"<(?:@[!&]?|#|t:|a?:\w+:|/[^<>:]+:)\d+(?::\w)?>")
 _ADDRESS: Final = re.compile(r"^\s*<?(https?://\S+)", re.IGNORECASE)
@@ -50,9 +50,9 @@ def split_message(text: str, more: Sequence[Flag] = (), *, lines: bool = True) -
     A value is one word or a quoted text; that of a spoken option runs to the next option, or to the
     line's end. Nothing that was typed is dropped without a word. Options come by their own names,
     as they were typed; a prompt in which nothing can be seen comes as "". The name of the field,
-    `prompt:`, may stand first. Raises `UserError`, which names all options that there are not, for
-    a picture's address in front of the words, for one of Discord's mentions, and for a text that
-    `permutations` would divide.
+    `prompt:`, may stand first, and the command before it. Raises `UserError`, which names all
+    options that there are not, for a picture's address in front of the words, for one of Discord's
+    mentions, and for a text that `permutations` would divide.
 
     more: flags that only one place knows. lines: words in further lines are the negative prompt;
     else they go on with the prompt, as where a negative prompt has a field of its own.
