@@ -62,6 +62,7 @@ ENGLISH: Final[Mapping[str, str]] = {
     "unknown_command": "There is no command {name}{near}.",
     "button_instead": "There is no command {name}: press {button} below a picture, or answer the "
     "picture with {answer}.",
+    "answer_instead": "There is no command {name}: answer the picture with other words or options.",
     "unknown_options": "There {count:is no option|are no options} {names}; leave "
     "{count:it|them} out{instead}.",
     "written_instead": ", or write what Marble has: {pairs}",

@@ -98,6 +98,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
         discord="edit",
         terminal=":seed",
         web="change",
+        names=("remix",),
         why_not={"telegram": "reply to the picture with other words or options"},
     ),
     "vary_subtle": Action(

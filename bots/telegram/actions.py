@@ -112,7 +112,8 @@ def no_command(request: Request, name: str) -> UserError:
         facts = {"name": shorten(f"/{name}"), "button": shorten(label), "answer": shorten(called)}
         if ACTIONS[action].telegram:
             return UserError(Sentence("button_instead", **facts))
-    known = [f"/{command}" for command in COMMANDS]
+        return UserError(Sentence("answer_instead", name=facts["name"]))
+    known = [f"/{name}" for name, command in COMMANDS.items() if not command.moderators]
     return UnknownCommand(f"/{name}", known, instead_of(name, known))
 
 

@@ -136,7 +136,7 @@ def parse_message(message: Message, me: User) -> ParsedMessage | None:
         return None
     if message.sender_chat is None and is_bot(message.from_user):
         return None
-    text = without_facts(text_of(message))
+    text = without_mention(without_facts(text_of(message)), me)
     found = _COMMAND.match(text)
     if found and found[2] and found[2].lower() != (me.username or "").lower():
         return None
@@ -174,6 +174,11 @@ def stopped_draft(update: Update) -> StoppedDraft | None:
             thread = rest.get("message_thread_id")
             return StoppedDraft(chat, thread if isinstance(thread, int) else None, draft)
     return None
+
+
+def without_mention(text: str, me: User) -> str:
+    """Return a text without the bot's name in front, by which people call it."""
+    return re.sub(rf"^\s*@{re.escape(me.username or '')}\b[\s,:]*", "", text, flags=re.IGNORECASE)
 
 
 def text_of(message: Message) -> str:

@@ -61,6 +61,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "unknown_option": "没有选项 {name}{near}。",
     "unknown_command": "没有命令 {name}{near}。",
     "button_instead": "没有命令 {name}：请按图片下方的 {button}，或用 {answer} 回复图片。",
+    "answer_instead": "没有命令 {name}：请用别的文字或选项回复图片。",
     "unknown_options": "没有选项 {names}；请去掉{instead}。",
     "written_instead": "，或写 Marble 的选项：{pairs}",
     "weight_of_words": "这里不这样写权重：{written}；要加重请写 (词语:1.2)，"

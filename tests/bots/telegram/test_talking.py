@@ -171,7 +171,8 @@ async def test_every_flag_is_read_wherever_it_stands(telegram: TelegramServer, a
         ("/zoom_out", "press 'Zoom out' below a picture"),
         ("/pan_left", "press '⬅️' below a picture, or answer the picture with 'pan left'."),
         ("/reroll", "press 'New seed' below a picture"),
-        ("/change", "There is no command '/change'"),
+        ("/remix", "There is no command '/remix': answer the picture with other words or options."),
+        ("/ask how?", "There is no command '/ask'."),
         ("/show 99999", "There is no picture 99999 that you may see here."),
         ("/show ../../etc/passwd", "pictures have names like 12 or 12.3."),
         ("fail", "The marble cracked."),
@@ -242,6 +243,19 @@ async def test_an_answer_that_names_a_button_does_what_that_does(
     grid = await statues.picture(said)
     varied = await statues.picture(await ada.says("v1", to=statues, answering=grid))
     assert text_of(varied).splitlines()[1].endswith(".1")
+
+
+async def test_the_bots_own_name_in_front_is_no_word_for_a_picture(
+    ada: Person, statues: Chat
+) -> None:
+    picture = await ada.chat.picture(await ada.says(f"@{NAME.upper()}, a cat --size 64"))
+    assert text_of(picture).startswith("a cat\n")
+    picture = await ada.chat.picture(await ada.says(f"@{NAME}s are cats --size 64"))
+    assert text_of(picture).startswith(f"@{NAME}s are cats\n")
+    said = await ada.says("/imagine owls --size 64", to=statues)
+    grid = await statues.picture(said)
+    said = await ada.says(f"@{NAME} U1", to=statues, answering=grid)
+    assert "from" in text_of(await statues.picture(said))
 
 
 async def test_u1_alone_means_the_latest_grid_of_a_private_chat(ada: Person, bob: Person) -> None:
