@@ -155,6 +155,7 @@ async def ask_edit(request: Request, target: Target, message: int) -> None:
     # The question answers Marble's own message: only a mention says whose reply it opens.
     person = User(number_of(request.asker.person), first_name="", is_bot=False)
     length = utf16_length(question)
+    await request.finish()
     mention = MessageEntity(MessageEntity.TEXT_MENTION, 0, length, user=person)
     asked = await post(
         request.bot.send_message,

@@ -120,10 +120,10 @@ async def edit(request: Request, parsed: ParsedMessage) -> None:
     Of a picture that is replied to and one that comes with the words the latter is a further
     reference, as models take them.
     """
-    name, text = "", parsed.text
+    text = parsed.text
     pictures = [each for each in (parsed.replied_picture, parsed.picture) if each]
-    if found := await request.shown_by(parsed.reply_to):
-        name = name_of(*found)
+    found = await request.shown_by(parsed.reply_to)
+    if name := name_of(*found) if found else parsed.asked_of:
         pictures = [parsed.picture] if parsed.picture else []
     if not (name or pictures):
         first, *rest = text.split(maxsplit=1) or [""]
@@ -158,6 +158,7 @@ async def describe(request: Request, parsed: ParsedMessage) -> None:
         data = await _fetch(request, picture)
     suggestions = await describe_picture(request.app, request.asker, data)
     text = "\n".join([request.words.described, *numbered(suggestions)])
+    await request.finish()
     await request.say(text, keyboards.suggestions(len(suggestions)))
 
 

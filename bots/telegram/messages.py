@@ -28,7 +28,7 @@ QUESTIONS: Final = frozenset(
 # … and answers to these say how a picture is to be changed.
 EDIT_QUESTION: Final = re.compile(
     "|".join(
-        re.escape(words.edit_question).replace(re.escape("{name}"), r"[\d.]+")
+        re.escape(words.edit_question).replace(re.escape("{name}"), r"([\d.]+)")
         for words in LANGUAGES.values()
     )
 )
@@ -47,6 +47,7 @@ class ParsedMessage:
     replied_person: str | None  # who wrote that
     reply_to: int | None  # its number, where Marble wrote it
     answers_question: bool  # … and it is one of `QUESTIONS`
+    asked_of: str = ""  # … or the picture that an `EDIT_QUESTION` is about
     album: str | None  # the id of the album that it is a picture of
     text_file: Document | None = None  # a workflow, or a text about a picture; or one replied to
     album_pictures: tuple[Picture, ...] = ()  # of all of it, where they are asked for
@@ -148,7 +149,8 @@ def parse_message(message: Message, me: User) -> ParsedMessage | None:
     ours = replied is not None and replied.from_user is not None and replied.from_user.id == me.id
     if not (private or found or ours):
         return None
-    if replied and ours and command is None and EDIT_QUESTION.fullmatch(text_of(replied)):
+    asked = EDIT_QUESTION.fullmatch(text_of(replied)) if replied and ours else None
+    if asked and command is None:
         command = "edit"
     if not (text or message.effective_attachment):
         return None  # somebody joined, a message was pinned
@@ -163,6 +165,7 @@ def parse_message(message: Message, me: User) -> ParsedMessage | None:
         replied_person=person_key(replied.from_user, replied.sender_chat) if replied else None,
         reply_to=replied.message_id if replied and ours else None,
         answers_question=replied is not None and ours and text_of(replied) in QUESTIONS,
+        asked_of=next(filter(None, asked.groups())) if asked else "",
         album=message.media_group_id,
     )
 

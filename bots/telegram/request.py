@@ -158,6 +158,11 @@ class Request:
             await self.app.gate.admit(self.asker)
         return target
 
+    async def finish(self) -> None:
+        """Let no later process do this again: what follows is done at most once."""
+        if self.asker.event:
+            await self.app.storage.inbox.done(self.asker.event)
+
     @property
     def saved_by(self) -> str | None:
         """Return whose default options are used: several people who write as one have none."""

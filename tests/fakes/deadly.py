@@ -87,6 +87,13 @@ def linked(config: EngineConfig) -> InstantExecutor:
     return _after(Jobs, "shown", config)
 
 
+def said(config: EngineConfig) -> InstantExecutor:
+    """Die when a message is sent, before anything of it is recorded."""
+    from telegram.ext import ExtBot
+
+    return _after(ExtBot, "send_message", config)
+
+
 def answered(config: EngineConfig) -> InstantExecutor:
     """Die when a guest query is answered, before its picture is asked for."""
     from telegram.ext import ExtBot

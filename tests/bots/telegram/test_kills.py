@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.bots.presentation.test_presentation import png
+from tests.describers import make_describer
 from tests.fakes.process import Marble
 from tests.fakes.telegram.people import Person, group, is_result, labels, person, text_of
 from tests.fakes.telegram.server import TelegramServer
@@ -169,12 +170,20 @@ async def test_random_kills_lose_nothing_and_double_nothing(
 
 
 async def killed_once(
-    telegram: TelegramServer, folder: Path, ada: Person, point: str, true: Callable[[], object]
+    telegram: TelegramServer,
+    folder: Path,
+    ada: Person,
+    point: str,
+    true: Callable[[], object],
+    **more: str,
 ) -> None:
-    """Let Marble handle what waits and die at a point, and then handle the rest till it is true."""
-    marble = Marble(folder, telegram.environment)
+    """Let Marble handle what waits and die at a point, and then handle the rest till it is true.
+
+    more: its settings.
+    """
+    marble = Marble(folder, {**telegram.environment, **more})
     gate = folder / "data" / "gate"
-    await asyncio.to_thread(gate.parent.mkdir, mode=0o700)
+    await asyncio.to_thread(gate.parent.mkdir, mode=0o700, exist_ok=True)
     await asyncio.to_thread(gate.touch)
     await marble.start(MARBLE_EXECUTOR=f"tests.fakes.deadly:{point}")
     assert await marble.ended() < 0
@@ -239,3 +248,43 @@ async def test_an_album_is_blended_once_at_a_kill_there(
     await ada.sends_photo(png(80, 80), album="9")
     await killed_once(telegram, tmp_path, ada, point, lambda: pictures(telegram))
     assert pictures(telegram) == {"a hat": 1, "the end": 1}
+
+
+@pytest.mark.parametrize("point", ["kept", "said"])
+@pytest.mark.slow
+async def test_a_picture_is_described_once_at_a_kill_there(
+    telegram: TelegramServer, tmp_path: Path, ada: Person, point: str
+) -> None:
+    model = str(await asyncio.to_thread(make_describer, tmp_path / "blip"))
+    photo = await ada.sends_photo(png(80, 80), "/describe")
+
+    def described() -> list[Any]:
+        return [each for each in ada.chat.shown if text_of(each).startswith("In words")]
+
+    await killed_once(telegram, tmp_path, ada, point, described, MARBLE_DESCRIBE_MODEL=model)
+    assert [each["reply_to_message"]["message_id"] for each in described()] == [photo["message_id"]]
+
+
+@pytest.mark.parametrize("point", ["kept", "said", "linked"])
+@pytest.mark.slow
+async def test_a_question_is_asked_once_and_its_answer_is_taken_at_a_kill_there(
+    telegram: TelegramServer, tmp_path: Path, ada: Person, point: str
+) -> None:
+    marble = Marble(tmp_path, telegram.environment)
+    await marble.start()
+    owl = await ada.chat.picture(await ada.says("an owl --size 64"))
+    await ada.chat.words(await ada.says("/queue"), "Nothing is running")  # its delivery is recorded
+    await marble.kill()
+    await ada.presses(owl, "Edit")
+
+    def questions() -> list[Any]:
+        return [each for each in ada.chat.shown if "What should be changed" in text_of(each)]
+
+    await killed_once(telegram, tmp_path, ada, point, questions)
+    [question] = questions()
+    await marble.start()
+    try:
+        changed = await ada.chat.picture(await ada.says("bronze", answering=question))
+        assert text_of(changed).splitlines()[1].endswith("from 1.1")
+    finally:
+        await marble.kill()
