@@ -59,6 +59,29 @@ async def test_a_webhook_that_somebody_else_set(telegram: TelegramServer) -> Non
     assert "a webhook is set (https://elsewhere.example/hook)" in await ailing(telegram)
 
 
+WEBHOOK = {
+    "MARBLE_TELEGRAM_WEBHOOK_URL": "https://marble.example/hook",
+    "MARBLE_TELEGRAM_WEBHOOK_LISTEN": "127.0.0.1:8443",
+}
+
+
+async def test_a_webhook_of_ones_own_that_telegram_cannot_call(telegram: TelegramServer) -> None:
+    telegram.webhook = {"url": WEBHOOK["MARBLE_TELEGRAM_WEBHOOK_URL"]}
+    assert any(
+        "updates come by webhook" in str(each) for each in await findings(telegram, **WEBHOOK)
+    )
+    telegram.webhook["last_error_message"] = "Connection refused"
+    line = await ailing(telegram, **WEBHOOK)
+    assert "the last webhook call failed: Connection refused" in line
+    assert "MARBLE_TELEGRAM_WEBHOOK_LISTEN" in line
+
+
+async def test_another_programs_webhook_in_place_of_ones_own(telegram: TelegramServer) -> None:
+    telegram.webhook = {"url": "https://elsewhere.example/hook"}
+    line = await ailing(telegram, **WEBHOOK)
+    assert "another webhook is set (https://elsewhere.example/hook)" in line
+
+
 async def test_a_telegram_that_cannot_be_reached(telegram: TelegramServer) -> None:
     settings = telegram.environment
     settings["MARBLE_TELEGRAM_API_BASE"] = "http://127.0.0.1:1"

@@ -83,8 +83,11 @@ def _allow(server: TelegramServer, values: Json) -> None:
 
 
 async def getWebhookInfo(server: TelegramServer, values: Json, files: Files) -> Json:
+    webhook = server.webhook or {}
+    failed = {key: webhook[key] for key in ("last_error_message",) if key in webhook}
     return {
-        "url": (server.webhook or {}).get("url", ""),
+        **failed,
+        "url": webhook.get("url", ""),
         "has_custom_certificate": False,
         "pending_update_count": len(server.updates),
         "allowed_updates": sorted(server.allowed),
