@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from bots.telegram.rate_limits import GROUP
 from tests.bots.presentation.test_presentation import png
 from tests.describers import make_describer
 from tests.fakes.process import Marble
@@ -20,6 +21,7 @@ from tests.fakes.telegram.server import TelegramServer
 MESSAGES = 8
 POINTS = ("fetched", "kept", "committed", "placed", "edited", "rendered", "sent", "recorded")
 WAITING = 4
+IN_GROUP = GROUP[0] + 4  # more than Telegram takes in a minute
 # Later, a placeholder may stand that is not recorded: its picture comes with another one.
 BEFORE_ANY_MESSAGE = ("fetched", "kept", "committed")
 
@@ -288,3 +290,27 @@ async def test_a_question_is_asked_once_and_its_answer_is_taken_at_a_kill_there(
         assert text_of(changed).splitlines()[1].endswith("from 1.1")
     finally:
         await marble.kill()
+
+
+@pytest.mark.slow
+async def test_a_kill_while_messages_wait_for_telegrams_limits_loses_and_doubles_nothing(
+    telegram: TelegramServer, tmp_path: Path
+) -> None:
+    statues = group(telegram)
+    people = [person(telegram, number) for number in range(IN_GROUP)]
+    for number, somebody in enumerate(people):
+        await somebody.says(f"/imagine picture {number}", to=statues)
+    marble = Marble(tmp_path, telegram.environment)
+    await marble.start()
+    counted = ("sendMessage", "editMessageText", "editMessageMedia")
+    await telegram.until(lambda: len(telegram.calls_of(*counted)) >= GROUP[0])
+    await marble.kill()
+    telegram.limits = False  # which start anew only after a minute
+    await marble.start()
+    try:
+        await telegram.until(lambda: len(pictures(telegram)) == IN_GROUP)
+        last = person(telegram, IN_GROUP)
+        await last.chat.picture(await last.says("the end"))
+    finally:
+        await marble.kill()
+    assert set(pictures(telegram).values()) == {1}
