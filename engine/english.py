@@ -291,6 +291,8 @@ ENGLISH: Final[Mapping[str, str]] = {
     "another channel or group, ask for it there.",
     "posted_elsewhere": "Picture {name} was posted elsewhere, and not everybody here may see it: "
     "do this there, or send me a direct message.",
+    "grant_ended": "This was opened from a message more than a day ago, or by somebody else. Press "
+    "the message's button again.",
     "not_yours": "Only the person who requested it, or a moderator, can do that.",
     "ask_in_private": "This concerns personal data: use it with your own account, in a private "
     "chat with me.",

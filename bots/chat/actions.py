@@ -13,13 +13,16 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from bots.chat.access import Purpose, Requester, Target, find_picture
-from bots.requests.derive import DIRECTIONS
+from bots.requests.derive import DIRECTIONS, the_picture
 from bots.requests.options import parse_values
 from bots.requests.studio import Asker, Studio
 from bots.service.app import App
 from bots.texts import Words
+from engine.errors import UserError
+from engine.sentences import Sentence
 from storage import DatabaseFault, Job, TooLate
 from storage.people.moderation import Moderation
+from storage.records import Grant
 from storage.states import OVER
 
 Draw = Callable[[Studio, str, Asker], Awaitable[Job]]  # given the picture's name
@@ -46,6 +49,7 @@ class Action:
     number: str = ""  # goes before a picture's number on buttons below a grid
     draw: Draw | None = None  # what it asks of the studio
     asks: bool = False  # for words or a choice, which a reaction does not tell
+    page: bool = False  # it is done on the web page: no button where there is none
     repeatable: bool = False  # a reaction that is put anew does it anew; else it does it once
     discord: str = ""
     reactions: tuple[str, ...] = ()  # on Discord, without variation selectors
@@ -166,6 +170,18 @@ ACTIONS: Final[Mapping[str, Action]] = {
         terminal=":edit",
         web="edit",
     ),
+    "region": Action(  # painted on the web page, or around the picture
+        purpose=Purpose.DRAW,
+        label="region",
+        emoji="🖍️",
+        one=True,
+        asks=True,
+        page=True,
+        discord="region",
+        telegram="region",
+        web="brush",
+        why_not={"terminal": "there is nothing to paint with; `--mask` takes a picture"},
+    ),
     "blend": Action(  # with others
         purpose=Purpose.DRAW,
         one=True,
@@ -282,7 +298,7 @@ _ENDS: Final = ("recipe", "original", "favourite", "delete")
 # The buttons below one picture, in rows; a platform may divide them.
 BELOW_PICTURE: Final = (
     ("rerun", "reroll", "change", "vary_subtle", "vary_strong"),
-    ("upscale", "zoom", "edit"),
+    ("upscale", "zoom", "edit", "region"),
     tuple(f"pan_{direction}" for direction in DIRECTIONS),
     _ENDS,
 )
@@ -290,6 +306,11 @@ BELOW_PICTURE: Final = (
 FOR_EACH: Final = ("upscale", "vary_subtle", "show")
 FEW: Final = 4
 FOR_ALL: Final = (("rerun", "reroll", "change"), _ENDS)
+
+
+def below_picture(*, page: bool) -> list[list[str]]:
+    """Return the buttons below one picture, in rows; page: whether there is a web page."""
+    return [[name for name in row if page or not ACTIONS[name].page] for row in BELOW_PICTURE]
 
 
 async def find(
@@ -336,6 +357,40 @@ async def blend(
     loaded = [await fetch(each) for each in given]
     others = [await app.studio.keep_image(each) for each in loaded]
     return await app.studio.blend([each.name for each in targets], others, values, asker, saved_by)
+
+
+async def grant_region(
+    app: App, target: Target, asker: Asker, message: str | None, words: Words
+) -> str:
+    """Return the token by which the asker may paint on a picture on the web page.
+
+    message: the key of the one that shows it. What is drawn there goes where they ask. Raises
+    `UserError` where there is no page, or where one of several pictures is to be named.
+    """
+    if app.settings.web_address is None:
+        raise UserError(words.no_web)
+    picture = the_picture(target.job, target.picture)
+    grant = Grant(
+        person=asker.person,
+        job=target.job.id,
+        picture=picture.index,
+        message=message or "",
+        place=asker.place,
+        reply=asker.reply if asker.further_reply is None else asker.further_reply,
+    )
+    return await app.storage.web_access.grant(grant)
+
+
+async def region_link(app: App, token: str, person: str) -> str:
+    """Return an address that signs somebody in once and opens the picture of their grant.
+
+    Raises `UserError` where it is another person's, or too old.
+    """
+    grant = await app.storage.web_access.granted(token, person)
+    if grant is None:
+        raise UserError(Sentence("grant_ended"))
+    path = f"/brush/{grant.job}.{grant.picture + 1}?grant={token}"
+    return f"{app.settings.web_address}/in/{await app.storage.web_access.make_link(person, path)}"
 
 
 async def cancel_unfinished(app: App, target: Target, *, by: str) -> bool:

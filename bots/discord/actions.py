@@ -8,7 +8,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Final
+from typing import Any, Final
+
+from discord import ui
 
 from bots.admission.visibility import View
 from bots.chat import actions, commands
@@ -71,7 +73,8 @@ async def _pictures_reply(handler: Handler, request: Request, target: Target) ->
         await handler.admit(request)
     view, limit = await handler.view(request), request.address.limit
     found = (target.job, pictures, view, limit, request.words)
-    return await asyncio.to_thread(pictures_reply, *found)
+    page = handler.app.settings.web_address is not None
+    return await asyncio.to_thread(pictures_reply, *found, page=page)
 
 
 async def show_recipe(handler: Handler, request: Request, name: str) -> None:
@@ -150,6 +153,17 @@ async def edit(handler: Handler, request: Request, name: str) -> None:
     await request.interaction.response.send_modal(form)
 
 
+async def region(handler: Handler, request: Request, name: str) -> None:
+    """Give the person alone a link to the page on which a part of it is painted over."""
+    await handler.acknowledge(request, private=True)
+    target = await handler.find(request, "region", name)
+    app, words = handler.app, request.words
+    token = await actions.grant_region(app, target, request.asker, request.message, words)
+    url = await actions.region_link(app, token, request.person)
+    link = ui.Button[Any](label=words.region_open, url=url)
+    await request.answer(Reply(content=words.region_how, buttons=(link,)))
+
+
 async def change(handler: Handler, request: Request, name: str) -> None:
     """Open a form with the recipe."""
     target = await handler.find(request, "change", name)
@@ -175,6 +189,7 @@ async def forget(handler: Handler, request: Request, name: str) -> None:
 ACTIONS: Final[Mapping[str, Action]] = {
     **{name: partial(draw, action=name) for name, action in actions.ACTIONS.items() if action.draw},
     "edit": edit,
+    "region": region,
     "change": change,
     "show": show,
     "open": show_alone,

@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 import discord
 from discord import ButtonStyle, ui
 
-from bots.chat.actions import ACTIONS, BELOW_PICTURE, FEW, FOR_ALL, FOR_EACH, KEYCAPS
+from bots.chat.actions import ACTIONS, FEW, FOR_ALL, FOR_EACH, KEYCAPS, below_picture
 from bots.presentation.lines import name_of
 from bots.texts import Words
 from storage import Job, Picture
@@ -82,11 +82,16 @@ def action_button(
     return button(action, name, label or found.label_in(words), found.emoji or None, row=row)
 
 
-def result_buttons(job: Job, pictures: Sequence[Picture], words: Words) -> list[ActionItem]:
-    """Return the buttons below one picture, or below a grid of several."""
+def result_buttons(
+    job: Job, pictures: Sequence[Picture], words: Words, *, page: bool = False
+) -> list[ActionItem]:
+    """Return the buttons below one picture, or below a grid of several.
+
+    page: whether there is a web page, on which some are done.
+    """
     if len(pictures) == 1:
         name = name_of(job, pictures[0].index if job.recipe.count > 1 else None)
-        return [*_rows(BELOW_PICTURE, name, words)]
+        return [*_rows(below_picture(page=page), name, words)]
     each = _buttons_for_each if len(pictures) <= FEW else _menus_for_each
     return [*each(job, pictures, words), *_rows(FOR_ALL, name_of(job), words, len(FOR_EACH))]
 

@@ -323,7 +323,9 @@ class Placeholders:
         asked = pending.outcome, pending.job.pictures, view, limit
         known = self._results.pop(job, None)
         if known is None or known[0] != asked:
-            known = asked, await asyncio.to_thread(outcome_reply, pending, view, limit)
+            page = self._app.settings.web_address is not None
+            reply = await asyncio.to_thread(outcome_reply, pending, view, limit, page=page)
+            known = asked, reply
         self._results[job] = known
         if len(self._results) > RESULTS:
             self._results.popitem(last=False)

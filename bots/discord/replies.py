@@ -120,13 +120,16 @@ def progress_reply(job: Job, news: News, preview: bytes | None, words: Words) ->
     return Reply(content=content, files=files, buttons=(cancel,))
 
 
-def outcome_reply(pending: PendingReply, view: View, limit: int) -> Reply:
-    """Return a job's result: its pictures, or why there are none; blocks."""
+def outcome_reply(pending: PendingReply, view: View, limit: int, *, page: bool = False) -> Reply:
+    """Return a job's result: its pictures, or why there are none; blocks.
+
+    page: as of `pictures_reply`.
+    """
     job = pending.job
     if pending.outcome is not Status.RENDERED:
         return reply_in_words(pending)
     words = words_of(Address.from_dict(job.reply).language)
-    return pictures_reply(job, job.pictures, view, limit, words)
+    return pictures_reply(job, job.pictures, view, limit, words, page=page)
 
 
 def reply_in_words(pending: PendingReply) -> Reply:
@@ -146,15 +149,22 @@ def reply_in_words(pending: PendingReply) -> Reply:
 
 
 def pictures_reply(
-    job: Job, pictures: Sequence[Picture], view: View, limit: int, words: Words
+    job: Job,
+    pictures: Sequence[Picture],
+    view: View,
+    limit: int,
+    words: Words,
+    *,
+    page: bool = False,
 ) -> Reply:
     """Return a reply with a job's pictures: one as it is, several as a grid; blocks.
 
-    limit: in bytes. Pictures that the view withholds are left out, with a sentence why.
+    limit: in bytes. page: whether there is a web page, which a button opens. Pictures that the view
+    withholds are left out, with a sentence why.
     """
     alone = len(pictures) == 1
     name = name_of(job, pictures[0].index if alone and job.recipe.count > 1 else None)
-    buttons = result_buttons(job, pictures, words)
+    buttons = result_buttons(job, pictures, words, page=page)
     try:
         pngs = view.read_all(pictures)
     except (Withheld, DatabaseFault) as error:  # a fault: the file is gone

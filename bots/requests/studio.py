@@ -28,7 +28,13 @@ from engine.formats.reading import Reading, called
 from engine.models.catalogue import STARTER, Catalogue, Checkpoint
 from engine.pictures.image_header import read_image_header
 from engine.pictures.images import lay_over, read_image, read_stored_image, to_png
-from engine.pictures.masks import channel_mask, colour_mask, read_mask, transparency_mask
+from engine.pictures.masks import (
+    channel_mask,
+    colour_mask,
+    read_mask,
+    soften,
+    transparency_mask,
+)
 from engine.pictures.references import MEGAPIXEL
 from engine.pictures.start_image import read_start_image
 from engine.recipe.limits import Range, check_words
@@ -345,17 +351,18 @@ class Studio:
         """
         return await asyncio.to_thread(lambda: self._keep(read_image(data)))
 
-    async def keep_mask(self, image: str, given: bytes | str) -> str:
+    async def keep_mask(self, image: str, given: bytes | str, feather: float = 0) -> str:
         """Make and store a mask for a stored start image, and return its sha256.
 
         given: a picture's bytes (white is painted), `ALPHA` (what is transparent in the start
-        image), or a colour that was painted over it, by name or as #rrggbb. Raises `ImageError`.
+        image), or a colour that was painted over it, by name or as #rrggbb. feather: pixels over
+        which the edges of a picture's mask fade to either side. Raises `ImageError`.
         """
 
         def make() -> str:
             picture = read_stored_image(self._pictures.fetch(image))
             if isinstance(given, bytes):
-                return self._keep(read_mask(given, picture))
+                return self._keep(soften(read_mask(given, picture), feather))
             if given.lower() == ALPHA:
                 return self._keep(transparency_mask(picture))
             return self._keep(colour_mask(picture, given))

@@ -12,7 +12,14 @@ from telegram.constants import ReactionEmoji
 from telegram.error import BadRequest
 
 from bots.chat.access import Target
-from bots.chat.actions import ACTIONS, VARIATION, cancel_unfinished, draw, mark_favourite
+from bots.chat.actions import (
+    ACTIONS,
+    VARIATION,
+    cancel_unfinished,
+    draw,
+    grant_region,
+    mark_favourite,
+)
 from bots.chat.answers import (
     NAMES,
     instead_of,
@@ -25,6 +32,7 @@ from bots.chat.commands import cancel
 from bots.presentation.lines import name_of, recipe_lines
 from bots.presentation.text import fit_lines, utf16_length
 from bots.requests.derive import the_picture
+from bots.telegram import keyboards
 from bots.telegram.address import (
     TEXT,
     Address,
@@ -43,6 +51,7 @@ from bots.telegram.commands import (
     latest,
     show_favourites,
     show_history,
+    show_region,
 )
 from bots.telegram.imagine import draw_suggestion
 from bots.telegram.keyboards import SUGGESTION
@@ -167,6 +176,21 @@ async def ask_edit(request: Request, target: Target, message: int) -> None:
     await request.app.storage.jobs.shown(target.job.id, {key_of(asked): picture.index})
 
 
+async def region(request: Request, target: Target, message: int) -> None:
+    """Give a link to the page on which a part of it is painted over.
+
+    In a group it leads to the private chat, where the link is for who asked alone.
+    """
+    app, words = request.app, request.words
+    key = message_key(request.address.chat, message)
+    token = await grant_region(app, target, request.asker, key, words)
+    if request.address.private:
+        await show_region(request, token)
+        return
+    url = f"{request.bot.link}?start={token}"
+    await request.tell(words.region_private, buttons=keyboards.link(words.region_open, url))
+
+
 async def original(request: Request, target: Target, message: int) -> None:
     """Send the files as they are: every pixel, and the recipe inside."""
     for picture in target.drawn(request.words):
@@ -214,6 +238,7 @@ async def show(request: Request, target: Target, message: int) -> None:
 
 OTHERS: Final[Mapping[str, Callable[[Request, Target, int], Awaitable[str | None]]]] = {
     "edit": ask_edit,
+    "region": region,
     "original": original,
     "recipe": recipe,
     "favourite": favourite,

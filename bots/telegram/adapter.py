@@ -60,7 +60,10 @@ class Telegram:
         self._placeholders = Placeholders(
             self.bot, storage.jobs, app.worker, app.gate, self._spawn, features
         )
-        self._replies = Replies(self.bot, storage.jobs, app.gate, self._placeholders)
+        self._replies = Replies(
+            *(self.bot, storage.jobs, app.gate, self._placeholders),
+            page=app.settings.web_address is not None,
+        )
         self._handler = Handler(
             app,
             self.bot,

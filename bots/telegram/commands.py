@@ -21,6 +21,7 @@ from telegram.error import Forbidden, TelegramError
 from telegram.ext import ExtBot
 
 from bots.chat.access import Audience, check_personal, find_audience
+from bots.chat.actions import region_link
 from bots.chat.commands import (
     LIST_COMMANDS,
     cancel,
@@ -77,6 +78,21 @@ class Command:
 
 async def _help(request: Request, parsed: ParsedMessage) -> None:
     await request.say("", marked=request.words.telegram_help)
+
+
+async def _start(request: Request, parsed: ParsedMessage) -> None:
+    """Show the help, or open the picture of a button that led here from a group."""
+    if parsed.text and request.address.private:
+        await show_region(request, parsed.text)
+    else:
+        await _help(request, parsed)
+
+
+async def show_region(request: Request, token: str) -> None:
+    """Give the link that opens a picture for painting; raises `UserError` for another's token."""
+    words = request.words
+    url = await region_link(request.app, token, request.asker.person)
+    await request.say(f"{words.region_how}\n{url}", keyboards.link(words.region_open, url))
 
 
 async def _privacy(request: Request, parsed: ParsedMessage) -> None:
@@ -248,7 +264,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "models": Command(do=_listing("models", quote_names), text="models"),
     "stats": Command(do=_listing("stats"), text="stats"),
     "help": Command(do=_help, text="help"),
-    "start": Command(do=_help, text="help"),
+    "start": Command(do=_start, text="help"),
     "privacy": Command(do=_privacy, text="privacy"),
     "mydata": Command(do=_mydata, text="mydata"),
     "web": Command(do=_web, text="web", personal=True),

@@ -8,7 +8,7 @@ from typing import Final
 
 from telegram import CopyTextButton, InlineKeyboardButton, InlineKeyboardMarkup, WebAppInfo
 
-from bots.chat.actions import ACTIONS, BELOW_PICTURE, FEW, FOR_ALL, FOR_EACH
+from bots.chat.actions import ACTIONS, FEW, FOR_ALL, FOR_EACH, below_picture
 from bots.presentation.lines import name_of
 from bots.texts import Words
 from storage import Job
@@ -19,8 +19,13 @@ MOST: Final = 4  # buttons in a row
 MOST_WORDS: Final = 3  # … with labels in words
 
 
-def of_result(job: Job, picture: int | None, words: Words) -> InlineKeyboardMarkup:
-    """Return the buttons of one picture (`picture`, an index), or of a whole reply (None)."""
+def of_result(
+    job: Job, picture: int | None, words: Words, *, page: bool = False
+) -> InlineKeyboardMarkup:
+    """Return the buttons of one picture (`picture`, an index), or of a whole reply (None).
+
+    page: whether there is a web page, on which some are done.
+    """
     several = len(job.pictures) > 1
     if several and picture is None:
         return InlineKeyboardMarkup([*_for_each(job), *_rows(FOR_ALL, name_of(job), words)])
@@ -30,7 +35,7 @@ def of_result(job: Job, picture: int | None, words: Words) -> InlineKeyboardMark
     last = [InlineKeyboardButton(label, copy_text=CopyTextButton(seed))]
     if several:
         last.append(_button(words.everything, "show", name_of(job)))
-    return InlineKeyboardMarkup([*_rows(BELOW_PICTURE, name, words), last])
+    return InlineKeyboardMarkup([*_rows(below_picture(page=page), name, words), last])
 
 
 def for_action(
@@ -46,6 +51,13 @@ def suggestions(count: int) -> InlineKeyboardMarkup:
     numbers = range(1, count + 1)
     row = [_carrying(f"🖼️ {number}", SUGGESTION, str(number)) for number in numbers]
     return InlineKeyboardMarkup.from_row(row)
+
+
+def link(label: str, url: str) -> InlineKeyboardMarkup | None:
+    """Return a button that opens an address; None where Telegram takes none: it must be https."""
+    if not url.startswith("https:"):
+        return None
+    return InlineKeyboardMarkup.from_button(InlineKeyboardButton(label, url=url))
 
 
 def single(label: str, data: str, name: object) -> InlineKeyboardMarkup:

@@ -81,6 +81,7 @@ class Replies:
     jobs: Jobs
     gate: Gate
     placeholders: Placeholders
+    page: bool = False  # whether there is a web page, which a button opens
     _turning: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
     async def deliver(self, pending: PendingReply, way: Way) -> Shown:
@@ -140,7 +141,7 @@ class Replies:
 
         async def send(near: Address) -> Shown:
             view = await self.gate.view(near.place)
-            reply = await asyncio.to_thread(_read, job, pictures, view, near.words)
+            reply = await self._read(job, pictures, view, near.words)
             return {key_of(await self._post(reply, near)): reply.picture}
 
         return await at_or_near(send, address)
@@ -154,7 +155,7 @@ class Replies:
         recorded is what the message shows.
         """
         view = await self.gate.view(address.place)
-        reply = await asyncio.to_thread(_read, job, pictures, view, address.words)
+        reply = await self._read(job, pictures, view, address.words)
         where = {"chat_id": address.chat, "message_id": message, "reply_markup": reply.buttons}
         key = message_key(address.chat, message)
         async with self._turning.setdefault(key, asyncio.Lock()):
@@ -253,6 +254,9 @@ class Replies:
                 raise
         return await bot.send_document(chat, _file(reply), filename=reply.name, **more)
 
+    async def _read(self, job: Job, pictures: Sequence[Picture], view: View, words: Words) -> Reply:
+        return await asyncio.to_thread(_read, job, pictures, view, words, page=self.page)
+
     async def _compose(self, pending: PendingReply, way: Way, near: Address) -> Reply:
         job, words = pending.job, near.words
         retry = None
@@ -269,18 +273,20 @@ class Replies:
             return Reply(text=text, buttons=buttons)
         try:
             view = await self.gate.view(near.place)
-            return await asyncio.to_thread(_read, job, job.pictures, view, words)
+            return await self._read(job, job.pictures, view, words)
         except DatabaseFault as fault:
             if fault.passing:
                 raise ConnectionError(str(fault)) from fault
             return Reply(text=words.lost_picture, buttons=retry)
 
 
-def _read(job: Job, pictures: Sequence[Picture], view: View, words: Words) -> Reply:
+def _read(
+    job: Job, pictures: Sequence[Picture], view: View, words: Words, *, page: bool = False
+) -> Reply:
     """Read pictures, as one grid where there are several; blocks."""
     one = pictures[0] if len(pictures) == 1 else None
     index = one.index if one else None
-    buttons = keyboards.of_result(job, index, words)
+    buttons = keyboards.of_result(job, index, words, page=page)
     try:
         pngs = view.read_all(pictures)
     except Withheld as error:

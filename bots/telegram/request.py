@@ -100,7 +100,11 @@ class Request:
         return await post(self.bot.send_message, self.address, **content)
 
     async def refuse(self, text: str, query: str | None = None) -> None:
-        """Say why something is not done: in a group to who asked alone, where that can be done.
+        """Say why something is not done, as `tell` does."""
+        await self.tell(text, query)
+
+    async def tell(self, text: str, query: str | None = None, buttons: Any = None) -> None:
+        """Answer in a group who asked alone, where that can be done, else all.
 
         query: the press of a button that asked for it.
         """
@@ -108,11 +112,11 @@ class Request:
         person = self.viewer.is_person and not self.address.private
         if person and self.features.ephemeral and self.command is None:
             try:
-                await self._say_alone(query, text=text)
+                await self._say_alone(query, text=text, reply_markup=buttons)
                 return
             except BadRequest as error:  # Marble is no administrator of the group
                 log.debug("all of a group see a refusal: %s", translate(error))
-        await self.say(text)
+        await self.say(text, buttons)
 
     async def _say_alone(self, query: str | None = None, **content: Any) -> Message:
         """Send a message that the asker alone sees; raises `BadRequest` where that cannot be done.

@@ -97,6 +97,50 @@ class WebWords:
     starts_from = "Starts from {name}."
     without_it = "Without it"
 
+    # The brush
+    brush = "Edit a region of"
+    canvas = "The picture, to paint on what is to be drawn anew"
+    tool = "Tool"
+    tools: ClassVar[Mapping[str, str]] = {
+        "brush": "Brush",
+        "lasso": "Lasso",
+        "erase": "Eraser",
+        "extend": "Larger canvas",
+    }
+    brush_size = "Size"
+    feather = "Soft edge"
+    undo = "Undo"
+    redo = "Redo"
+    clear = "Clear"
+    brush_keys = (
+        "With the keyboard: arrows move the brush, space paints, Shift with an arrow paints on, "
+        "[ and ] change its size, Ctrl+Z undoes."
+    )
+    margins = "Pixels to add"
+    edges: ClassVar[Mapping[str, str]] = {
+        "left": "Left",
+        "right": "Right",
+        "top": "Top",
+        "bottom": "Bottom",
+    }
+    pull: ClassVar[Mapping[str, str]] = {
+        "left": "Pull the left edge: arrow keys",
+        "right": "Pull the right edge: arrow keys",
+        "top": "Pull the top edge: arrow keys",
+        "bottom": "Pull the bottom edge: arrow keys",
+    }
+    mask_file = "A mask: white where something new is drawn"
+    what_there = "What the whole picture shows then"
+    what_there_hint = "Options may follow: --seed 7 --steps 30"
+    strength = "Strength"
+    nothing_painted = "Nothing is painted yet: paint over what is to be drawn anew."
+    away = "Marble cannot be reached; what you painted is still here. Try again in a moment."
+    compare = "Before and after"
+    compare_how = "How much is shown from before"
+    before = "Before"
+    after = "After"
+    results = "Results"
+
     # What goes wrong
     too_many_streams = "Live progress is shown in other tabs already; this one asks now and then."
     went_wrong = "That did not work"

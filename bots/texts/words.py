@@ -116,6 +116,7 @@ class Words:
     vary_strong = "Vary a lot"
     zoom_out = "Zoom out"
     edit = "Edit"
+    region = "Edit a region"
     change = "Change recipe"
     recipe = "Recipe"
     original = "Original"
@@ -162,6 +163,12 @@ class Words:
         "Say which picture to describe: reply to it with `/describe`, send it with `/describe` "
         "below, or write its name: `/describe 12.3`."
     )
+    region_open = "Paint or extend"
+    region_how = (
+        "Paint over what is to be drawn anew, or pull the canvas larger. The link works once, for "
+        "ten minutes."
+    )
+    region_private = "Open your private chat with me to paint; only you can open it."
     described = "In words; a number draws them:"
     blend_which = (
         "Give two to five pictures: `image`, `image2` …, or in `pictures` names like 12.3 14."

@@ -22,6 +22,7 @@ CODES: Final = {  # of sentences; any other is a bad request
     "owners_only": 403,
     "moderators_only": 403,
     "not_yours": 403,
+    "grant_ended": 403,
 }
 MESSAGES: Final = {404: "no_page", 405: "no_page", 413: "too_large"}
 CLOSED: Final = (ConnectionError, ClientPayloadError, web.PayloadAccessError)

@@ -10,7 +10,6 @@ from typing import Final
 from aiohttp import web
 
 from bots.admission.visibility import View, Withheld
-from bots.chat.actions import find
 from bots.presentation.fit import thumbnail
 from bots.presentation.grid import preview_of
 from bots.requests.derive import the_picture
@@ -65,7 +64,7 @@ async def original(request: Request) -> web.StreamResponse:
 
 async def preview(request: Request) -> web.StreamResponse:
     """Answer with what is there of a job that is being drawn, for who asked for it."""
-    target = await find(request.app, "recipe", request.http.match_info["job"], request)
+    target = await request.find("recipe", request.http.match_info["job"])
     job, view = target.job, await request.app.gate.view(request.place)
     news = dict(request.app.worker.unfinished(job.person)).get(job.id)
     jpeg = None
@@ -78,7 +77,7 @@ async def preview(request: Request) -> web.StreamResponse:
 
 async def _find(request: Request, action: str) -> tuple[Picture, View]:
     """Return the picture of an address and how it may be shown; raises `UserError`."""
-    target = await find(request.app, action, request.http.match_info["name"], request)
+    target = await request.find(action, request.http.match_info["name"])
     picture = the_picture(target.job, target.picture)
     view = await request.app.gate.view(request.place)
     if not view.shows(picture):

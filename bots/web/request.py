@@ -5,21 +5,26 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from aiohttp import web
 from jinja2 import Environment
 from multidict import MultiDictProxy
 
 from bots.admission.roles import Role
-from bots.chat.access import Relation, Viewer
+from bots.chat.access import Relation, Target, Viewer
+from bots.chat.actions import find
 from bots.requests.studio import Asker
 from bots.service.app import App
 from bots.texts import LANGUAGES, WebWords, Words, language_of, web_words_of, words_of
 from bots.web.guard import CSRF_FIELD, csrf_of
 from bots.web.sessions import Cookies
-from storage.records import Session
+from engine.errors import UserError
+from engine.sentences import Sentence
+from storage.records import Grant, Session
 
 PLATFORM: Final = "web"
+GRANT: Final = "grant"  # in addresses that a chat's button opens (`storage.people.web_access`)
 LANGUAGE_NAMES: Final = {tag: web_words_of(tag).language_name for tag in LANGUAGES}
 SMALL: Final = 64 * 2**10  # bytes of a form without files
 # What the head of each page leads to: path, label (of `WebWords`), and who sees it.
@@ -90,6 +95,29 @@ class Request:
     async def relation(self, place: str) -> Relation:
         """Return that nothing is known of who sees a chat."""
         return Relation.PRIVATE
+
+    async def granted(self) -> Grant | None:
+        """Return what a chat's button opened, if the address has one; raises `Refused`."""
+        if not (token := self.http.query.get(GRANT)):
+            return None
+        grant = await self.app.storage.web_access.granted(token, self.person)
+        if grant is None:
+            raise UserError(Sentence("grant_ended"))
+        return grant
+
+    async def find(self, action: str, name: str) -> Target:
+        """Return the picture of a name for an action of `bots.chat.actions`; raises `UserError`.
+
+        A grant shows it as the message does that it was made for.
+        """
+        grant = await self.granted()
+        return await find(self.app, action, name, self, grant.message if grant else None)
+
+    @property
+    def grant_query(self) -> str:
+        """Return the end of addresses that the same grant opens; empty where there is none."""
+        token = self.http.query.get(GRANT)
+        return f"?{urlencode({GRANT: token})}" if token else ""
 
     async def form(self) -> MultiDictProxy[Any]:
         """Return the fields of a form that was sent."""

@@ -14,6 +14,7 @@ from bots.admission.roles import Role
 from bots.service.app import App
 from bots.service.front_door import Handler
 from bots.web import (
+    brush,
     engine_room,
     entry,
     gallery,
@@ -74,6 +75,7 @@ ROUTES: Final = (
     *picture_actions.ROUTES,
     *picture_files.ROUTES,
     *imagine.ROUTES,
+    *brush.ROUTES,
     *live.ROUTES,
     *engine_room.ROUTES,
     Route("GET", METRICS, metrics, least=Role.OWNER),

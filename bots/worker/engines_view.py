@@ -71,9 +71,7 @@ def _state(health: Health) -> str:
         return health.fault
     if health.failing:
         return "does not start"
-    if health.alive:
-        return UP
-    return "does not answer in its start" if health.late else "not running"
+    return UP if health.alive else "not running"
 
 
 class EngineBoard:

@@ -378,7 +378,7 @@ class Worker:
             has=health.has,
             # Not asked to start, or on its way.
             starting=not (health.alive or health.kind or health.fault or health.waits)
-            and not (health.failing or health.late),
+            and not health.failing,
         )
         self.queue.put(name, facts)
 

@@ -26,7 +26,6 @@ class Health:
     recently used first. has: what it can use, as `engine.models.needs:needs_of` names it; None
     where that is what the folder of this process holds. fault: why its pipeline cannot be made.
     waits: why it is not there yet, for a cause outside of it, which may pass.
-    late: it has been starting for so long that it may hang, which a pool tells of its engines.
     beside: further devices of its machine that could have an engine each, if it was told `auto`.
     slots: of an engine in a pool. engines: the health of each engine of a pool, by the name that
     `Spec.engine` takes.
@@ -43,7 +42,6 @@ class Health:
     has: frozenset[str] | None = None
     fault: str = ""
     waits: str = ""
-    late: bool = False
     beside: tuple[str, ...] = ()
     slots: int = 0
     engines: Mapping[str, "Health"] = field(default_factory=dict)

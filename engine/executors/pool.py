@@ -35,7 +35,6 @@ STRIKES: Final = 3  # deaths, or jobs that only others could draw, after which a
 FIRST: Final = 60.0  # seconds for which an engine is left out
 LONGEST: Final = 3600.0
 LOOK: Final = 1.0  # seconds between two looks at an engine that does not tell of changes
-SLOW: Final = 30.0  # seconds of a start after which an engine is taken for one that may hang
 
 
 def left_out_for(times: int) -> float:
@@ -57,8 +56,6 @@ class _Member:
     exclusions: int = 0  # in a row
     told: tuple[bool, Health] | None = None  # to the listener: whether it takes jobs, its health
     out: bool = False
-    starting: float | None = None  # since when it was asked and does not work
-    late: bool = False  # that is long ago
 
     @property
     def health(self) -> Health:
@@ -69,7 +66,6 @@ class _Member:
             restarts=told.restarts + self.before,
             device=told.device or self.name,
             slots=self.executor.slots,
-            late=self.late,
         )
 
 
@@ -81,16 +77,13 @@ class Pool(Executor):
         engines: Mapping[str, Make],
         grow: Callable[[str], Make] | None = None,
         wait: Callable[[int], float] = left_out_for,
-        slow: float = SLOW,
     ) -> None:
         """Make a pool of engines by name.
 
-        grow: makes engines for the devices that one tells of beside its own. wait, slow: see
-        `left_out_for` and `SLOW`.
+        grow: makes engines for the devices that one tells of beside its own.
         """
         self._grow = grow
         self._wait = wait
-        self._slow = slow
         self._listener: Listener = lambda name, health: None
         self._members: dict[str, _Member] = {}
         self._where: dict[Key, _Member] = {}
@@ -129,15 +122,12 @@ class Pool(Executor):
             self._tell(member)
 
     def ask(self, jobs: int) -> None:
-        """Start engines, as many as there are jobs at hand; those that do not work are no help.
-
-        Nor is one that has been starting for long: it may hang.
-        """
+        """Start engines, as many as there are jobs at hand; those that do not work are no help."""
         idle = [each for each in self._members.values() if each.keeper is None]
         if not idle:
             return
         asked = [each for each in self._members.values() if each.keeper]
-        missing = jobs - sum(not (each.out or each.late or _is_bad(each.health)) for each in asked)
+        missing = jobs - sum(not (each.out or _is_bad(each.health)) for each in asked)
         for member in idle[: max(0, missing)]:
             name = f"marble-engine-{member.name}"
             member.keeper = asyncio.create_task(self._keep(member), name=name)
@@ -231,25 +221,12 @@ class Pool(Executor):
         if self._grow:
             for name in told.beside:
                 self.add(name, self._grow(name))
-        self._time_start(member, told)
-        if _is_bad(told) or member.late:  # another one may work
+        if _is_bad(told):  # another one may work
             self.ask(1)
         now = self._takes(member), member.health
         if now != member.told:
             # Whether jobs may go to one hangs on the others, too.
             self._tell_all() if now[0] != (member.told and member.told[0]) else self._tell(member)
-
-    def _time_start(self, member: _Member, told: Health) -> None:
-        """Note whether an engine has been starting for so long that it may hang."""
-        now, before = asyncio.get_running_loop().time(), member.late
-        if told.works or told.waits or _is_bad(told):
-            member.starting = None
-        elif member.starting is None:
-            member.starting = now
-        member.late = member.starting is not None and now - member.starting >= self._slow
-        if member.late and not before:
-            text = "the engine %s does not answer in its start; others draw, if there are any"
-            log.warning(text, member.name)
 
     def _take_out(self, name: str) -> _Member | None:
         """Return an engine that is to be closed, if it is there; another may have its name now."""
@@ -314,7 +291,6 @@ class Pool(Executor):
         self._tell_all()
         await member.executor.__aexit__(None, None, None)
         await asyncio.sleep(wait)
-        member.starting, member.late = None, False
         member.before += health.restarts
         member.executor, member.restarts, member.strikes = member.make(), 0, 0
         self._watch(member)

@@ -42,8 +42,6 @@ class RayEngine(RestartingExecutor):
     models: returns what this machine's folder holds, as `engine.models.fingerprints` tells it.
     """
 
-    starting = SILENCE  # an actor's start is bounded where it runs (`engine.executors.ray_bridge`)
-
     def __init__(
         self,
         config: EngineConfig,

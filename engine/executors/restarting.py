@@ -25,7 +25,6 @@ log = logging.getLogger(__name__)
 
 STARTS: Final = 3  # failed starts in a row after which waiting jobs end with an error
 SILENCE: Final = 900.0  # seconds without a message about its jobs after which an engine is killed
-STARTING: Final = 300.0  # the same in its start, which imports libraries and finds the device
 COMPILING: Final = 4  # times `SILENCE`, where models are compiled at the first use of each size
 LONGEST: Final = 30.0  # seconds between two starts
 NOT_STARTING: Final = "the engine's process does not start; its messages tell why"
@@ -43,12 +42,11 @@ class NotYet(Exception):
 class RestartingExecutor(QueueingExecutor):
     """Keeps one engine running: a task starts it when jobs need it, and again when it died.
 
-    A subclass implements `_run_once` and `_send`. name: for messages; starting: seconds that a
-    start may be silent; `_pid`: of the engine's process, if known.
+    A subclass implements `_run_once` and `_send`. name: for messages; `_pid`: of the engine's
+    process, if known.
     """
 
     name = "the engine's process"
-    starting = STARTING
 
     def __init__(
         self,
@@ -193,9 +191,9 @@ class RestartingExecutor(QueueingExecutor):
 
     async def _kill_silent(self, kill: Callable[[], object]) -> None:
         while True:
-            await asyncio.sleep(min(self._silence, self.starting) / 10)
+            await asyncio.sleep(self._silence / 10)
             ready = self._ready.is_set()
-            silence = self._silence if ready else self.starting
+            silence = self._silence if ready else max(self._silence, SILENCE)
             busy = self._admitted or not ready
             if busy and time.monotonic() - self._last_message_at > silence:
                 log.error("the engine sent nothing for %.0f s and is killed", silence)

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageChops, ImageColor
+from PIL import Image, ImageChops, ImageColor, ImageFilter
 
 from engine.errors import ImageError, shorten
 from engine.files.stored import PictureStore
@@ -39,6 +39,11 @@ def read_mask(data: bytes, picture: Image.Image) -> Image.Image:
     mask = fit(other.convert("L"), *picture.size, "resize", HAMMING)
     mask = mask.point([0 if step < FAINT else step for step in range(256)])
     return _check(mask, Sentence("black_mask"))
+
+
+def soften(mask: Image.Image, pixels: float) -> Image.Image:
+    """Return a mask whose edges fade over so many pixels to either side, by a normal blur."""
+    return mask.filter(ImageFilter.GaussianBlur(pixels / 2)) if pixels else mask
 
 
 def read_area_masks(recipe: Recipe, store: PictureStore) -> dict[str, npt.NDArray[np.uint8]]:

@@ -12,15 +12,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from engine.queue.choice import Choice, Turn
 from engine.queue.engines import Facts
 from engine.queue.estimates import Speeds
 from engine.queue.people import People
-from engine.queue.placement import Placement
+from engine.queue.placement import Found, Placement
 from engine.queue.tasks import Limits, Priority, Task
-from engine.queue.turns import Turns
+from engine.queue.turns import Needs, Passed, Turns, Where
 from engine.sentences import Sentence
 
+LOOK: Final = 8  # people who may be passed over in one choice, for the engines' sake
+SUSPECTS: Final = 64  # of them whose jobs are to run alone
+PARKED: Final = 1000  # people who may be parked in one choice, some 10 ms
 TRIES: Final = 3  # engines that may fail a job
 MOST: Final = 4.0  # times its estimate that a job is charged; more is taken for a stall
 
@@ -45,6 +47,20 @@ class _Run:
     @property
     def seconds(self) -> float:
         return self.charged + sum(self.loading[self.began :])
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """Whose job had better wait for a full engine, and which other engine has room for it."""
+
+    priority: Priority
+    name: str
+    task: Task
+    found: Found
+    until: float  # start tag of those who may pass
+
+    def lets_pass(self, priority: Priority, start: float) -> bool:
+        return priority == self.priority and start <= self.until
 
 
 class Order:
@@ -116,43 +132,85 @@ class Order:
     def choose(self, now: float, slots: int) -> Task | None:
         """Start the next job, on the engine that `placed` tells; None while nothing may start.
 
-        slots: of the engine, where `put` told of none. `engine.queue.choice` says how.
+        slots: of the engine, where `put` told of none. A job that is to run alone waits for an
+        engine without jobs: nothing starts on the one that will be free first, nor passes it where
+        there is one engine. A person whose next job may run on busy engines only is passed over,
+        keeps their turn, and is next as soon as one of these has room. One whose job had better
+        wait for a full engine that holds its model may be passed by those whose turn comes within
+        this one job of theirs; where there is nobody, it starts on an engine that has room, unless
+        all that waits would be done sooner by waiting. So nobody falls behind by more than one job
+        of their own for either.
         """
         self.cut_short = False
         if not self.wants(slots):
             return None
-        choice = Choice(self._turns, self.engines, self.speeds, now, self._next)
-        found = choice.find()
-        self.cut_short = choice.cut_short
-        if not found and self._frees_reserved(choice.reserved):
+        reserved: set[str] = set()
+        passed: list[Passed] = []
+        parked = 0
+        looked = 0  # people in `passed` whose jobs need no engine to themselves
+        waits: _Waiting | None = None  # the first who waits for a full engine beside free ones
+        try:
+            while (found := self._next()) and looked < LOOK and len(passed) < SUSPECTS:
+                self.cut_short = parked == PARKED
+                if self.cut_short:
+                    break
+                priority, name, task = found
+                if waits and not waits.lets_pass(priority, self._turns.start_of(priority, name)):
+                    break
+                if waits and not task.alone and not self.engines.holds_with_room(task):
+                    passed.append(self._turns.pass_over(priority, name))
+                    looked += 1
+                    continue
+                engine = self.engines.find(task, self.speeds, now, reserved)
+                if engine and not engine.better:
+                    self._start(priority, name, task, engine.engine, now)
+                    return task
+                if engine:
+                    if waits is None:
+                        until = self._turns.start_of(priority, name)
+                        until += self.speeds.seconds(task.work)
+                        waits = _Waiting(priority, name, task, engine, until)
+                    passed.append(self._turns.pass_over(priority, name))
+                    looked += 1
+                elif task.alone:
+                    # More of them wait for the engines of those before them.
+                    if len(reserved) < LOOK:
+                        held = self.engines.reserve(task, reserved)
+                        reserved |= set() if held is None else {held}
+                    if not self.engines.has_room_beside(reserved):
+                        break
+                    passed.append(self._turns.pass_over(priority, name))
+                elif (where := self._where(task)) is None:
+                    break
+                else:
+                    self._turns.park(priority, name, task.job, where)
+                    parked += 1
+        finally:
+            for each in reversed(passed):
+                self._turns.restore(each)
+        if gone := self._reserved - reserved:
+            self._reserved = reserved
+            # They may be what people were parked for.
+            self._turns.unpark(lambda where: any(self._serves(each, where) for each in gone))
             return self.choose(now, slots)
-        found = found or choice.find_beside(self.waiting)
-        if not found:
+        self._reserved = reserved
+        if not waits or waits.found.engine in reserved:
             return None
-        turn, engine = found
-        self._start(turn, engine, now)
-        return turn.task
+        if (self.waiting - 1) * self.speeds.seconds(waits.task.work) < waits.found.better:
+            return None  # all that waits is done sooner there
+        self._start(waits.priority, waits.name, waits.task, waits.found.engine, now)
+        return waits.task
 
-    def _frees_reserved(self, reserved: set[str]) -> bool:
-        """Record which engines are reserved now; return whether others are so no more.
-
-        People who were parked since those were reserved try again.
-        """
-        gone, self._reserved = self._reserved - reserved, reserved
-        self._turns.unpark(lambda where: any(self.engines.serves(each, where) for each in gone))
-        return bool(gone)
-
-    def _next(self) -> Turn | None:
+    def _next(self) -> tuple[Priority, str, Task] | None:
         """Return whose turn it is, and their next job."""
         while turn := self._turns.next():
             priority, name = turn
             if task := self.people.next_task(name, priority):
-                return Turn(priority, name, task)
+                return priority, name, task
             self._update(name)  # a group was filled meanwhile
         return None
 
-    def _start(self, turn: Turn, engine: str, now: float) -> None:
-        task = turn.task
+    def _start(self, priority: Priority, name: str, task: Task, engine: str, now: float) -> None:
         self.people.start(task)
         kind = self.engines.facts(engine).kind
         price, seconds = self.speeds.seconds(task.work), self.speeds.seconds(task.work, kind)
@@ -163,8 +221,20 @@ class Order:
         )
         self.engines.add_loading(task.job, sum(loading))
         self._running[task.job] = _Run(task, seconds, price, loading, (now, 0.0))
-        self._turns.charge(turn.priority, turn.name, price)
-        self._update(turn.name)
+        self._turns.charge(priority, name, price)
+        self._update(name)
+
+    def _where(self, task: Task) -> Where | None:
+        """Return what restricts the engines that may run a task, or None where nothing does."""
+        if task.job in self.engines.avoided:
+            return task.job
+        if self.engines.classes_for(task) is None and not self.engines.unfit(task):
+            return None
+        return Needs(task.kind, task.needs, task.work.models)
+
+    def _serves(self, engine: str, where: Where) -> bool:
+        """Whether an engine that has room may be one that people were parked for."""
+        return isinstance(where, int) or self.engines.frees(engine, *where)
 
     def count_elsewhere(self, running: Mapping[str, int]) -> bool:
         """Record how many jobs of each person other processes run; return whether that changed."""
@@ -300,7 +370,7 @@ class Order:
         for name in self.people.end(task):
             self._update(name)
         self._reset_idle()
-        self._turns.unpark(lambda where: self.engines.serves(engine, where))
+        self._turns.unpark(lambda where: self._serves(engine, where))
 
     def cancel(self, job: int) -> bool:
         """Remove a waiting job; return False if there is none."""

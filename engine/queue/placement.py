@@ -13,7 +13,7 @@ may run a job and has a free slot costs it, in seconds:
 and the least wins. So a job goes where its model is, until what waits there outweighs loading it
 somewhere else: popular models spread. What a rare model removes is what is needed least, or held
 elsewhere too, so it does not push the popular ones out everywhere. Where an engine that holds the
-model is full and would still cost less, the job may wait for it (`engine.queue.choice`).
+model is full and would still cost less, the job may wait for it (`engine.queue.order`).
 
 Engines of one kind of device lie in heaps by the time when they will be done, `engine.queue.lines`:
 for each model those that hold it, and all. A job is compared with the first that holds its model
@@ -36,7 +36,6 @@ from engine.queue.engines import IDLE, Engine, Facts
 from engine.queue.estimates import Meter, Speeds
 from engine.queue.lines import Line
 from engine.queue.tasks import Task
-from engine.queue.turns import Needs, Where
 
 FEW: Final = 8  # engines of a kind that a job is compared with where its model is not held
 UNTOLD: Final = Facts(slots=0, alive=False)  # by an engine that is new
@@ -193,14 +192,6 @@ class Placement:
             return self._classes.able("", task.needs)
         return wanted
 
-    def restriction(self, task: Task) -> Where | None:
-        """Return what restricts the engines that may run a task, or None where nothing does."""
-        if task.job in self.avoided:
-            return task.job
-        if self.classes_for(task) is None and not self.unfit(task):
-            return None
-        return Needs(task.kind, task.needs, task.work.models)
-
     def _none_fits(self, task: Task, classes: Numbers | None) -> bool:
         """Whether a task's models fit on no engine of these classes, of which there are some."""
         if not classes or not (unfit := self.unfit(task)):
@@ -343,18 +334,17 @@ class Placement:
             self._list(engine)
         return used
 
-    def serves(self, name: str, where: Where) -> bool:
-        """Whether an engine has room, and may run a job that is restricted to some.
+    def frees(self, name: str, kind: str, needs: frozenset[str], models: tuple[str, ...]) -> bool:
+        """Whether an engine has room, and may run a job that wants a kind and needs files.
 
-        This may be said of too many for a job that some engines failed, and where a model does not
-        fit on some.
+        Where a model of it does not fit on some engine this may be said of too many.
         """
         engine = self._engines.get(name)
         if engine is None or not engine.free:
             return False
-        if isinstance(where, int) or not self._too_large.keys().isdisjoint(where.models):
+        if not self._too_large.keys().isdisjoint(models):
             return True
-        able = self._classes.able(where.kind, where.files)
+        able = self._classes.able(kind, needs)
         return able is None or engine.number in able
 
     def _may(self, task: Task, without: Collection[str]) -> Callable[[Engine], bool]:

@@ -242,6 +242,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "moderators_only": "只有管理员可以这样做。",
     "unseen_picture": "这里没有你可以看的图片 {name}。如果它发在别的频道或群里，请在那里操作。",
     "posted_elsewhere": "图片 {name} 发在别处，这里并非人人都可以看到它：请在那里操作，或私信我。",
+    "grant_ended": "这是一天多以前从消息中打开的，或由他人打开。请再按一次消息下的按钮。",
     "not_yours": "只有提出请求的人或管理员可以这样做。",
     "ask_in_private": "这涉及个人数据：请用你本人的账号，在与我的私聊中使用。",
     # What a ComfyUI graph does that Marble cannot, or does otherwise

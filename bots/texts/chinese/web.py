@@ -84,6 +84,45 @@ class ChineseWeb(WebWords):
     starts_from = "从 {name} 开始。"
     without_it = "不用它"
 
+    # The brush
+    brush = "局部重画"
+    canvas = "图片：涂抹要重画的地方"
+    tool = "工具"
+    tools: ClassVar[Mapping[str, str]] = {
+        "brush": "画笔",
+        "lasso": "套索",
+        "erase": "橡皮",
+        "extend": "扩大画布",
+    }
+    brush_size = "大小"
+    feather = "柔和边缘"
+    undo = "撤销"
+    redo = "重做"
+    clear = "清除"
+    brush_keys = (
+        "键盘：方向键移动画笔，空格涂抹，按住 Shift 和方向键连续涂抹，"
+        "[ 和 ] 改变大小，Ctrl+Z 撤销。"
+    )
+    margins = "要增加的像素"
+    edges: ClassVar[Mapping[str, str]] = {"left": "左", "right": "右", "top": "上", "bottom": "下"}
+    pull: ClassVar[Mapping[str, str]] = {
+        "left": "拉动左边：方向键",
+        "right": "拉动右边：方向键",
+        "top": "拉动上边：方向键",
+        "bottom": "拉动下边：方向键",
+    }
+    mask_file = "蒙版：白色处重画"
+    what_there = "整张图将是什么"
+    what_there_hint = "后面可加选项：--seed 7 --steps 30"
+    strength = "强度"
+    nothing_painted = "还没有涂抹：请涂抹要重画的地方。"
+    away = "无法连接 Marble；您涂抹的内容还在。请稍后再试。"
+    compare = "前后对比"
+    compare_how = "显示多少原图"
+    before = "之前"
+    after = "之后"
+    results = "结果"
+
     # What goes wrong
     too_many_streams = "其他标签页已在显示实时进度；此页会隔一会儿询问一次。"
     went_wrong = "没有成功"

@@ -111,6 +111,7 @@ class Chinese(Words):
     vary_strong = "大幅变体"
     zoom_out = "拉远"
     edit = "编辑"
+    region = "局部重画"
     change = "改配方"
     recipe = "配方"
     original = "原图"
@@ -157,6 +158,9 @@ class Chinese(Words):
         "请指明要描述哪张图：用 `/describe` 回复它，发图时在说明里写 `/describe`，"
         "或写出它的名字：`/describe 12.3`。"
     )
+    region_open = "打开画笔"
+    region_how = "涂抹要重画的地方，或把画布拉大。此链接十分钟内可用一次。"
+    region_private = "请在与我的私聊中涂抹；只有您能打开。"
     described = "用文字描述；按编号即可画出："
     blend_which = (
         "请给两到五张图：附上 `image`、`image2` 等，或在 `pictures` 中填写名字，例如 12.3 14。"

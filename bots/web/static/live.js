@@ -34,6 +34,19 @@ async function progress({ job, line, step, total, preview }) {
   }
 }
 
+// Show a job that was asked for on this page, and follow it: it may have ended before it was seen.
+export async function follow(job) {
+  if (!tiles(job).length) list.prepend(...(await cards(job)));
+  if (!tiles(job).some((tile) => "unfinished" in tile.dataset)) return over(job, "");
+  if (!source) return; // it is asked for now and then
+  source.close();
+  stream();
+}
+
+function over(job, status) {
+  document.dispatchEvent(new CustomEvent("marble:end", { detail: { job, status } }));
+}
+
 function show(tile, address) {
   const next = new Image();
   next.alt = "";
@@ -53,26 +66,31 @@ async function end({ job, status, line }) {
   old[0].replaceWith(...found);
   for (const tile of old.slice(1)) tile.remove();
   if (said) said.textContent = `${job}: ${line}`;
+  over(job, status);
 }
 
 const HANDLERS = { progress, end };
 
+let source = null;
+
 function stream() {
-  const source = new EventSource(`/events?jobs=${unfinished()}`);
+  source = new EventSource(`/events?jobs=${unfinished()}`);
+  const opened = source;
   const instead = () => {
     clearTimeout(silence);
-    source.close();
+    opened.close();
+    if (source !== opened) return;
+    source = null;
     ask();
   };
   const silence = setTimeout(instead, HEARD);
-  source.addEventListener("hello", () => clearTimeout(silence));
+  opened.addEventListener("hello", () => clearTimeout(silence));
   for (const [name, handle] of Object.entries(HANDLERS)) {
-    source.addEventListener(name, (event) => handle(JSON.parse(event.data)));
+    opened.addEventListener(name, (event) => handle(JSON.parse(event.data)));
   }
-  source.addEventListener("error", () => {
-    if (source.readyState === EventSource.CLOSED) instead();
+  opened.addEventListener("error", () => {
+    if (opened.readyState === EventSource.CLOSED) instead();
   });
-  addEventListener("pagehide", () => source.close());
 }
 
 async function ask() {
@@ -115,4 +133,5 @@ document.addEventListener("submit", once);
 addEventListener("pageshow", () => {
   for (const form of document.querySelectorAll("form[data-once]")) enable(form, true);
 });
+addEventListener("pagehide", () => source?.close());
 if (list && (unfinished() || "newest" in list.dataset)) stream();

@@ -40,6 +40,7 @@ FIELDS: Final[Mapping[str, dict[str, str]]] = {
     "change": {"steps": "5"},
     "edit": {"words": "make it bronze"},
     "blend": {"others": "2"},
+    "region": {"tool": "extend", "left": "8", "words": "a cat by the sea"},
 }
 NOBODYS: Final = 99999
 BANNED: Final = "You may not request pictures here"
@@ -74,6 +75,8 @@ def address(name: str, action: Action) -> tuple[str, str]:
         return "GET", "/pictures/{n}"
     if name == "original":
         return "GET", "/originals/{n}.png"
+    if name == "region":
+        return "POST", "/brush/{n}"
     if name == "cancel":
         return "POST", "/jobs/{n}/cancel"
     return "POST", f"/pictures/{{n}}/{action.web}"

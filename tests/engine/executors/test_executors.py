@@ -303,10 +303,10 @@ async def test_who_waits_for_a_child_that_hangs_while_it_is_made_waits_for_the_n
 ) -> None:
     def let_the_next(failures: int) -> float:
         (tmp_path / "may").touch()
-        monkeypatch.setattr(ChildExecutor, "starting", PATIENCE)
+        monkeypatch.setattr("engine.executors.restarting.SILENCE", PATIENCE)
         return 0
 
-    monkeypatch.setattr(ChildExecutor, "starting", 0.1)
+    monkeypatch.setattr("engine.executors.restarting.SILENCE", 0.1)
     config = replace(STUB, factory="tests.engine.stub:open_or_hang", notes=tmp_path)
     async with (
         ChildExecutor(config, backoff=let_the_next, silence=0.1) as child,

@@ -5,7 +5,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import pytest
 
@@ -134,25 +133,6 @@ async def test_one_that_cannot_be_made_is_left_out_and_the_other_draws() -> None
         await news.until("cpu:1")
         drawn = await collect(pool, replace(make_spec(), engine="cpu:1"))
         assert isinstance(drawn[-1], Picture)
-
-
-async def test_where_the_first_hangs_in_its_start_another_draws_and_it_is_told(
-    tmp_path: Path,
-) -> None:
-    hanging = replace(STUB, factory="tests.engine.stub:open_or_hang", notes=tmp_path)
-    engines = {
-        "a": partial(ChildExecutor, hanging),
-        "b": partial(ChildExecutor, replace(STUB, device="b")),
-    }
-    async with Pool(engines, slow=0.0) as pool:
-        news = News(pool)
-        pool.ask(1)
-        await news.until("b")
-        [told] = [health for name, health in news.told.items() if name == "a"]
-        assert told
-        assert told.late
-        assert not pool.health().engines["b"].late
-        assert (await collect(pool, replace(make_spec(), engine="b")))[-1]
 
 
 async def test_where_none_can_be_made_jobs_end_with_the_reason() -> None:

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from engine.errors import ImageError
 from engine.pictures.images import read_image, to_png
-from engine.pictures.masks import colour_mask, read_mask, transparency_mask
+from engine.pictures.masks import colour_mask, read_mask, soften, transparency_mask
 from tests.engine import picture_files as files
 
 PICTURE = Image.fromarray(files.quartered(64, 40))
@@ -37,6 +37,18 @@ def test_strokes_on_a_transparent_ground_are_a_mask() -> None:
     mask = np.asarray(read_mask(files.saved(strokes, "PNG"), PICTURE))
     assert (mask[:10, :10] == 255).all()
     assert mask.sum() == 255 * 100
+
+
+def test_soft_edges_fade_to_either_side_and_hard_ones_stay() -> None:
+    mask = painted()
+    assert soften(mask, 0) is mask
+    row = np.asarray(soften(mask, 8), int)[20]
+    assert (np.diff(row) >= 0).all()
+    assert abs(row[31] + row[32] - 255) <= 2
+    assert row[32 - 9] <= 8
+    assert row[31 + 9] >= 247
+    assert row[0] == 0
+    assert row[63] == 255
 
 
 def test_a_mask_of_another_shape_is_refused() -> None:

@@ -5,9 +5,9 @@ from itertools import chain
 import pytest
 
 from engine.errors import UserError
-from engine.queue.choice import PARKED
 from engine.queue.engines import Facts
 from engine.queue.estimates import Work
+from engine.queue.order import PARKED
 from engine.queue.queue import Queue
 from engine.queue.tasks import Limits, Task
 

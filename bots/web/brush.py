@@ -1,0 +1,137 @@
+"""The brush: a page to paint a region on or to make the canvas larger, and what is drawn there.
+
+A chat's button opens it by a grant, which lets its holder use the picture as the message shows it;
+the result then goes to that chat, too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from aiohttp import web
+
+from bots.admission.visibility import Withheld
+from bots.chat.access import Target
+from bots.presentation.lines import alt_text
+from bots.requests.derive import the_picture
+from bots.requests.options import parse_values
+from bots.requests.studio import Asker
+from bots.requests.typed_options import read_request
+from bots.texts import tell
+from bots.web.option_fields import UPLOADS, texts_of, uploads_of
+from bots.web.picture_actions import asked
+from bots.web.request import Request, Route
+from engine.errors import OptionError, UserError
+from engine.recipe.limits import RANGES, Range, check
+from engine.recipe.parts import Margins
+from storage import Job, Picture
+
+EDGES: Final = ("left", "right", "top", "bottom")
+FEATHERS: Final = Range(0, 64)  # pixels
+EXTEND: Final = "extend"  # the tool that makes the canvas larger; the others paint
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A picture on the brush's page, and who asks for what is drawn there, and where."""
+
+    target: Target
+    picture: Picture
+    asker: Asker
+
+
+async def page(request: Request) -> web.StreamResponse:
+    """Show a picture to paint on."""
+    return await _show(request, await _open(request))
+
+
+async def draw(request: Request) -> web.StreamResponse:
+    """Draw what was painted over anew, or what is around the picture."""
+    opened = await _open(request)
+    texts = await texts_of(request)
+    try:
+        job = await _draw(request, opened, texts)
+    except UserError as error:
+        if request.wants_json:
+            raise
+        return await _show(request, opened, sentence=tell(error, request.words), texts=texts)
+    return await asked(request, [job], opened.asker)
+
+
+async def _open(request: Request) -> Opened:
+    """Return the picture of an address; raises `UserError` for who may not draw from it."""
+    target = await request.find("region", request.http.match_info["name"])
+    picture = the_picture(target.job, target.picture)
+    view = await request.app.gate.view(request.place)
+    if not view.shows(picture):
+        raise Withheld(view.reason(picture))
+    asker = request.asker
+    if grant := await request.granted():
+        asker = replace(asker, place=grant.place, reply=grant.reply)
+    return Opened(target, picture, asker)
+
+
+async def _draw(request: Request, opened: Opened, texts: dict[str, str]) -> Job:
+    words, options = read_request(texts.get("words", ""))
+    values: dict[str, Any] = {"prompt": words} if words else {}
+    if strength := texts.get("strength"):
+        values |= parse_values([("strength", strength)])
+    values |= parse_values(options)
+    studio, name, asker = request.app.studio, opened.target.name, opened.asker
+    if texts.get("tool") == EXTEND:
+        margins = Margins(**{edge: _margin(texts.get(edge, "")) for edge in EDGES})
+        return await studio.extend(name, margins, values, asker)
+    feather = _feather(texts.get("feather", ""))
+    masks = await uploads_of(request, "mask")
+    if not masks:
+        raise UserError(request.web_words.nothing_painted)
+    mask = await studio.keep_mask(opened.picture.sha256, masks[0], feather)
+    return await studio.repaint(name, mask, values, asker)
+
+
+def _margin(text: str) -> int:
+    """Read how far an edge is pulled, in pixels; nothing is 0."""
+    number: object = int(text) if text.isascii() and text.isdigit() else text or 0
+    check("margin", number)
+    return int(text or 0)
+
+
+def _feather(text: str) -> float:
+    """Read over how many pixels an edge fades; nothing is 0."""
+    try:
+        number = float(text or 0)
+    except ValueError:
+        number = float("nan")
+    if number not in FEATHERS:
+        raise OptionError("feather", text, FEATHERS.said())
+    return number
+
+
+async def _show(
+    request: Request, opened: Opened, *, sentence: str = "", texts: dict[str, str] | None = None
+) -> web.StreamResponse:
+    job, model = (
+        opened.target.job,
+        request.app.studio.catalogue.get(opened.target.job.recipe.checkpoint),
+    )
+    return request.render(
+        "brush.html",
+        status=400 if sentence else 200,
+        sentence=sentence,
+        target=opened.target,
+        picture=opened.picture,
+        alt=alt_text(job, request.words),
+        query=request.grant_query,
+        prompt=(texts or {}).get("words", job.recipe.prompt),
+        edges=EDGES,
+        softest=int(FEATHERS.high),
+        longest=int(RANGES["margin"].high),
+        multiple=model.multiple,
+    )
+
+
+ROUTES: Final = (
+    Route("GET", "/brush/{name}", page),
+    Route("POST", "/brush/{name}", draw, largest=UPLOADS),
+)
