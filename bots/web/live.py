@@ -151,7 +151,7 @@ async def events(request: Request) -> web.StreamResponse:
     told = {*_numbers(asked.get("jobs", "")), *_numbers(request.http.headers.get("Last-Event-ID"))}
     watch = Watch(request, told)
     watch.previews = (await request.app.gate.view(request.place)).previews
-    if "once" in asked:
+    if "once" in asked or request.http.method == "HEAD":
         found = await watch.look()
         return web.json_response([{"event": name, **said} for name, said in found])
     streams = request.http.app[STREAMS]

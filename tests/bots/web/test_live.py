@@ -101,6 +101,12 @@ async def test_asking_once_tells_the_same(house: House, served: Served, ada: Bro
     assert (told["event"], told["status"]) == ("end", "rendered")
 
 
+async def test_who_asks_for_the_head_alone_opens_no_stream(ada: Browser) -> None:
+    for _ in range(live.MOST + 1):
+        async with ada.client.head(f"{ada.origin}/events") as answer:
+            assert answer.status == 200
+
+
 async def test_others_jobs_are_told_like_those_that_do_not_exist(
     house: House, served: Served, ada: Browser
 ) -> None:
