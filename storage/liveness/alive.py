@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from storage.liveness.locks import FileLock
 
+CLOSE: Final = 5.0  # seconds that a disconnection may take
 STRAY: Final = 3600.0  # seconds, far more than pass between taking a file's lock and telling of it
 ADVISORY: Final = 0x6D61_7262  # the first of two numbers that name a worker's advisory lock
 
@@ -108,14 +109,21 @@ class ServerAlive:
         """Disconnect, which unlocks."""
         if self._connection is not None:
             connection, self._connection = self._connection, None
-            try:
-                await connection.close()
-            except (SQLAlchemyError, OSError):
-                await connection.invalidate()
+            await disconnect(connection)
         await self.engine.dispose()
 
 
 Alive = FileAlive | ServerAlive
+
+
+async def disconnect(connection: AsyncConnection) -> None:
+    """Close a connection in bounded time: a server that is away may not answer."""
+    try:
+        async with asyncio.timeout(CLOSE):
+            await connection.close()
+    except (SQLAlchemyError, OSError):
+        with suppress(SQLAlchemyError):  # the attempt may have closed it
+            await connection.invalidate()
 
 
 def _key(name: str) -> int:

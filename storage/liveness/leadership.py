@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -20,11 +19,11 @@ from storage.database.engines import NOTICED
 from storage.database.faults import explain
 from storage.database.urls import show
 from storage.errors import DatabaseFault, Unreachable
+from storage.liveness.alive import disconnect
 from storage.liveness.locks import FileLock
 
 LEADING: Final = 0x6D61_7263  # the first of two numbers that name a leader's advisory lock
 HELD: Final = NOTICED - 5.0  # seconds without `keep` after which a leader stops, in time
-CLOSE: Final = 5.0  # seconds that a disconnection may take
 
 
 class FileLeadership:
@@ -88,12 +87,7 @@ class ServerLeadership:
         """Disconnect, which lets another process lead."""
         if self._connection is not None:
             connection, self._connection = self._connection, None
-            try:
-                async with asyncio.timeout(CLOSE):
-                    await connection.close()
-            except (SQLAlchemyError, OSError):
-                with suppress(SQLAlchemyError):  # the attempt may have closed it
-                    await connection.invalidate()
+            await disconnect(connection)
         await self._engine.dispose()
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from storage.database.engines import NOTICED, alone
 from storage.errors import DatabaseFault
+from storage.liveness.alive import ServerAlive
 from storage.liveness.leadership import HELD
 from storage.liveness.locks import FileLock
 from tests.conftest import PATIENCE
@@ -76,19 +77,21 @@ async def test_whether_one_leads_is_not_known_while_the_server_is_away(
 async def test_a_server_that_does_not_answer_holds_nobody_up(
     server_home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("storage.liveness.leadership.CLOSE", 0.05)
+    monkeypatch.setattr("storage.liveness.alive.CLOSE", 0.05)
 
     async def hang(connection: asyncpg.Connection, **more: object) -> None:
         connection.terminate()
         await asyncio.Event().wait()
 
     async with server_home.open() as storage:
-        leadership = storage.leadership("red")
+        leadership, alive = storage.leadership("red"), ServerAlive(alone(storage.database.url))
         assert await leadership.take()
+        await alive.take("0123abcd")
         with monkeypatch.context() as away:
             away.setattr("asyncpg.connection.Connection.close", hang)
             async with asyncio.timeout(PATIENCE):
                 await leadership.release()
+                await alive.release()
 
 
 async def test_the_server_lets_another_lead_only_after_a_leader_has_stopped(
