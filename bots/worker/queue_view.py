@@ -29,6 +29,7 @@ from storage import Job, Status, Storage
 
 MEASURED: Final = 50  # finished jobs that speeds are learnt from
 PAGE: Final = 500
+SIMULATED: Final = 5000  # waiting jobs that are put in order where no process serves
 DRAWN: Final = frozenset({Status.RENDERED, Status.DELIVERED})
 
 
@@ -135,7 +136,7 @@ async def load_queue(storage: Storage, settings: Settings, rows: int | None = No
     """Return what runs, and then what waits in the order in which it is expected to start.
 
     rows: how many jobs to list. Places and times are those that the serving processes told people;
-    where none serves, those that one with a single engine would.
+    where none serves, those that one with a single engine would, of the first `SIMULATED` jobs.
     """
     lost = await storage.worker.lost()
     places = await load_places(settings)
@@ -199,11 +200,15 @@ async def _simulated(
     waiting = [job for job in running if job.id in lost]
     running = tuple(job for job in running if job.id not in lost)
     queued: list[Job] = []
-    while page := await storage.jobs.list_queued(queued[-1].id if queued else 0, PAGE):
+    while len(queued) < SIMULATED and (
+        page := await storage.jobs.list_queued(queued[-1].id if queued else 0, PAGE)
+    ):
         queued += page
+    _, in_line = await storage.jobs.count_unfinished()
+    again = len(waiting)
     waiting = sorted([*waiting, *queued], key=lambda job: job.id)
     entries = queue_entries(running, waiting, settings, speeds, datetime.now(UTC), lost)
-    return QueueView(entries[:rows], len(running), len(waiting))
+    return QueueView(entries[:rows], len(running), in_line + again)
 
 
 def queue_entries(

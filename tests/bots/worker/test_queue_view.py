@@ -153,6 +153,19 @@ async def test_what_a_serving_process_tells_of_its_engines_is_what_others_show(
         assert ends == pytest.approx([10, 20, 30, 40, 40], abs=2)
 
 
+async def test_where_no_process_serves_the_first_of_a_long_queue_are_put_in_order_and_all_counted(
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("PAGE", 1), ("SIMULATED", 2)):
+        monkeypatch.setattr(f"bots.worker.queue_view.{name}", value)
+    settings = replace(settings, data_dir=tmp_path)
+    async with Storage.open(tmp_path) as storage:
+        jobs = [await storage.jobs.add(new) for new in queued(*"abcd")]
+        view = await load_queue(storage, settings)
+    assert [each.job.id for each in view.entries] == [job.id for job in jobs[:2]]
+    assert (view.running, view.waiting, view.hidden) == (0, 4, 2)
+
+
 async def test_what_changed_since_it_was_told_is_shown_as_it_is(
     tmp_path: Path, settings: Settings
 ) -> None:
