@@ -142,9 +142,10 @@ class RayExecutor(Pool):
     def _follow(self, nodes: Nodes) -> None:
         """Have an engine for each place that the cluster's machines have for Marble.
 
-        Where the number of engines is set it stands, and Ray finds their places.
+        Where the number of engines is set it stands, and Ray finds their places. While it closes
+        none comes or goes: those that leave are then waited for once.
         """
-        if self._settings.engines is not None:
+        if self._closed or self._settings.engines is not None:
             return
         wanted = {place for node in nodes for place in self._places_on(node)}
         self._no_room = None if wanted else no_room(nodes, self._settings.resources)

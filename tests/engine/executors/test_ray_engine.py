@@ -172,6 +172,23 @@ async def test_a_machine_that_leaves_and_is_back_at_once_has_an_engine_of_its_ow
         assert executor._engine("h-ffffff/0") is not first
 
 
+async def test_an_engine_whose_machine_leaves_while_all_are_closed_is_closed_once(
+    executor: RayExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = 0
+
+    async def close() -> None:
+        nonlocal closed
+        closed += 1
+        executor._follow([])
+
+    async with executor:
+        executor._follow([node(1, free=1)])
+        monkeypatch.setattr(executor._engine("h-ffffff/0"), "close", close)
+    assert closed == 1
+    assert not executor._leaving
+
+
 async def test_a_look_at_machines_that_are_the_same_wakes_nobody(executor: RayExecutor) -> None:
     async with executor:
         executor._follow([node(1, free=1)])
