@@ -80,7 +80,7 @@ class Order:
     @property
     def waiting(self) -> int:
         """Return how many jobs wait."""
-        return len(self.people.waiting)
+        return self.people.count
 
     def tasks(self) -> list[Task]:
         """Return what waits, the first submitted first."""
@@ -309,7 +309,7 @@ class Order:
     def wants(self, slots: int) -> bool:
         """Whether jobs wait, and neither slots, a pause nor a job that runs alone block all."""
         self.engines.resize(slots)
-        return not self._pauses and bool(self.people.waiting) and self.engines.has_room
+        return not self._pauses and bool(self.people.count) and self.engines.has_room
 
     def loading_began(self, job: int, now: float) -> None:
         """Record that a job waits for its next model; until it is there nobody is charged."""

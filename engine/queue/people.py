@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Final
 
@@ -21,14 +21,27 @@ class _Person:
     waiting: int = 0
     running: int = 0
     reserved: int = 0  # jobs that are being committed, to be submitted then
+    shared: bool = False  # a copy has the same `tasks`
+
+    def own(self) -> dict[Priority, dict[int, Task]]:
+        """Return the jobs that wait, to be changed: what is shared is copied before."""
+        if self.shared:
+            self.tasks = {priority: dict(each) for priority, each in self.tasks.items()}
+            self.shared = False
+        return self.tasks
 
 
 class People:
-    """The people of a queue; elsewhere: how many jobs of each other processes run."""
+    """The people of a queue.
+
+    waiting: the jobs that wait, and `count` how many: of them a copy knows only that. elsewhere:
+    how many jobs of each other processes run.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.waiting: dict[int, Task] = {}
+        self.count = 0
         self.kinds: Counter[str] = Counter()  # of device, wanted by what waits
         self.elsewhere = NOBODY
         self._people: dict[str, _Person] = {}
@@ -43,15 +56,17 @@ class People:
         return name in self._people
 
     def copy(self, names: Collection[str]) -> People:
-        """Return an independent copy, of those of these people whose jobs wait."""
+        """Return an independent copy, of those of these people whose jobs wait.
+
+        Each one's jobs are shared until either changes them: a person may have many.
+        """
         twin = People(self.limits)
         for name in names:
             if self.waits(name):
                 person = self._people[name]
-                tasks = {key: dict(each) for key, each in person.tasks.items() if each}
-                twin._people[name] = _Person(tasks, person.waiting, person.running, person.reserved)
-                for each in tasks.values():
-                    twin.waiting.update(each)
+                person.shared = True
+                twin._people[name] = replace(person)
+                twin.count += person.waiting
         twin.kinds, twin.elsewhere = Counter(self.kinds), self.elsewhere
         twin._grouped = Counter(self._grouped)
         twin._blocked = {
@@ -72,7 +87,7 @@ class People:
 
     def reserve(self, name: str) -> None:
         """Reserve room for a job that will be added; raises `UserError` where too many wait."""
-        if len(self.waiting) + self._reserved >= self.limits.length:
+        if self.count + self._reserved >= self.limits.length:
             raise UserError(Sentence("queue_full", length=self.limits.length))
         person = self._people.get(name) or _Person()
         if person.waiting + person.reserved >= self.limits.waiting:
@@ -90,9 +105,10 @@ class People:
     def add(self, task: Task) -> None:
         """Add a job that waits."""
         person = self._people.setdefault(task.person, _Person())
-        person.tasks.setdefault(task.priority, {})[task.job] = task
+        person.own().setdefault(task.priority, {})[task.job] = task
         person.waiting += 1
         self.waiting[task.job] = task
+        self.count += 1
         self.kinds[task.kind] += 1
 
     def cancel(self, task: Task) -> None:
@@ -134,8 +150,10 @@ class People:
 
     def _take(self, task: Task) -> _Person:
         person = self._people[task.person]
-        del person.tasks[task.priority][task.job], self.waiting[task.job]
+        del person.own()[task.priority][task.job]
+        self.waiting.pop(task.job, None)
         person.waiting -= 1
+        self.count -= 1
         self.kinds[task.kind] -= 1
         if not self.kinds[task.kind]:
             del self.kinds[task.kind]

@@ -79,6 +79,35 @@ def test_only_those_who_are_next_are_copied() -> None:
     assert (order.waiting, order.copy(100).waiting) == (1992, 100)
 
 
+def test_what_comes_and_goes_while_a_copy_is_played_does_not_show_in_it() -> None:
+    """A copy shares the jobs of each person with the order until either changes them."""
+    order = crowd(100, 5)
+    before = foresee(order, 0.0, 0)
+    rounds = forecast(order, 0.0, 0)
+    told = next(rounds)
+    first, last = order.tasks()[0], order.tasks()[-1]
+    assert order.cancel(last.job)
+    order.submit(replace(first, job=1000))
+    for found in rounds:
+        told += found
+    assert told == before
+    now = {each.job for each in foresee(order, 0.0, 0)}
+    assert now == {each.job for each in before} - {last.job} | {1000}
+
+
+def test_a_copy_of_those_who_are_next_does_not_copy_all_their_jobs() -> None:
+    order = crowd(2000, 10)
+    twin = order.copy(100)
+    names = [name for name in twin.people._people if name in order.people._people]
+    assert len(names) == 10
+    assert twin.choose(0.0, 0) is None
+    twin.put("more", Facts(slots=1, held=("m",)))
+    assert (started := twin.choose(0.0, 0))
+    same = [n for n in names if twin.people._people[n].tasks is order.people._people[n].tasks]
+    assert {*names} - {*same} == {started.person}
+    assert order.is_waiting(started.job)
+
+
 def test_of_those_who_wait_for_an_engine_the_first_in_turn_are_copied() -> None:
     """Also after one of them tried again, and has waited for the shortest time since then."""
     order, needs = Order(WIDE), frozenset("x")
