@@ -243,6 +243,7 @@ ENGLISH: Final[Mapping[str, str]] = {
     "export_no_room": "The export needs {needed} MB of disk space, and {free} MB are free; try "
     "again once there is room.",
     "unreadable_recipe": "The recipe of job {job} cannot be read: {reason}",
+    "not_waiting": "Job {job} does not wait any more.",
     "too_late": "It is too late: job {job} has already ended.",
     "no_pictures": "Job {job} has no pictures to start from.",
     "which_picture": "Job {job} has {count} pictures; choose one, for example {example}.",

@@ -74,6 +74,13 @@ class TooLate(IllegalStep):
         StorageError.__init__(self, Sentence("too_late", job=job))
 
 
+class NotWaiting(StorageError):
+    """A job runs or is over, so that it cannot be put before others."""
+
+    def __init__(self, job: int) -> None:
+        super().__init__(Sentence("not_waiting", job=job))
+
+
 class StaleEpoch(StorageError):
     """The job was handed to another worker since, or removed; it has no `current` epoch then."""
 

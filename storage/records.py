@@ -79,6 +79,7 @@ class Job:
     device: str | None = None  # the kind that drew it; until then the one that is to, if any
     device_wanted: str | None = None  # where another kind drew it: the one that drew its parent
     suspect: bool = False  # a worker died with it: it must not share an engine again
+    ahead: bool = False  # an owner put it before all others
     pictures: tuple[Picture, ...] = ()
 
     @property

@@ -13,7 +13,7 @@ from bots.admission.rulebook import complete_names
 from bots.chat.listings import rule_lines
 from bots.service.app import App
 from bots.texts import Words
-from storage.records import EVERYWHERE, Act
+from storage.records import EVERYWHERE, Act, parse_name
 
 NOTHING: Final = ("none", "-")  # what removes a rule
 ACTS: Final = 15  # shown of the log
@@ -24,6 +24,16 @@ async def ban(app: App, who: str, *, by: str, place: str, reason: str, hours: in
     """Ban a person from a place, for some hours or without end."""
     until = datetime.now(UTC) + timedelta(hours=hours) if hours else None
     await app.storage.moderation.ban(who, by=by, reason=reason, place=place, until=until)
+
+
+async def put_ahead(app: App, name: str, *, by: str) -> None:
+    """Let a waiting job be drawn next, whoever asked for it.
+
+    name: the job's, as typed. Raises `UserError` for who is no owner, and for what does not wait.
+    """
+    app.gate.roles.require(Role.OWNER, by)
+    job, _ = parse_name(name)
+    await app.worker.put_ahead(job, by=by)
 
 
 async def latest_acts(

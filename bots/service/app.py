@@ -259,6 +259,7 @@ async def _upkeep(
                 await take_in(storage, worker)
                 await remember(worker.queue.order.speeds, settings)
             last = await worker.take_in(last)
+            await worker.look_ahead()
             await worker.stop_ended()
             await worker.look_elsewhere()
         except DatabaseFault as fault:

@@ -55,6 +55,9 @@ class EngineRoom:
     ready_in = "Ready in"
     lost = "again: the process that drew it died"
     alone = "alone: a process that drew it died"
+    ahead = "put before others"
+    next = "Draw next"
+    next_job = "Draw job {job} next"
     cancel_job = "Cancel job {job}"
 
     # Figures

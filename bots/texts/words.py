@@ -418,6 +418,7 @@ class Words:
         "style": "add a style",
         "remove style": "remove a style",
         "cancel": "cancel a job of",
+        "ahead": "draw next a job of",
         "delete": "delete a picture of",
         "missing": "cannot show pictures in",
     }

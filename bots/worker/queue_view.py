@@ -73,17 +73,23 @@ def limits_of(settings: Settings) -> Limits:
 
 def task_of(settings: Settings, job: Job, caps: Caps = ()) -> Task:
     """Return a job as the queue takes it."""
-    first = job.person in settings.moderators or job.person in settings.owners
     return Task(
         job=job.id,
         person=job.person,
         work=work_of(job.recipe),
-        priority=Priority.MODERATOR if first else Priority.PERSON,
+        priority=_priority(settings, job),
         caps=caps,
         alone=job.suspect,
         needs=needs_of(job.recipe),
         kind=job.device or "",
     )
+
+
+def _priority(settings: Settings, job: Job) -> Priority:
+    if job.ahead:
+        return Priority.AHEAD
+    first = job.person in settings.moderators or job.person in settings.owners
+    return Priority.MODERATOR if first else Priority.PERSON
 
 
 async def recall(storage: Storage, settings: Settings) -> Speeds:

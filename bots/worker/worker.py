@@ -123,6 +123,19 @@ class Worker:
             self._executor.cancel(job, cancelled.epoch)
         return cancelled
 
+    async def put_ahead(self, job: int, *, by: str) -> None:
+        """Let a waiting job be next, in every process; raises `NotWaiting`.
+
+        by: who wants it, for the moderators' log.
+        """
+        await self._jobs.put_ahead(job, by=by)
+        self.queue.put_ahead(job)
+
+    async def look_ahead(self) -> None:
+        """Let what other processes put before others be next in this one, too."""
+        for job in await self._jobs.list_ahead():
+            self.queue.put_ahead(job)
+
     async def stop_ended(self) -> None:
         """Stop jobs that another process has ended: cancelled, or removed with their person.
 

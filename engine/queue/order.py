@@ -1,9 +1,9 @@
 """The order of the queue: synchronous code that is given the time.
 
-Fair queueing on two levels (`engine.queue.fairness`): between the priorities, moderators first, so
-that a moderator's job is next, and all moderators together get at most half of the engine while
-others wait; within a priority, equal shares for all people. A job costs seconds of the engine:
-estimated before it runs, corrected when it ends.
+Fair queueing on two levels (`engine.queue.fairness`): between the priorities, what an owner put
+ahead first, then moderators, so that such a job is next, and all of a priority together get no more
+of the engine than all of another while both wait; within a priority, equal shares for all people. A
+job costs seconds of the engine: estimated before it runs, corrected when it ends.
 """
 
 from __future__ import annotations
@@ -371,6 +371,15 @@ class Order:
             self._update(name)
         self._reset_idle()
         self._turns.unpark(lambda where: self._serves(engine, where))
+
+    def put_ahead(self, job: int) -> bool:
+        """Let a waiting job be next, within all limits; return whether anything changed."""
+        task = self.people.waiting.get(job)
+        if task is None or task.priority is Priority.AHEAD:
+            return False
+        self.people.put_ahead(task)
+        self._update(task.person)
+        return True
 
     def cancel(self, job: int) -> bool:
         """Remove a waiting job; return False if there is none."""

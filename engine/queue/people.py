@@ -111,6 +111,13 @@ class People:
         self.count += 1
         self.kinds[task.kind] += 1
 
+    def put_ahead(self, task: Task) -> None:
+        """Let a job that waits go before others, of its person as well."""
+        person, moved = self._people[task.person], replace(task, priority=Priority.AHEAD)
+        del person.tasks[task.priority][task.job]
+        person.tasks.setdefault(moved.priority, {})[task.job] = moved
+        self.waiting[task.job] = moved
+
     def cancel(self, task: Task) -> None:
         """Remove a job that waits."""
         self._take(task)

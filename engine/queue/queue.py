@@ -112,6 +112,11 @@ class Queue:
             self.idle.set()
         self._notify()
 
+    def put_ahead(self, job: int) -> None:
+        """Let a waiting job be next; one that does not wait here is left as it is."""
+        if self.order.put_ahead(job):
+            self._notify()
+
     def cancel(self, job: int) -> bool:
         """Remove a waiting job; return False if there is none."""
         found = self.order.cancel(job)

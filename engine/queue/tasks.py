@@ -11,10 +11,11 @@ Caps = tuple[tuple[str, int], ...]  # groups that a job counts in, and how many 
 
 
 class Priority(IntEnum):
-    """Whose jobs go first."""
+    """Which jobs go first: those that an owner put ahead, then moderators'."""
 
-    MODERATOR = 0
-    PERSON = 1
+    AHEAD = 0
+    MODERATOR = 1
+    PERSON = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -92,9 +92,10 @@ class JobRow(Base):
     started_at: Mapped[col.Time | None]
     finished_at: Mapped[col.Time | None]
     style: Mapped[col.Name | None]
-    suspect: Mapped[col.Suspected]
+    suspect: Mapped[col.Off]
     cost: Mapped[col.Amount | None]
     device: Mapped[col.Line | None]
+    ahead: Mapped[col.Off]
     __table_args__ = (
         CheckConstraint(f"status IN ({STATUSES})", name="status"),
         Index("ix_jobs_queued", "id", **_where("status = 'queued'")),

@@ -19,7 +19,7 @@ from storage.clock import Clock
 from storage.database import audit
 from storage.database.database import OUTCOME, Database, apart
 from storage.database.tables import jobs, messages, pictures
-from storage.errors import DatabaseFault, DiskFull, PicturesFault, UnknownJob
+from storage.errors import DatabaseFault, DiskFull, NotWaiting, PicturesFault, UnknownJob
 from storage.jobs import transitions as steps
 from storage.jobs.intake import find_by_event, insert_job, row_of
 from storage.jobs.picture_files import Pictures
@@ -193,6 +193,29 @@ class Jobs:
     async def failed(self, job: int, epoch: int, error: str) -> Job:
         """End a job that cannot be drawn, and put one sentence why into the outbox."""
         return await self._step(job, Step.FAILED, epoch, steps.why(error))
+
+    async def put_ahead(self, job: int, *, by: str) -> None:
+        """Let a job that waits go before others, as the moderators' log tells.
+
+        Raises `UnknownJob`, or `NotWaiting`; to put one ahead twice is no error.
+        """
+
+        def unit(connection: Connection) -> None:
+            row = find(connection, job)
+            if row.status != Status.QUEUED.value:
+                raise NotWaiting(job)
+            if not row.ahead:
+                connection.execute(update(jobs).where(jobs.c.id == job).values(ahead=True))
+                where = {"person": row.person, "place": row.place}
+                entry = audit.on_job("ahead", by=by, job=job, **where)
+                audit.note(connection, entry, self.now())
+
+        await self.database.write(unit)
+
+    async def list_ahead(self) -> tuple[int, ...]:
+        """Return the numbers of waiting jobs that owners put before others."""
+        query = select(jobs.c.id).where(jobs.c.status == Status.QUEUED.value, jobs.c.ahead)
+        return tuple(await self.database.read(lambda c: c.scalars(query).all()))
 
     async def cancel(self, job: int, *, by: str | None = None) -> Job:
         """End a job that waits or runs; its worker's results are refused from now on.

@@ -53,6 +53,9 @@ class ChineseEngineRoom(EngineRoom):
     ready_in = "预计完成"
     lost = "重新排队：绘制它的进程已终止"
     alone = "单独运行：绘制它的进程曾终止"
+    ahead = "已提前"
+    next = "下一个绘制"
+    next_job = "让任务 {job} 成为下一个"
     cancel_job = "取消任务 {job}"
 
     # Figures

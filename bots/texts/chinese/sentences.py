@@ -202,6 +202,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "`marble db export`）。",
     "export_no_room": "导出需要 {needed} MB 磁盘空间，而剩余 {free} MB；有空间后再试。",
     "unreadable_recipe": "任务 {job} 的配方无法读取：{reason}",
+    "not_waiting": "任务 {job} 已经不在等待。",
     "too_late": "太晚了：任务 {job} 已经结束。",
     "no_pictures": "任务 {job} 没有可以用作起点的图片。",
     "which_picture": "任务 {job} 有 {count} 张图；请选择一张，例如 {example}。",

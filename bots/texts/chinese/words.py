@@ -359,6 +359,7 @@ class Chinese(Words):
         "style": "保存风格",
         "remove style": "删除风格",
         "cancel": "取消任务",
+        "ahead": "提前任务",
         "delete": "删除图片",
         "missing": "无法显示图片，频道",
     }

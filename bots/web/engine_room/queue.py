@@ -9,6 +9,7 @@ from aiohttp import web
 
 from bots.admission.roles import Role
 from bots.chat.commands import cancel
+from bots.chat.moderation import put_ahead
 from bots.web.engine_room.page import TABS, read_form, show
 from bots.web.request import Request, Route, see_other
 from bots.worker.queue_view import QueueEntry, load_queue
@@ -71,6 +72,13 @@ async def resume(request: Request) -> web.StreamResponse:
     return see_other(PATH)
 
 
+async def draw_next(request: Request) -> web.StreamResponse:
+    """Put a waiting job before all others."""
+    form = await read_form(request)
+    await put_ahead(request.app, form.get("job", ""), by=request.person)
+    return see_other(PATH)
+
+
 async def cancel_job(request: Request) -> web.StreamResponse:
     """Cancel a job, by the chats' own rules of who may."""
     form = await read_form(request)
@@ -82,5 +90,6 @@ ROUTES: Final = (
     Route("GET", PATH, queue, least=Role.MODERATOR),
     Route("POST", f"{PATH}/pause", pause, least=Role.MODERATOR),
     Route("POST", f"{PATH}/resume", resume, least=Role.MODERATOR),
+    Route("POST", f"{PATH}/next", draw_next, least=Role.OWNER),
     Route("POST", f"{PATH}/cancel", cancel_job, least=Role.MODERATOR),
 )

@@ -199,6 +199,24 @@ async def test_jobs_that_run_and_wait_are_cancelled_as_the_chats_cancel_them(
         assert (await owner.post("/engine/cancel", {"job": name})).status == status, name
 
 
+async def test_owners_let_a_job_be_drawn_next(served: Served, house: House, owner: Browser) -> None:
+    running, first, last = await hold(house)
+    page = await owner.get("/engine")
+    assert f'id="next-{last.id}"' in page.text
+    assert f'id="next-{running.id}"' not in page.text
+    page = await owner.post("/engine/next", {"job": str(last.id)})
+    assert (page.status, page.words.count(ROOM.ahead)) == (200, 1)
+    assert f'id="next-{last.id}"' not in page.text
+    house.executor.gate.set()
+    for job in (first, last):
+        async for _ in house.worker.follow(job.id):
+            pass
+    assert [spec.job for spec in house.executor.specs] == [running.id, last.id, first.id]
+    assert await acts_of(served) == [(OWNER, "ahead", ADA, "discord:5/6")]
+    for name in (str(last.id), "x", "99"):
+        assert (await owner.post("/engine/next", {"job": name})).status in (400, 404)
+
+
 # Figures and devices
 
 

@@ -83,6 +83,14 @@ def test_moderators_go_first(settings: Settings) -> None:
     assert [each.job.id for each in found] == [2, 1]
 
 
+def test_what_an_owner_put_ahead_goes_before_moderators(settings: Settings) -> None:
+    settings = replace(settings, moderators=frozenset({"discord:mod"}))
+    ahead = replace(job(3), ahead=True)
+    assert task_of(settings, ahead).priority is Priority.AHEAD
+    found = queue_entries([], [job(1), job(2, "discord:mod"), ahead], settings, measured(1), NOW)
+    assert [each.job.id for each in found] == [3, 2, 1]
+
+
 async def test_jobs_that_ran_at_once_are_not_measured_twice(tmp_path: Path) -> None:
     clock = NOW
     async with Storage.open(tmp_path, now=lambda: clock) as storage:

@@ -668,3 +668,19 @@ async def test_a_job_that_was_forgotten_while_it_waited_is_no_trouble(
         pass
     await until_idle(house.worker.queue)
     assert "Traceback" not in caplog.text
+
+
+async def test_a_job_put_ahead_here_or_by_another_process_is_drawn_next(house: House) -> None:
+    house.executor.gate.clear()
+    jobs = [await house.studio.imagine({"prompt": f"cat {n}"}, ADA) for n in range(4)]
+    await house.executor.begun.wait()
+    await house.worker.put_ahead(jobs[3].id, by="terminal:owner")
+    await house.storage.jobs.put_ahead(jobs[2].id, by="terminal:owner")  # as another process does
+    await house.worker.look_ahead()
+    house.executor.gate.set()
+    for job in jobs:
+        await finish(house, job)
+    drawn = [spec.job for spec in house.executor.specs]
+    assert drawn[0] == jobs[0].id
+    assert drawn[1] == jobs[3].id
+    assert drawn.index(jobs[2].id) < drawn.index(jobs[1].id)

@@ -190,6 +190,58 @@ def test_moderators_go_first_but_take_no_more_than_half() -> None:
     assert sum(job > 100 for job in served[:10]) == 5
 
 
+def test_a_job_put_ahead_is_next_before_its_owners_others_and_moderators() -> None:
+    order = Order(WIDE)
+    submit(order, *(task(n, f"{n % 3}") for n in range(1, 31)))
+    submit(order, *(task(n, "mod", priority=Priority.MODERATOR) for n in range(101, 104)))
+    assert order.choose(0.0, 1)
+    assert order.put_ahead(29)
+    assert not order.put_ahead(29)
+    assert [each.job for each in foresee(order, 0.0, 1)][1] == 29
+    order.done(101, 1.0, finished=False)
+    served = serve(order, 1.0)
+    assert served[0] == 29
+    assert sorted(served) == [*range(1, 31), 102, 103]
+
+
+def test_jobs_put_ahead_take_no_more_than_what_else_waits() -> None:
+    order = Order(WIDE)
+    submit(order, *(task(n, f"{n}") for n in range(1, 31)))
+    for job in range(11, 31):
+        order.put_ahead(job)
+    served = serve(order)
+    assert served[0] == 11
+    assert sum(job > 10 for job in served[:10]) == 5
+
+
+def test_a_job_put_ahead_keeps_all_limits() -> None:
+    order = Order(Limits(running=1, waiting=9, length=9))
+    submit(order, task(1), task(2), replace(task(3, "bob"), caps=(("x", 1),)))
+    submit(order, replace(task(4, "cy"), caps=(("x", 1),)))
+    assert order.choose(0.0, 4) == task(1)
+    chosen = order.choose(0.0, 4)
+    assert chosen
+    assert chosen.job == 3
+    for job in (2, 4):
+        assert order.put_ahead(job)
+    assert order.choose(0.0, 4) is None
+    order.done(1, 1.0)
+    chosen = order.choose(1.0, 4)
+    assert chosen
+    assert chosen.job == 2
+
+
+def test_what_was_put_ahead_can_be_cancelled_and_what_does_not_wait_is_left() -> None:
+    order = Order(WIDE)
+    submit(order, task(1), task(2), task(3))
+    assert order.choose(0.0, 1) == task(1)
+    assert order.put_ahead(3)
+    assert order.cancel(3)
+    assert not any(map(order.put_ahead, (1, 3, 99)))
+    order.done(1, 1.0)
+    assert serve(order, 1.0) == [2]
+
+
 def test_a_full_queue_says_how_long_it_is() -> None:
     order = Order(Limits(running=1, waiting=5, length=3))
     submit(order, task(1), task(2, "bob"), task(3, "cy"))

@@ -14,7 +14,7 @@ from engine.sentences import Sentence
 from storage import IllegalStep, StaleEpoch, Status, Storage, TooLate, UnknownJob
 from storage.database import schema
 from storage.database.tables import jobs
-from storage.errors import DiskFull, UnreadableRecipe
+from storage.errors import DiskFull, NotWaiting, UnreadableRecipe
 from storage.jobs.picture_files import Pictures
 from tests.conftest import PATIENCE
 from tests.factories import add_claimed
@@ -117,6 +117,33 @@ async def test_cancelling(storage: Storage) -> None:
     with pytest.raises(IllegalStep):
         await storage.jobs.rendered(running.id, running.epoch, drawn())
     assert await storage.worker.claim(waiting.id) is None
+
+
+async def test_what_an_owner_put_ahead_stays_so_and_is_logged_once(home: Home) -> None:
+    async with home.open() as storage:
+        jobs = [await storage.jobs.add(a_job(person="x:ada", place="x:1")) for _ in range(3)]
+        for _ in range(2):
+            await storage.jobs.put_ahead(jobs[2].id, by="x:owner")
+    async with home.open() as storage:
+        assert [job.ahead for job in await storage.jobs.list_queued()] == [False, False, True]
+        assert await storage.jobs.list_ahead() == (jobs[2].id,)
+        [act] = await storage.moderation.acts()
+        assert (act.by, act.act, act.target, act.place) == ("x:owner", "ahead", "x:ada", "x:1")
+        assert act.detail == {"job": jobs[2].id}
+        claimed = await storage.worker.claim(jobs[2].id)
+        assert claimed
+        assert await storage.jobs.list_ahead() == ()
+        await storage.jobs.release(claimed.id, claimed.epoch)
+        assert await storage.jobs.list_ahead() == (jobs[2].id,)
+
+
+async def test_only_what_waits_is_put_ahead(storage: Storage) -> None:
+    running = await add_claimed(storage, a_job())
+    with pytest.raises(NotWaiting, match=f"Job {running.id} does not wait any more"):
+        await storage.jobs.put_ahead(running.id, by="x:owner")
+    with pytest.raises(UnknownJob):
+        await storage.jobs.put_ahead(99, by="x:owner")
+    assert await storage.moderation.acts() == ()
 
 
 async def test_reporting_twice_is_once(storage: Storage) -> None:
