@@ -25,6 +25,7 @@ ENGLISH: Final[Mapping[str, str]] = {
     "like_bounds": "a range like LOW-HIGH between {low} and {high}",
     "owners_own": "within what Marble's owner allows here ({owners})",
     "a_place": "like {places}",
+    "places": "discord:SERVER, discord:SERVER/CHANNEL, telegram:CHAT, or * for everywhere",
     "a_person": "like discord:123 or telegram:123",
     "a_limit": "a whole number from 0 (no limit) to {most:,}",
     "at_most": "at most {limit:,} characters",

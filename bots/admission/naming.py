@@ -8,7 +8,7 @@ from typing import Final
 from engine.errors import OptionError
 from engine.sentences import Sentence
 
-PLACES: Final = "discord:SERVER, discord:SERVER/CHANNEL, telegram:CHAT, or * for everywhere"
+PLACES: Final = Sentence("places")
 PLACE: Final = re.compile(r"\*|terminal|(discord|telegram):[-@\w]+(/\d+)?", re.ASCII)
 PERSON: Final = re.compile(r"(discord|telegram):-?\d{1,20}|terminal:\S{1,100}", re.ASCII)
 

@@ -100,6 +100,12 @@ class Words:
         "upscale": "upscale",
         "style": "style",
         "parent": "made from",
+        # What moderators type
+        "A place": "A place",
+        "A person": "A person",
+        "A rule": "A rule",
+        "The reason": "The reason",
+        "hours": "hours",
     }
     statuses: ClassVar[Mapping[str, str]] = {
         "queued": "in line",

@@ -95,6 +95,12 @@ class Chinese(Words):
         "upscale": "放大",
         "style": "风格",
         "parent": "源自",
+        # What moderators type
+        "A place": "地点",
+        "A person": "用户",
+        "A rule": "规则",
+        "The reason": "原因",
+        "hours": "小时数",
     }
     statuses: ClassVar[Mapping[str, str]] = {
         "queued": "排队中",
