@@ -113,9 +113,9 @@ class People:
 
     def put_ahead(self, task: Task) -> None:
         """Let a job that waits go before others, of its person as well."""
-        person, moved = self._people[task.person], replace(task, priority=Priority.AHEAD)
-        del person.tasks[task.priority][task.job]
-        person.tasks.setdefault(moved.priority, {})[task.job] = moved
+        tasks, moved = self._people[task.person].own(), replace(task, priority=Priority.AHEAD)
+        del tasks[task.priority][task.job]
+        tasks.setdefault(moved.priority, {})[task.job] = moved
         self.waiting[task.job] = moved
 
     def cancel(self, task: Task) -> None:

@@ -204,6 +204,15 @@ def test_a_job_put_ahead_is_next_before_its_owners_others_and_moderators() -> No
     assert sorted(served) == [*range(1, 31), 102, 103]
 
 
+def test_a_copy_of_the_order_is_left_as_it_was_where_a_job_is_put_ahead() -> None:
+    order = Order(WIDE)
+    submit(order, task(1), task(2), task(3))
+    twin = order.copy(10)
+    assert order.put_ahead(3)
+    assert serve(twin) == [1, 2, 3]
+    assert serve(order) == [3, 1, 2]
+
+
 def test_jobs_put_ahead_take_no_more_than_what_else_waits() -> None:
     order = Order(WIDE)
     submit(order, *(task(n, f"{n}") for n in range(1, 31)))
