@@ -6,7 +6,8 @@ READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all check bench bench-big-models bench-cluster bench-delivery bench-discord \
-	bench-engine bench-lora bench-mutations bench-noise bench-precision bench-queue bench-storage bench-web chaos \
+	bench-engine bench-lora bench-mutations bench-noise bench-precision bench-queue bench-storage bench-tower \
+	bench-web chaos \
 	chaos-cluster format clean soak
 
 help:  ## show this list
@@ -74,6 +75,9 @@ bench-queue: $(READY)  ## measure ordering 10,000 waiting jobs
 
 bench-storage: $(READY)  ## measure the database: jobs, history and search
 	$(BIN)/python -m tests.bench.storage
+
+bench-tower: $(READY)  ## measure which of 100 pictures a caption finds, by the bundled towers
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.starter.finding
 
 bench-web: $(READY)  ## measure the web page with 200 people's live progress over 1,000,000 jobs (takes minutes)
 	$(BIN)/python -m tests.bench.web

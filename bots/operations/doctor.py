@@ -279,6 +279,8 @@ async def check_descriptions(settings: Settings) -> AsyncIterator[Finding]:
 async def check_towers(settings: Settings) -> AsyncIterator[Finding]:
     """Try the model that compares pictures with words, if there is one."""
     if not settings.clip_model:
+        text = "pictures are not compared with words (MARBLE_CLIP_MODEL)"
+        yield Finding("clip", State.GOOD, text)
         return
     try:
         module = await asyncio.to_thread(import_module, "engine.finish.towers")

@@ -32,6 +32,11 @@ def text(key: str, text: str) -> str | None:
     return text or None
 
 
+def text_or_off(key: str, text: str) -> str | None:
+    """Return a text as it is, None for `off`."""
+    return None if text == "off" else text
+
+
 def matching(pattern: str, allowed: str, *, secret: bool = False) -> Reader:
     """Return a reader of texts that match as a whole, which returns None for an empty one.
 

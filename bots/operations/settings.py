@@ -91,7 +91,7 @@ class Settings:
     safety_model: Annotated[str | None, Variable("", readers.text)]
     safety_labels: Annotated[Mapping[str, float], Variable("nsfw=0.5", readers.labels)]
     describe_model: Annotated[str | None, Variable("", readers.text)]
-    clip_model: Annotated[str | None, Variable("", readers.text)]
+    clip_model: Annotated[str | None, Variable("starter", readers.text_or_off)]
     backups: Annotated[int, Variable("7", readers.number(0, 1000))]
     keep_days: Annotated[int, Variable("0", readers.number(0, 100_000))]
     grace_seconds: Annotated[int, Variable("25", readers.number(0, 3600))]

@@ -37,8 +37,8 @@ class DamagedPicture(ImageError):
 class Embedding:
     """Turns pictures and texts into vectors, whose scalar product says how well they match.
 
-    model: a folder, a name of the hub, or None. Its process is started for the first question,
-    again after it has died, and ends when nobody has asked for a while.
+    model: a folder, a name of the hub, `starter` (the bundled one), or None. Its process is started
+    for the first question, again after it has died, and ends when nobody has asked for a while.
     """
 
     def __init__(self, model: str | None) -> None:
@@ -68,7 +68,7 @@ class Embedding:
 
     async def start(self) -> None:
         """Load the model, so that `name` and `width` are known; raises as `text` does."""
-        await self._ask(wire.Frame({"texts": []}))
+        await self.texts([])
 
     async def pictures(self, pictures: Sequence[bytes]) -> list[Vector]:
         """Return the vectors of picture files, in their order.
@@ -84,8 +84,12 @@ class Embedding:
 
     async def text(self, text: str) -> Vector:
         """Return a text's vector. Raises `UserError`: no model, it does not work, or it is busy."""
-        [found] = await self._ask(wire.Frame({"texts": [text]}))
+        [found] = await self.texts([text])
         return found
+
+    async def texts(self, texts: Sequence[str]) -> list[Vector]:
+        """Return the vectors of texts, in their order; raises as `text` does."""
+        return await self._ask(wire.Frame({"texts": list(texts)}))
 
     async def close(self) -> None:
         """End the process."""

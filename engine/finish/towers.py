@@ -24,11 +24,14 @@ from transformers import AutoConfig, AutoTokenizer, CLIPModel, SiglipModel
 
 from engine.errors import UserError, first_line
 from engine.finish.pretrained import WEIGHTS, check_complete, load_processor, source_of
+from engine.models.catalogue import STARTER, STARTER_TOWERS
 
 Vectors = NDArray[np.float32]  # [n, width], each of length 1
 
 # By the `model_type` of a configuration.
 KINDS: Final[Mapping[str, Any]] = {"clip": CLIPModel, "siglip": SiglipModel}
+# How texts are padded: CLIP reads none of it, and SigLIP was trained with it, without a mask.
+PADDING: Final = {"clip": "longest", "siglip": "max_length"}
 BATCH: Final = 16  # pictures in one call
 MARK: Final = 8  # hexadecimal digits that tell weights apart
 
@@ -81,12 +84,12 @@ class Towers:
 
     @torch.inference_mode()
     def _read(self, texts: list[str]) -> Tensor:
-        # SigLIP was trained without an attention mask, at its full length; CLIP reads no padding.
+        config = self.model.config
         ids = self.tokenizer(
             texts,
-            padding="max_length",
+            padding=PADDING[config.model_type],
             truncation=True,
-            max_length=self.model.config.text_config.max_position_embeddings,
+            max_length=config.text_config.max_position_embeddings,
             return_tensors="pt",
         ).input_ids
         found = self.model.get_text_features(input_ids=ids.to(self.model.device))
@@ -99,12 +102,12 @@ def _stacked(parts: Sequence[Tensor], width: int) -> Vectors:
 
 
 def load_towers(name: str, device: str = "cpu") -> Towers:
-    """Load a folder, or a model of the hub: `owner/name` or `owner/name@revision`.
+    """Load a folder, a model of the hub (`owner/name[@revision]`), or the bundled one, `starter`.
 
     Raises `BrokenTowers`, also for weights that are missing or no numbers, and where a trial fails.
     """
     try:
-        source = source_of(name)
+        source = source_of(str(STARTER_TOWERS) if name == STARTER else name)
         with _reading("configuration"):
             kind = AutoConfig.from_pretrained(**source).model_type
         if kind not in KINDS:
@@ -178,7 +181,7 @@ def _tried(towers: Towers) -> Towers:
 def _short(name: str) -> str:
     """Return what a model is called: the name of its folder, or that on the hub."""
     path = Path(name).expanduser()
-    return path.absolute().name if path.is_dir() else name.partition("@")[0]
+    return path.absolute().name if name != STARTER and path.is_dir() else name.partition("@")[0]
 
 
 def _mark(model: torch.nn.Module, processor: Any) -> str:

@@ -48,6 +48,7 @@ from engine.models.weights import COMPONENTS, NETWORK_FOLDER, component_files
 
 STARTER: Final = "starter"
 STARTER_FOLDER: Final = Path(__file__).parents[1] / "starter" / "model"
+STARTER_TOWERS: Final = STARTER_FOLDER.with_name("tower")
 U_NET_PARTS: Final = ("unet", "vae")  # beside the text encoders
 FLOW_SIZE: Final = 1024  # pixels on each side
 # Where metadata say what a model is: Stability's model specification, and GGUF.

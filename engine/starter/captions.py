@@ -6,12 +6,14 @@ draws it uniformly, so the model learns that anything may stand there.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from engine.starter.world import Spec
 
 Words = Mapping[str, Sequence[str]]
+Language = Literal["en", "zh"]
 
 
 @dataclass(frozen=True)
@@ -127,17 +129,19 @@ _PLACE_AND_MATERIAL = 0.04
 _DROP = {"subject": 0.12, "material": 0.12, "object": 0.30, "ground": 0.22}
 
 
-def draw_caption(spec: Spec, rng: np.random.Generator, *, full: bool = False) -> Caption:
-    """Draw a caption of a spec, in either language; `full` names every attribute."""
-    language = _ENGLISH if rng.random() < 0.5 else _CHINESE
-    words = {name: _pick(rng, language.words[name][getattr(spec, name)]) for name in ATTRIBUTES}
+def draw_caption(
+    spec: Spec, rng: np.random.Generator, *, full: bool = False, language: Language | None = None
+) -> Caption:
+    """Draw a caption of a spec, in a language or in either; `full` names every attribute."""
+    written = _LANGUAGES[language or ("en" if rng.random() < 0.5 else "zh")]
+    words = {name: _pick(rng, written.words[name][getattr(spec, name)]) for name in ATTRIBUTES}
     named = frozenset(ATTRIBUTES) if full else _choose(spec, rng)
     if not spec.is_person:
         named -= {"object"}
     if not named:
         return NOTHING
     return Caption(
-        language.write({name: words[name] for name in ATTRIBUTES if name in named}, spec, rng),
+        written.write({name: words[name] for name in ATTRIBUTES if name in named}, spec, rng),
         named,
     )
 
@@ -254,16 +258,17 @@ def _pick(rng: np.random.Generator, words: Sequence[str]) -> str:
 
 
 @dataclass(frozen=True)
-class _Language:
+class _Written:
     words: Mapping[str, Words]
     write: Callable[[dict[str, str], Spec, np.random.Generator], str]
 
 
-_ENGLISH = _Language(
+_ENGLISH = _Written(
     {"subject": SUBJECT_EN, "material": MATERIAL_EN, "object": OBJECT_EN, "ground": GROUND_EN},
     _write_en,
 )
-_CHINESE = _Language(
+_CHINESE = _Written(
     {"subject": SUBJECT_ZH, "material": MATERIAL_ZH, "object": OBJECT_ZH, "ground": GROUND_ZH},
     _write_zh,
 )
+_LANGUAGES: Mapping[Language, _Written] = {"en": _ENGLISH, "zh": _CHINESE}

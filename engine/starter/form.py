@@ -12,9 +12,9 @@ from diffusers import (
     StableDiffusionPipeline,
     UNet2DConditionModel,
 )
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from engine.starter.recipe import Recipe, TextRecipe
+from engine.starter.recipe import Recipe, TextRecipe, TowerRecipe
 from engine.starter.tokens import load_tokenizer
 
 BETAS: dict[str, Any] = {
@@ -51,6 +51,25 @@ def new_text_encoder(recipe: TextRecipe, tokenizer: CLIPTokenizer) -> CLIPTextMo
             pad_token_id=tokenizer.pad_token_id,
         )
     )
+
+
+def new_towers(recipe: TowerRecipe, encoder: CLIPTextModel) -> CLIPModel:
+    """Build CLIP of a frozen text encoder and a random image tower for pictures."""
+    vision = {
+        "hidden_size": recipe.width,
+        "intermediate_size": recipe.hidden,
+        "num_hidden_layers": recipe.layers,
+        "num_attention_heads": recipe.heads,
+        "image_size": recipe.side,
+        "patch_size": recipe.patch,
+    }
+    text = {**encoder.config.to_dict(), "_name_or_path": ""}
+    towers = CLIPModel(
+        CLIPConfig(text_config=text, vision_config=vision, projection_dim=recipe.vector)
+    )
+    towers.text_model.load_state_dict(encoder.state_dict())
+    towers.text_model.requires_grad_(False)
+    return towers
 
 
 def new_vae(recipe: Recipe) -> AutoencoderKL:

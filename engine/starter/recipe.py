@@ -81,6 +81,32 @@ class UnetRecipe:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TowerRecipe:
+    """Size and training of the image tower and of both projections. One step is one batch."""
+
+    seed: int = 7
+    pictures: int = 8_500  # the first of those rendered
+    vector: int = 64  # numbers of a vector
+    width: int = 128
+    layers: int = 3
+    heads: int = 4
+    hidden: int = 384
+    small: int = 64  # px that pictures are shrunk to
+    side: int = 60  # px that are cut out of them
+    patch: int = 12  # px
+    loss: str = "sigmoid"
+    steps: int = 700
+    batch: int = 128
+    rate: float = 2e-3
+    constant: float = 0.3  # share of the steps at full rate
+    average: float = 0.99
+    full: float = 0.5  # share of captions that name everything
+    blurred: float = 0.4  # share of pictures
+    noise: float = 0.1  # largest deviation, of a range of 2
+    light: float = 0.06  # largest change of brightness
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """Everything `python -m engine.starter.train` needs to make the weights again."""
 
@@ -88,6 +114,7 @@ class Recipe:
     text: TextRecipe = field(default_factory=TextRecipe)
     vae: VaeRecipe = field(default_factory=VaeRecipe)
     unet: UnetRecipe = field(default_factory=UnetRecipe)
+    tower: TowerRecipe = field(default_factory=TowerRecipe)
     picture_size: int = 128  # px
     half: bool = True  # bf16 products: 1.5 times faster on a CPU with AVX512-bf16 or on a GPU
     checkpoint_seconds: float = 120.0

@@ -17,6 +17,7 @@ from engine.starter.training.export import export
 from engine.starter.training.log import Log
 from engine.starter.training.pictures import Pictures, open_pictures, render_pictures
 from engine.starter.training.text import train_text
+from engine.starter.training.tower import train_towers
 from engine.starter.training.unet import encode_pictures, train_unet
 from engine.starter.training.vae import polish_decoder, train_vae
 
@@ -62,6 +63,16 @@ def _polish(work: Work) -> None:
     polish_decoder(work.recipe, work.pictures(), work.folder, work.log)
 
 
+def _tower(work: Work) -> None:
+    render = replace(work.recipe.render, pictures=work.recipe.tower.pictures)
+    pictures = open_pictures(render, work.folder / "pictures")
+    train_towers(work.recipe, pictures, work.folder, work.log)
+    out = work.out.with_name("tower")
+    shutil.copytree(work.folder / "tower", out, dirs_exist_ok=True)
+    size = (out / "model.safetensors").stat().st_size
+    work.log.write(f"wrote {out.name}: {size / 1e6:.2f} MB")
+
+
 def _export(work: Work) -> None:
     size = export(work.pictures(), work.folder, work.out)
     work.log.write(f"wrote {work.out.name}: {size / 1e6:.2f} MB")
@@ -74,6 +85,7 @@ STAGES: dict[str, Callable[[Work], None]] = {
     "encode": _encode,
     "unet": _unet,
     "polish": _polish,
+    "tower": _tower,
     "export": _export,
 }
 

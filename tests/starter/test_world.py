@@ -122,6 +122,13 @@ def test_a_full_caption_names_what_there_is() -> None:
         assert named == set(ATTRIBUTES) if spec.is_person else set(ATTRIBUTES) - {"object"}
 
 
+def test_a_caption_is_in_the_language_that_is_asked_for() -> None:
+    rng = np.random.default_rng(3)
+    for spec in _specs(200):
+        assert draw_caption(spec, rng, full=True, language="en").text.isascii()
+        assert not draw_caption(spec, rng, full=True, language="zh").text.isascii()
+
+
 def test_an_unnamed_object_may_be_any_and_empty_hands_as_well() -> None:
     rng = np.random.default_rng(0)
     people = [spec for spec in _specs(6_000) if spec.is_person]

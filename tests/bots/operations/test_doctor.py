@@ -287,7 +287,11 @@ async def test_the_model_that_describes_pictures_is_tried(
 async def test_the_model_that_compares_pictures_with_words_is_tried(
     settings: Settings, tmp_path: Path
 ) -> None:
-    assert await found(settings, "towers") == []
+    [bundled] = await found(settings, "towers")
+    assert bundled.state is State.GOOD
+    assert re.search(r"by starter@[0-9a-f]{8}, vectors of 64 numbers$", bundled.text)
+    [finding] = await found(replace(settings, clip_model=None), "towers")
+    assert finding.text == "pictures are not compared with words (MARBLE_CLIP_MODEL)"
     model = str(make_towers(tmp_path / "clip"))
     [finding] = await found(replace(settings, clip_model=model), "towers")
     assert finding.state is State.GOOD
