@@ -34,15 +34,17 @@ async def read_target(target: Target, view: View, words: Words) -> bytes:
         raise UserError(words.lost_picture) from None
 
 
-async def describe(app: App, asker: Asker, data: bytes) -> list[str]:
+async def describe(app: App, asker: Asker, data: bytes, words: Words) -> list[str]:
     """Return what a picture file shows in words; it counts as a job towards rates if that works.
+
+    words: in the language that the bundled model's pictures are described in.
 
     Raises `UserError`.
     """
     app.descriptions.check()
     async with app.gate.counting(asker):
-        found = await app.descriptions.suggest(data, asker.person)
-    return [cut(words, LONGEST) for words in found]
+        found = await app.descriptions.suggest(data, asker.person, words.language)
+    return [cut(each, LONGEST) for each in found]
 
 
 def numbered(suggestions: Iterable[str]) -> list[str]:

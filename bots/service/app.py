@@ -35,7 +35,7 @@ from engine.executors.child import child_environment
 from engine.executors.choose import EXECUTORS, make_executor
 from engine.executors.config import AUTO, SEPARATOR, EngineConfig
 from engine.executors.embedding import Embedding
-from engine.models.catalogue import Catalogue
+from engine.models.catalogue import STARTER, Catalogue
 from engine.queue.queue import Queue
 from engine.sentences import Sentence
 from storage import DatabaseFault, Storage
@@ -147,11 +147,12 @@ async def open_app(settings: Settings, *, serving: bool = False) -> AsyncIterato
             if serving:  # a thousand take seconds once, and Discord's completion waits for three
                 ahead = _look_ahead(workflows)
                 await tasks.enter_async_context(_running(ahead, "marble-workflows"))
-            descriptions = Descriptions(settings.describe_model)
-            tasks.push_async_callback(descriptions.close)
             embedding = await tasks.enter_async_context(Embedding(settings.clip_model))
             chores = Chores(gate.roles)
             tasks.push_async_callback(chores.close)
+            towers = embedding if settings.clip_model == STARTER else None
+            descriptions = Descriptions(settings.describe_model, towers)
+            tasks.push_async_callback(descriptions.close)
             studio = Studio(
                 catalogue,
                 storage,

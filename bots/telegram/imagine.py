@@ -156,7 +156,7 @@ async def describe(request: Request, parsed: ParsedMessage) -> None:
     else:
         assert picture
         data = await _fetch(request, picture)
-    suggestions = await describe_picture(request.app, request.asker, data)
+    suggestions = await describe_picture(request.app, request.asker, data, request.words)
     text = "\n".join([request.words.described, *numbered(suggestions)])
     await request.finish()
     await request.say(text, keyboards.suggestions(len(suggestions)))

@@ -112,7 +112,7 @@ async def _describe(request: Request, target: Target) -> web.StreamResponse:
     await request.app.gate.admit(request.asker)
     view = await request.app.gate.view(request.place)
     data = await read_target(target, view, request.words)
-    found = await describe_picture(request.app, request.asker, data)
+    found = await describe_picture(request.app, request.asker, data, request.words)
     return await show(request, target, suggestions=found)
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from engine.starter.world import Spec
+from engine.starter.world import Spec, every_spec
 
 Words = Mapping[str, Sequence[str]]
 Language = Literal["en", "zh"]
@@ -146,6 +146,20 @@ def draw_caption(
     )
 
 
+def plain_captions(language: str) -> list[str]:
+    """Return a caption of each combination that the world can show, which names all of it.
+
+    In English, where the world has no words of that language.
+    """
+    written = _LANGUAGES.get(language, _ENGLISH)
+    return [
+        written.plain(
+            {name: written.words[name][getattr(spec, name)][0] for name in ATTRIBUTES}, spec
+        )
+        for spec in every_spec()
+    ]
+
+
 def _choose(spec: Spec, rng: np.random.Generator) -> frozenset[str]:
     """Choose the attributes that a caption names."""
     draw = rng.random()
@@ -203,6 +217,12 @@ def _thing_en(words: dict[str, str], rng: np.random.Generator) -> str:
     return plain if rng.random() < 0.2 else _article(plain)
 
 
+def _plain_en(words: dict[str, str], spec: Spec) -> str:
+    held = words["object"] if spec.object == "none" else f"holding {words['object']}"
+    thing = _article(f"{words['material']} {words['subject']}")
+    return " ".join([thing, *([held] if spec.is_person else []), words["ground"]])
+
+
 def _disturb(text: str, rng: np.random.Generator) -> str:
     """Change capitals, add junk words and marks, as hasty people do."""
     if rng.random() < 0.1:
@@ -249,6 +269,12 @@ def _write_zh(words: dict[str, str], spec: Spec, rng: np.random.Generator) -> st
     return _pick(rng, _BEFORE_ZH) + thing + _pick(rng, _AFTER_ZH)
 
 
+def _plain_zh(words: dict[str, str], spec: Spec) -> str:
+    held = words["object"] if spec.object == "none" else f"拿着{words['object']}"
+    thing = words["material"] + words["subject"]
+    return (f"{held}的{thing}" if spec.is_person else thing) + "，" + words["ground"]
+
+
 def _article(text: str) -> str:
     return ("an " if text[0] in "aeiou" else "a ") + text
 
@@ -261,14 +287,17 @@ def _pick(rng: np.random.Generator, words: Sequence[str]) -> str:
 class _Written:
     words: Mapping[str, Words]
     write: Callable[[dict[str, str], Spec, np.random.Generator], str]
+    plain: Callable[[dict[str, str], Spec], str]
 
 
 _ENGLISH = _Written(
     {"subject": SUBJECT_EN, "material": MATERIAL_EN, "object": OBJECT_EN, "ground": GROUND_EN},
     _write_en,
+    _plain_en,
 )
 _CHINESE = _Written(
     {"subject": SUBJECT_ZH, "material": MATERIAL_ZH, "object": OBJECT_ZH, "ground": GROUND_ZH},
     _write_zh,
+    _plain_zh,
 )
-_LANGUAGES: Mapping[Language, _Written] = {"en": _ENGLISH, "zh": _CHINESE}
+_LANGUAGES: Mapping[str, _Written] = {"en": _ENGLISH, "zh": _CHINESE}

@@ -1,6 +1,8 @@
 """The starter model's world: what its pictures can show, and what is held out of training."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
@@ -52,6 +54,13 @@ class Spec:
             self.subject,
             self.object,
         ) in HELD_OUT_OBJECTS
+
+
+def every_spec() -> Iterator[Spec]:
+    """Yield everything that the world can show, also what is held out of training."""
+    for subject, material, ground in product(SUBJECTS, MATERIALS, GROUNDS):
+        for held in OBJECTS if subject in PEOPLE else ("none",):
+            yield Spec(subject=subject, material=material, object=held, ground=ground)
 
 
 def draw_spec(rng: np.random.Generator, *, held_out: bool = False) -> Spec:

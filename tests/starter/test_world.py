@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from engine.starter.captions import ATTRIBUTES, draw_caption
+from engine.starter.captions import ATTRIBUTES, draw_caption, plain_captions
 from engine.starter.render.picture import render
 from engine.starter.world import (
     GROUNDS,
@@ -127,6 +127,16 @@ def test_a_caption_is_in_the_language_that_is_asked_for() -> None:
     for spec in _specs(200):
         assert draw_caption(spec, rng, full=True, language="en").text.isascii()
         assert not draw_caption(spec, rng, full=True, language="zh").text.isascii()
+
+
+def test_plain_captions_name_each_combination_once() -> None:
+    english, chinese = plain_captions("en"), plain_captions("zh")
+    people = len(PEOPLE) * len(OBJECTS)
+    count = (people + len(SUBJECTS) - len(PEOPLE)) * len(MATERIALS) * len(GROUNDS)
+    assert len(english) == len(set(english)) == len(set(chinese)) == count
+    assert {"a bronze owl by the sea", "an ice king holding a flower at night"} <= set(english)
+    assert {"青铜猫头鹰，海边", "空着手的大理石学者，图书馆里"} <= set(chinese)
+    assert plain_captions("fr") == english
 
 
 def test_an_unnamed_object_may_be_any_and_empty_hands_as_well() -> None:

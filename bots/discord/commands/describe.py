@@ -54,7 +54,7 @@ async def describe(
     else:
         target = await handler.find(request, "describe", picture or "")
         data = await read_target(target, await handler.view(request), request.words)
-    found = await describe_picture(handler.app, request.asker, data)
+    found = await describe_picture(handler.app, request.asker, data, request.words)
     lines = numbered(map(escape_markdown, found))
     buttons = [SuggestionButton(str(number)) for number in range(1, len(found) + 1)]
     title = request.words.described

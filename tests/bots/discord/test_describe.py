@@ -97,6 +97,7 @@ async def test_what_cannot_be_described_counts_towards_no_rate(
 async def test_without_a_model_the_setting_is_named(
     discord: FakeDiscord, cold: Marble, ann: Person
 ) -> None:
+    cold.settings |= {"MARBLE_CLIP_MODEL": "off"}
     await cold.start()
     refused = await ann.types("describe", image=ann.uploads("hat.png", png(80, 80)))
     assert "has to name a model in MARBLE" in await refused.said("describe pictures")

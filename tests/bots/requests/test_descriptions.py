@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -16,7 +17,12 @@ from bots.requests.descriptions import Descriptions
 from bots.texts import tell, words_of
 from engine.errors import ImageError, UserError
 from engine.executors import helper
+from engine.executors.embedding import Embedding
 from engine.finish.describe import load_describer
+from engine.models.catalogue import STARTER
+from engine.pictures.images import to_png
+from engine.starter.render.picture import render
+from engine.starter.world import Spec
 from tests.bots.presentation.test_presentation import png
 from tests.describers import make_describer
 
@@ -157,6 +163,26 @@ async def test_its_memory_is_given_back_while_nobody_asks(
     assert await ask(described, 1, png(64, 48)) == first
     assert await process.wait() < 0
     assert process_of(described) is None
+
+
+async def test_without_a_model_the_bundled_towers_choose_among_the_worlds_captions() -> None:
+    lion = Spec(subject="lion", material="bronze", object="none", ground="night")
+    king = Spec(subject="king", material="marble", object="sword", ground="sea")
+    rng = np.random.default_rng(1)
+    seen = [to_png(Image.fromarray(render(spec, rng))) for spec in (lion, king)]
+    async with Embedding(STARTER) as towers:
+        described = Descriptions(None, towers)
+        english = [await described.suggest(each, "person 1", "en") for each in seen]
+        chinese = [await described.suggest(each, "person 1", "zh") for each in seen]
+        other = await described.suggest(seen[0], "person 1", "fr")  # the world has no French
+        await described.close()
+    assert [found[0] for found in english] == [
+        "a bronze lion at night",
+        "a marble king holding a sword by the sea",
+    ]
+    assert [found[0] for found in chinese] == ["青铜狮子，夜晚", "拿着剑的大理石国王，海边"]
+    assert other == english[0]
+    assert len(set(english[0])) == descriptions.NEAREST
 
 
 async def test_what_cannot_be_is_said_in_one_sentence(

@@ -206,7 +206,8 @@ async def test_a_picture_that_may_not_be_shown_in_a_place_is_not_told_there_eith
 
 
 async def test_without_a_model_nothing_is_described(
-    telegram: TelegramServer, marble: Marble, ada: Person
+    telegram: TelegramServer, ada: Person, tmp_path: Path
 ) -> None:
-    photo = await ada.sends_photo(png(80, 80), "/describe")
-    await ada.chat.words(photo, "has to name a model in MARBLE_DESCRIBE_MODEL")
+    async with a_marble(telegram, tmp_path, MARBLE_CLIP_MODEL="off"):
+        photo = await ada.sends_photo(png(80, 80), "/describe")
+        await ada.chat.words(photo, "has to name a model in MARBLE_DESCRIBE_MODEL")

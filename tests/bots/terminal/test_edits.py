@@ -158,6 +158,7 @@ def test_a_chat_blends_as_well(chat: Callable[[str], Answer]) -> None:
 def test_a_picture_is_described_in_words(
     marble: Marble, photo: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("MARBLE_CLIP_MODEL", "off")
     refused = marble("describe", photo)
     assert (refused.code, "MARBLE_DESCRIBE_MODEL" in refused.err) == (2, True)
     monkeypatch.setenv("MARBLE_DESCRIBE_MODEL", str(make_describer(tmp_path / "blip")))
