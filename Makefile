@@ -6,7 +6,8 @@ READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all check bench bench-big-models bench-cluster bench-delivery bench-discord \
-	bench-engine bench-lora bench-mutations bench-noise bench-precision bench-queue bench-storage bench-tower \
+	bench-engine bench-lora bench-making-of bench-mutations bench-noise bench-precision bench-queue bench-storage \
+	bench-tower \
 	bench-web chaos \
 	chaos-cluster format clean soak
 
@@ -60,6 +61,9 @@ bench-engine: $(READY)  ## compare the speed with diffusers' own pipeline
 
 bench-lora: $(READY)  ## measure switching LoRAs (writes 2 GB and deletes them)
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.bench.lora
+
+bench-making-of: $(READY)  ## measure where words' heat lies, and what taps cost jobs without: COMMIT=…
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.bench.making_of $(COMMIT)
 
 bench-mutations: $(READY)  ## read 600,000 files that are changed at random: COUNT=60000 SEED=…
 	$(BIN)/python -m tests.bench.mutations --count $(or $(COUNT),600000) $(if $(SEED),--seed $(SEED))

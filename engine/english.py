@@ -249,6 +249,8 @@ ENGLISH: Final[Mapping[str, str]] = {
     "no_pictures": "Job {job} has no pictures to start from.",
     "which_picture": "Job {job} has {count} pictures; choose one, for example {example}.",
     "nothing_yet": "You have no pictures yet; describe one first.",
+    "nothing_denoised": "{name} was only enlarged: nothing was drawn, so there is no making-of.",
+    "no_making_of": "This file carries no making-of; `marble making-of` makes one of a picture.",
     # Who may ask for what
     "being_restarted": "Marble is restarting.",
     "disk_nearly_full": "Marble's disk is nearly full, so nothing new starts; Marble's owner has "

@@ -13,6 +13,7 @@ class Spec:
 
     alone: a process died while it drew this job, which therefore must not run beside other jobs;
     engine: which engine of a pool draws it (`Health.engines`; empty: any).
+    making_of: its one picture is drawn with a tap that records how it came about.
     """
 
     job: int
@@ -20,6 +21,7 @@ class Spec:
     recipe: Recipe
     alone: bool = False
     engine: str = ""
+    making_of: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values, for another process."""

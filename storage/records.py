@@ -34,6 +34,7 @@ class NewJob:
     parent_picture: int | None = None  # index from 0
     event: str | None = None
     style: str | None = None  # the name of one whose words the recipe holds
+    making_of: bool = False  # it records how its parent's picture comes about
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +79,7 @@ class Job:
     style: str | None = None  # the name of one whose words the recipe holds
     device: str | None = None  # the kind that drew it; until then the one that is to, if any
     device_wanted: str | None = None  # where another kind drew it: the one that drew its parent
+    making_of: bool = False  # it records how its parent's picture comes about
     suspect: bool = False  # a worker died with it: it must not share an engine again
     ahead: bool = False  # an owner put it before all others
     pictures: tuple[Picture, ...] = ()

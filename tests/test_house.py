@@ -46,7 +46,11 @@ ARROWS = {
         "files events errors sentences"
     ),
     "engine.executors": (
-        "pipeline families spec finish pictures loading models device files events errors sentences"
+        "making_of pipeline families spec finish pictures loading models device files events "
+        "errors sentences"
+    ),
+    "engine.making_of": (
+        "pipeline formats denoise text_encode decode recipe events errors sentences"
     ),
     "engine.pipeline": (
         "spec formats denoise text_encode finish decode "
@@ -127,6 +131,8 @@ MAY_IMPORT = {
             "engine.families",
             "engine.finish",
             "engine.loading",
+            "engine.making_of.attention",
+            "engine.making_of.tap",
             "engine.pictures.tiles",
             "engine.pipeline",
             "engine.starter",

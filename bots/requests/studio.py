@@ -74,7 +74,7 @@ RequestCheck = Callable[[Recipe, Asker, Container[str], int], Awaitable[Admissio
 
 @dataclass(frozen=True, slots=True)
 class _Draft:
-    """A job to commit, what is said beside it, and its parent, parent_picture and style."""
+    """A job to commit, what is said beside it, and its origin, as `Studio._submit` takes it."""
 
     built: Built
     notes: Iterable[Sentence] = ()
@@ -305,6 +305,25 @@ class Studio:
             )
 
         return await self._derive(name, asker, enlarged)
+
+    async def making_of(self, name: str, asker: Asker) -> Job:
+        """Commit and start a job that draws a picture again and records how it comes about.
+
+        Its file then carries an `engine.making_of.record.Record`.
+        """
+        job, index = await self.get(name)
+        picture = the_picture(job, index)
+        recipe = of_picture(job, picture.index)
+        if not (recipe.is_denoised or recipe.second_pass_steps):
+            raise UserError(Sentence("nothing_denoised", name=picture.name))
+        return await self._submit(
+            self.builder.change(recipe, {}),
+            asker,
+            parent=job.id,
+            parent_picture=picture.index,
+            style=job.style,
+            making_of=True,
+        )
 
     async def zoom(self, name: str, asker: Asker, *, factor: float = 2.0) -> Job:
         """Commit and start a job that shows a picture from `factor` times as far away."""
@@ -567,7 +586,7 @@ class Studio:
     ) -> Job:
         """Commit and start a job, and add to the asker's notes what is said beside it.
 
-        origin: its parent, parent_picture and style (`NewJob`).
+        origin: its parent, parent_picture, style and making_of (`NewJob`).
         """
         [job] = await self._commit([_Draft(built, origin=origin)], asker)
         asker.notes.extend((*notes, *built.notes))

@@ -63,7 +63,7 @@ async def _run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Run the handler of a command: `check` of db.py for `marble db check`, else `styles` or so."""
     # What is imported stays: a collector that looks through it takes a tenth of a short command.
     gc.disable()
-    command = arguments.command
+    command = arguments.command.replace("-", "_")
     module = import_module(f"bots.terminal.{MODULES.get(command, command)}")
     gc.freeze()
     gc.enable()

@@ -15,6 +15,7 @@ from bots.chat.answers import numbered_in
 from bots.chat.suggestions import numbered
 from bots.operations.settings import Settings
 from bots.presentation.lines import OTHER_DEVICE, name_of, parent_of
+from bots.presentation.making_of import MakingOf, read_making_of
 from bots.requests.derive import the_picture
 from bots.requests.options import Values, parse_values
 from bots.requests.studio import BLENDED, Asker, Studio
@@ -155,6 +156,14 @@ class Session:
         """Draw a picture from another one, and show it; None is this person's latest."""
         await self._draw(make(self._studio, await self._named(name), self._asker, **how))
 
+    async def making_of(self, name: str | None) -> MakingOf:
+        """Draw a picture again, show it, and return how it came about."""
+        job, index = await self._studio.get(await self._named(name))
+        first = the_picture(job, index)
+        asked = await self._draw(self._studio.making_of(first.name, self._asker))
+        made = await self._storage.jobs.get(asked.id)
+        return await asyncio.to_thread(read_making_of, job, first, made, self._storage.pictures)
+
     async def show(self, name: str | None) -> None:
         """Show a job's recipe and pictures."""
         job, picture = await self._studio.get(await self._named(name))
@@ -257,13 +266,15 @@ class Session:
             return await asyncio.to_thread(self._storage.pictures.read, picture)
         return read_mask(text)
 
-    async def _draw(self, asked: Awaitable[Job]) -> None:
-        """Wait for a job that is being committed, follow it, and show its pictures."""
+    async def _draw(self, asked: Awaitable[Job]) -> Job:
+        """Wait for a job that is being committed, follow it, show its pictures, and return it."""
+        job = await asked
 
         async def alone() -> Sequence[Job]:
-            return [await asked]
+            return [job]
 
         await self._draw_each(alone())
+        return job
 
     async def _draw_each(self, asked: Awaitable[Sequence[Job]]) -> None:
         """Do that for several jobs; raises the first error when all are done."""

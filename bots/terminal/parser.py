@@ -118,6 +118,10 @@ DIRECTION: Final = _value("direction", None, "left, right, up or down")
 BY_WORKFLOW: Final = _value(
     "--workflow", "NAME", "draw by a workflow of MARBLE_WORKFLOWS_DIR (`marble workflows`)"
 )
+PAGE: Final = _value(
+    "--output", "FILE", "the page's file (default: making-of-12.3.html); others lie beside it"
+)
+GIF: Final = _flag("--gif", "write the animation as GIF, not as WebP")
 RECIPE: Final = _value("file", None, "a picture by any program that draws, or a workflow")
 RESULT: Final = _value(
     "--result", "NODE", "which node of a workflow is meant, where several save or show a picture"
@@ -166,6 +170,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     ),
     "zoom": ("show a picture from further away", ID, ZOOM_FACTOR, *OUTPUT),
     "pan": ("continue a picture to the left, right, up or down", ID, DIRECTION, *OUTPUT),
+    "making-of": ("draw a picture again, and write a page on how it was made", ID, PAGE, GIF),
     "read": ("show what a picture file or workflow says of how it was made", RECIPE, RESULT),
     "run": ("draw what a ComfyUI workflow or a picture file says", *(WORKFLOW, RESULT, *DRAWING)),
     "history": ("list your latest pictures", LIMIT),

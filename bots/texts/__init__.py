@@ -10,9 +10,11 @@ from collections.abc import Mapping
 from typing import Final
 
 from bots.texts.chinese.engine_room import ChineseEngineRoom
+from bots.texts.chinese.making_of import ChineseMakingOf
 from bots.texts.chinese.web import ChineseWeb
 from bots.texts.chinese.words import Chinese
 from bots.texts.engine_room import EngineRoom
+from bots.texts.making_of import MakingOfWords
 from bots.texts.web import WebWords
 from bots.texts.words import Words
 from engine.errors import UserError
@@ -23,6 +25,7 @@ __all__ = [
     "EN",
     "ENGINE_ROOM",
     "LANGUAGES",
+    "MAKING_OF",
     "WEB",
     "EngineRoom",
     "WebWords",
@@ -38,6 +41,7 @@ __all__ = [
 DEFAULT: Final = "en"
 EN: Final = Words()
 LANGUAGES: Final[Mapping[str, Words]] = {"en": EN, "zh": Chinese()}
+MAKING_OF: Final[Mapping[str, MakingOfWords]] = {"en": MakingOfWords(), "zh": ChineseMakingOf()}
 WEB: Final[Mapping[str, WebWords]] = {"en": WebWords(), "zh": ChineseWeb()}
 ENGINE_ROOM: Final[Mapping[str, EngineRoom]] = {"en": EngineRoom(), "zh": ChineseEngineRoom()}
 

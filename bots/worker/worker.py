@@ -334,6 +334,7 @@ class Worker:
             recipe=job.recipe,
             alone=job.suspect,
             engine=self.queue.order.placed(job.id),
+            making_of=job.making_of,
         )
         try:
             async with aclosing(self._executor.run(spec)) as events:

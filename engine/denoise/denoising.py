@@ -6,11 +6,12 @@ that any number of them request, in one call of the network, whatever their samp
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from weakref import ref
 
 import torch
@@ -38,6 +39,7 @@ from engine.sentences import Sentence
 from engine.text_encode.conditioning import stack
 
 Shape = tuple[int, int, int]  # one latent's: C, h, w
+Watch = Callable[[Any], AbstractContextManager[None]]  # of a network, around its calls
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -127,6 +129,7 @@ class Denoising:
         _check_length(model, min(max(whole[1:]), tile))
         self.context_rule = model.context_rule(min(whole[2], tile), min(whole[1], tile))
         self.denoised: Tensor | None = None
+        self.watch: Watch = nullcontext  # around the calls that answer each of its requests
         # Conditioning of the previous batch, reused while its members stay the same. They are held
         # weakly: this picture is one of them, and a circle would keep its controls in memory.
         self.stacked: tuple[tuple[object, ...], list[Conditioning]] | None = None
@@ -135,7 +138,7 @@ class Denoising:
         self.total = len(self._sigmas) - 1
         assert isinstance(self._state, Request), "at least one step"
         self.shape: Shape = (whole[0], *self._state.x.shape[2:])  # of each request
-        self._whole = self.shape == whole
+        self.is_whole = self.shape == whole  # and not drawn in tiles
         tiles = 1 if inputs.tile is None else count_tiles(*whole[1:], inputs.tile)
         each = SAMPLERS[recipe.sampler].evaluations
         # At most: the last step may take one.
@@ -164,6 +167,16 @@ class Denoising:
         controls = (control.key for control in self.controls)
         patches = (self.patches,) if self.patches else ()
         return self.shape, self.reference_shapes, self.loras, self.boxes, *patches, *controls
+
+    @property
+    def asked(self) -> list[Sequence[Asked]]:
+        """Return what the rows of each call of its request ask."""
+        return [self._asked[n : n + self.rows] for n in range(0, len(self._asked), self.rows)]
+
+    @property
+    def sigmas(self) -> Sequence[float]:
+        """Return the noise levels between which its steps go."""
+        return self._sigmas
 
     @property
     def boxes(self) -> tuple[Box | None, ...]:
@@ -256,7 +269,7 @@ class Denoising:
 
         They may have the unguided prediction behind them.
         """
-        if self._whole:
+        if self.is_whole:
             self.denoised = denoised[:1]
         self._state = advance(self._sampling, denoised)
         if self.request is None:
@@ -388,7 +401,9 @@ def evaluate(model: Model, batch: Sequence[Denoising], rows: int = 0) -> list[Te
     """
     patches = batch[0].patches
     model = model.read_as(patches)
-    with features_weighed(model.network, patches):
+    with ExitStack() as watches, features_weighed(model.network, patches):
+        for picture in batch:
+            watches.enter_context(picture.watch(model.network))
         found = _answers(model, batch, rows)
         guided = [picture.guided(each) for picture, each in zip(batch, found, strict=True)]
         if scale := perturbed_scale(patches):

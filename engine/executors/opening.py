@@ -16,6 +16,7 @@ from engine.families.registry import load
 from engine.files.bucket import open_store
 from engine.finish.upscale import Upscaler
 from engine.loading.model import Model
+from engine.making_of.tap import MakingOf
 from engine.models.catalogue import Catalogue, Checkpoint
 from engine.models.folders import ModelKind
 from engine.models.model_files import ModelFiles
@@ -70,6 +71,7 @@ def open_pipeline(config: EngineConfig) -> Pipeline:
         ladder=ladder,
         static=config.compile,
         check_safety=checker.check if checker else unchecked,
+        open_tap=MakingOf,
         about=About(
             device=config.device if device.type == "cpu" and config.threads else _name(device),
             kind=kind_of(device),

@@ -52,6 +52,7 @@ from engine.recipe.context_length import UNET, WINDOW, ContextRule
 from engine.recipe.limits import SCORE
 from engine.recipe.patches import Patch, reading_of
 from engine.text_encode.clip import ClipEncoder, configured_encoder
+from engine.text_encode.prompts import Piece
 
 log = logging.getLogger(__name__)
 
@@ -247,6 +248,10 @@ class _Prompts:
             None,
             {} if pooled is None else {"pooled": pooled},
         )
+
+    def pieces(self, prompt: str) -> list[Piece]:
+        """Return a prompt's tokens; SDXL's two encoders read the same."""
+        return self._encoders[0].pieces(prompt)
 
 
 @lru_cache(maxsize=4096)

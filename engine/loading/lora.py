@@ -68,6 +68,15 @@ class Loras:
         """Return the bytes of the sets that are kept ready."""
         return sum(tensor_bytes(each) for made in self._sets.values() for each in made.values())
 
+    @property
+    def layers_changed(self) -> dict[str, int]:
+        """Return how many layers the set in use changes, of each part in which it does."""
+        counts = {
+            part: sum(each in self._active for each in layers.values())
+            for part, layers in self._layers.items()
+        }
+        return {part: count for part, count in counts.items() if count}
+
     def use(self, loras: Set) -> None:
         """Switch to a set of LoRAs; raises `UnknownPart` or `BrokenModel`."""
         if loras not in self._sets:

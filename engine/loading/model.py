@@ -39,12 +39,14 @@ class Conditioning:
 
     embeds: what it attends to, [rows, tokens, width]; mask: which of these tokens there are,
     [rows, tokens] bool (None: all), on the CPU where a family needs lengths and on the device where
-    its network takes it; others: further tensors by name, [rows, …], each family's own.
+    its network takes it; others: further tensors by name, [rows, …], each family's own; words: the
+    text that it was encoded from, as a text encoder reads it.
     """
 
     embeds: Tensor
     mask: Tensor | None = None
     others: Mapping[str, Tensor] = field(default_factory=dict)
+    words: str = ""
 
     @property
     def rows(self) -> int:
@@ -59,7 +61,7 @@ class Conditioning:
     def zeros(self) -> Conditioning:
         """Return zeros in its form."""
         others = {name: torch.zeros_like(each) for name, each in self.others.items()}
-        return replace(self, embeds=torch.zeros_like(self.embeds), others=others)
+        return replace(self, embeds=torch.zeros_like(self.embeds), others=others, words="")
 
     def beside(self, **others: Tensor) -> Conditioning:
         """Add further tensors, [1, …], the same in each row."""

@@ -21,6 +21,7 @@ from engine.events import Picture, Progress, Verdict
 from engine.formats.metadata import write_png
 from engine.models.catalogue import Checkpoint
 from engine.pipeline.job import RunningJob
+from engine.pipeline.taps import Tap
 from engine.recipe.recipe import Recipe
 
 WRITERS: Final = 4  # threads: a grid's pictures are there once the slowest is
@@ -76,9 +77,8 @@ class Finisher:
         if pixels is None:  # another pass began on it
             return
         index = running.recipe.pictures[number]
-        work = partial(
-            _finish, pixels, running.recipe, index, running.checkpoints, self._check_safety
-        )
+        facts = running.recipe, index, running.checkpoints
+        work = partial(_finish, pixels, *facts, self._check_safety, running.tap)
         at_once = self._check_safety is unchecked and _is_small(pixels)
         self._pngs.append((running, _at_once(work) if at_once else self._threads.submit(work)))
 
@@ -122,12 +122,14 @@ def _finish(
     index: int,
     checkpoints: tuple[Checkpoint, ...],
     check_safety: SafetyCheck,
+    tap: Tap,
 ) -> Picture:
     height, width, _ = pixels.shape
-    return Picture(
+    picture = Picture(
         index=index,
         width=width,
         height=height,
         png=write_png(pixels, recipe, index, *checkpoints),
         verdict=check_safety(pixels),
     )
+    return tap.finished(picture)

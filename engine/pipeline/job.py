@@ -27,6 +27,7 @@ from engine.pictures.references import read_references
 from engine.pictures.start_image import StartImage, read_start_image
 from engine.pipeline.batching import Account, Member
 from engine.pipeline.loaded_model import LoadedModel
+from engine.pipeline.taps import UNTAPPED, Tap
 from engine.recipe.parts import LATENT
 from engine.recipe.recipe import Recipe
 from engine.sentences import Sentence
@@ -41,8 +42,8 @@ class RunningJob:
     """The state of a job between ticks.
 
     held: the model that draws it, None while it waits for its second one; checkpoint: the first
-    one; drawn: its recipe as the model that is held draws it; members: its pictures in the current
-    pass; none where a start image is only upscaled.
+    one; drawn: its recipe as the model that is held draws it; tap: what looks on; members: its
+    pictures in the current pass; none where a start image is only upscaled.
     """
 
     spec: Spec
@@ -51,6 +52,7 @@ class RunningJob:
     drawn: Recipe
     account: Account
     upscale: Upscale
+    tap: Tap = UNTAPPED
     start_image: StartImage | None = None
     control_images: tuple[ControlImage, ...] = ()
     references: tuple[Pixels, ...] = ()
@@ -132,7 +134,7 @@ class RunningJob:
         self._begun = ()
         self._owe(-self._second_cost)
         self._second_cost = 0.0
-        self.members = [member_of(each, self.spec, second, self.account) for each in pictures]
+        self.members = [self._member_of(each) for each in pictures]
         self._unmeasured = [*self.members]
 
     @property
@@ -212,9 +214,14 @@ class RunningJob:
         if self._passes and upscale and upscale.by == LATENT and isinstance(made, Tensor):
             self._start_second_pass(number, made)
             return None
-        pixels = (
-            self.loaded_model.decode(made, self.recipe.vae) if isinstance(made, Tensor) else made
-        )
+        if isinstance(made, Tensor):
+            self.tap.denoised(made)
+        with self.tap.timed(Stage.DECODE):
+            pixels = (
+                self.loaded_model.decode(made, self.recipe.vae)
+                if isinstance(made, Tensor)
+                else made
+            )
         recipe = self.recipe
         width, height = recipe.size if self._second else (recipe.width, recipe.height)
         pixels = pixels[:height, :width]  # latents may cover more
@@ -223,7 +230,8 @@ class RunningJob:
         if self.start_image:
             pixels = self.start_image.composite(pixels)
         if upscale:
-            pixels = self.upscale(pixels, *self.recipe.size, upscale.by)
+            with self.tap.timed(Stage.UPSCALE):
+                pixels = self.upscale(pixels, *self.recipe.size, upscale.by)
         if not self._passes:
             return pixels
         self._start_second_pass(number, pixels)
@@ -240,13 +248,17 @@ class RunningJob:
             self._noise,
             self.area_masks,
         )
-        member = member_of(picture, self.spec, self.loaded_model, self.account)
+        member = self._member_of(picture)
         self._unmeasured.append(member)
         self._again.append(member)
         if len(self._again) == len(self.recipe.pictures):
             self._before = self.total - self.recipe.second_pass_steps
             self.members, self._again = self._again, []
             self._second, self._passes = True, 0
+
+    def _member_of(self, picture: Denoising) -> Member[Denoising]:
+        self.tap.began(self.loaded_model, self.drawn, picture)
+        return member_of(picture, self.spec, self.loaded_model, self.account)
 
 
 def key_of(spec: Spec) -> Key:
@@ -261,6 +273,7 @@ def start(
     upscale: Upscale,
     open_account: Callable[[float], Account],
     now: float,
+    tap: Tap = UNTAPPED,
 ) -> RunningJob:
     """Read a job's images, start its pictures, and open its account of device time."""
     recipe = spec.recipe
@@ -273,6 +286,8 @@ def start(
         if recipe.is_denoised
         else []
     )
+    for picture in pictures:
+        tap.began(loaded_model, recipe, picture)
     account = open_account(0.0)  # until it is measured
     return RunningJob(
         spec=spec,
@@ -281,6 +296,7 @@ def start(
         drawn=recipe,
         account=account,
         upscale=upscale,
+        tap=tap,
         start_image=start_image,
         control_images=control_images,
         references=references,
@@ -315,7 +331,7 @@ def member_of(
         left=picture.evaluations,
         context_rule=picture.context_rule,
         lengths=picture.lengths,
-        alone=spec.alone,
+        alone=spec.alone or spec.making_of,
     )
 
 

@@ -50,6 +50,7 @@ from engine.recipe.conditions import calls_of, sides_of, texts_of, written
 from engine.recipe.recipe import Recipe
 from engine.sentences import Sentence
 from engine.text_encode.conditioning import CACHED, TextEncoder
+from engine.text_encode.prompts import Piece
 
 T = TypeVar("T")
 
@@ -390,6 +391,15 @@ class LoadedModel:
         self._parts.move_to_device(NETWORK)
         self._loras.use(batch[0].loras)
         return evaluate(self.model, batch, rows)
+
+    def pieces(self, words: str) -> list[Piece] | None:
+        """Return the tokens of a text as its encoder reads it, None where it has no windows."""
+        return self._text.pieces(words)
+
+    @property
+    def lora_layers(self) -> dict[str, int]:
+        """Return how many layers of each part the LoRAs that are on the model change."""
+        return self._loras.layers_changed
 
     def preview(self, denoised: Tensor) -> bytes | None:
         """Return a small JPEG of latents [1, C, h, w], or None where memory is too short."""

@@ -33,6 +33,7 @@ from engine.pipeline.job import RunningJob, Upscale, follow, key_of, start
 from engine.pipeline.loaded_model import LoadedModel
 from engine.pipeline.previews import Previews
 from engine.pipeline.residency import Residency
+from engine.pipeline.taps import UNTAPPED, OpenTap
 from engine.spec import Spec
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ class Pipeline:
         upscale: Upscale,
         ladder: Ladder,
         check_safety: SafetyCheck,
+        open_tap: OpenTap,
         static: bool = False,
         clock: Callable[[], float] = time.monotonic,
         about: About | None = None,
@@ -62,7 +64,9 @@ class Pipeline:
         self._models = models
         self._store = store
         self._batcher: Batcher[Denoising] = Batcher(batching, static=static)
+        self._clock = clock
         self._previews = Previews(clock)
+        self._open_tap = open_tap
         self._counts: Counter[str] = Counter()
         self._ladder = ladder
         self._upscale = upscale
@@ -71,7 +75,8 @@ class Pipeline:
         self._cancels: deque[Key] = deque()
         self._running: dict[Key, RunningJob] = {}
         self._between: list[RunningJob] = []  # of these, those that wait for their second models
-        self._loading: set[tuple[Key, str]] = set()  # jobs, and models that they wait for
+        # Jobs and models that they wait for → since when.
+        self._loading: dict[tuple[Key, str], float] = {}
 
     @property
     def busy(self) -> bool:
@@ -149,14 +154,16 @@ class Pipeline:
         if loaded_model := self._models.get(name):
             return loaded_model
         if (key, name) not in self._loading:
-            self._loading.add((key, name))
+            self._loading[key, name] = self._clock()
             yield Report(key, Progress(stage=Stage.LOAD, step=0, total=1))
         return self._models.load(name)
 
     def _take_over(self, running: RunningJob, loaded_model: LoadedModel) -> Iterator[Report]:
         yield Report(running.key, Progress(stage=Stage.ENCODE, step=0, total=1))
         self._between.remove(running)
-        running.take_over(loaded_model)
+        running.tap.spent(Stage.LOAD, self._loaded_in(running.key, running.recipe.models[1]))
+        with running.tap.timed(Stage.ENCODE):
+            running.take_over(loaded_model)
         yield Report(running.key, running.progress())
 
     def _begin(self, spec: Spec, loaded_model: LoadedModel) -> Iterator[Report]:
@@ -168,11 +175,15 @@ class Pipeline:
         open_account = partial(
             self._batcher.open, others=[other.account for other in self._running.values()]
         )
+        tap = self._open_tap() if spec.making_of else UNTAPPED
+        tap.spent(Stage.LOAD, self._loaded_in(key, spec.recipe.checkpoint))
         loaded_model.users += 1  # first: its model must not be evicted to make room for its parts
         try:
-            running = start(
-                spec, loaded_model, self._store, self._upscale, open_account, self._previews.now()
-            )
+            with tap.timed(Stage.ENCODE):
+                running = start(
+                    *(spec, loaded_model, self._store, self._upscale, open_account),
+                    *(self._previews.now(), tap),
+                )
         except BaseException:
             loaded_model.users -= 1
             raise
@@ -181,6 +192,11 @@ class Pipeline:
         yield Report(key, running.progress())
         if running.at_rest:  # only a start image is upscaled
             self._finisher.add(running)
+
+    def _loaded_in(self, key: Key, name: str) -> float:
+        """Return the seconds for which a job waited for a model."""
+        since = self._loading.get((key, name))
+        return 0.0 if since is None else self._clock() - since
 
     def _measure(self) -> Iterator[Report]:
         # What is measured is kept: not while it would be disturbed. Of large networks a call a tick
@@ -201,10 +217,12 @@ class Pipeline:
         jobs = [by_account[member.account] for member in batch.members]
         loaded_model = jobs[0].loaded_model
         self._count(batch)
-        answers = loaded_model.evaluate([member.picture for member in batch.members], batch.rows)
+        with jobs[0].tap.timed(Stage.DENOISE):  # one that is looked at has calls of its own
+            pictures = [member.picture for member in batch.members]
+            answers = loaded_model.evaluate(pictures, batch.rows)
         failed: dict[Key, Exception] = {}
         for member, job, answer in zip(batch.members, jobs, answers, strict=True):
-            error = _advance(member.picture, answer)
+            error = _advance(job, member.picture, answer)
             follow(member, loaded_model)
             if error and failed.setdefault(job.key, error) is not error:
                 _without_frames(error)  # only the first error of a job is reported
@@ -280,19 +298,22 @@ class Pipeline:
 
     def _forget(self, key: Key) -> None:
         self._waiting = deque(spec for spec in self._waiting if key_of(spec) != key)
-        self._loading = {each for each in self._loading if each[0] != key}
+        self._loading = {each: at for each, at in self._loading.items() if each[0] != key}
         if running := self._running.pop(key, None):
             running.leave()
             self._between = [each for each in self._between if each is not running]
             self._finisher.drop(running)
 
 
-def _advance(picture: Denoising, answer: Tensor | Exception) -> Exception | None:
+def _advance(
+    running: RunningJob, picture: Denoising, answer: Tensor | Exception
+) -> Exception | None:
     """Send a picture its prediction; return the error that ends it, if any."""
     if isinstance(answer, Exception):
         return answer
     try:
         picture.advance(answer)
+        running.tap.stepped(picture)
     except Exception as error:
         return error
     return None

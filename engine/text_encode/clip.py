@@ -23,8 +23,9 @@ from engine.loading.modules import IN_PLACE, Target, fill
 from engine.models.model_files import ModelFiles
 from engine.sentences import Sentence
 from engine.text_encode.embeddings import Embeddings
-from engine.text_encode.prompts import Token, tokenize
+from engine.text_encode.prompts import Piece, Token, tokenize
 
+ENDS: Final = "</w>"  # with which CLIP's tokens end where a word ends
 MOST_WINDOWS: Final = 256  # more than words can fill; embeddings may have any number of vectors
 PREFIX: Final = "text_model."
 OPEN_CLIP: Final = "token_embedding.weight"  # which stands at the top by OpenCLIP's names alone
@@ -84,6 +85,25 @@ class ClipEncoder:
             empty, _ = self._forward(self._chunks("")[:1], clip_skip)
             embeds = (embeds - empty) * weights[:, :, None].to(embeds.device) + empty
         return Encoded(embeds.reshape(1, -1, embeds.shape[-1]), pooled)
+
+    def pieces(self, prompt: str) -> list[Piece]:
+        """Return a prompt's tokens without those that begin, end and fill windows."""
+        found = []
+        for number, window in enumerate(self._chunks(prompt)):
+            first = number * len(window)
+            for place, (token, weight) in enumerate(window[1:], first + 1):
+                if token == self._tokenizer.eos_token_id:
+                    break
+                text, ends = self._shown(token)
+                found.append(Piece(text, token, weight, ends, number, place))
+        return found
+
+    def _shown(self, token: int) -> tuple[str, bool]:
+        """Return a token's text, and whether a word ends with it."""
+        if token >= len(self._tokenizer):  # a vector of an embedding
+            return "", True
+        ends = str(self._tokenizer.convert_ids_to_tokens(token)).endswith(ENDS)
+        return str(self._tokenizer.decode([token])).strip(), ends
 
     def pooled(self, prompt: str) -> Tensor:
         """Return the state of the first window's end, normed, not projected, [1, width] fp32."""

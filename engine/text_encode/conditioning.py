@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Final
+from dataclasses import replace
+from typing import Final, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from engine.models.folders import ModelKind
 from engine.models.model_files import ModelFiles
 from engine.pictures.start_image import Pixels
 from engine.recipe.context_length import ContextRule, Joining
+from engine.text_encode.prompts import Piece
 
 MULTIPLE: Final = 32  # tokens, of which texts that are masked are brought to a multiple
 CACHED: Final = 64 * 2**20  # bytes of encoded prompts: 283 windows of SD1.x, 106 of SDXL
@@ -81,6 +83,15 @@ def _pad(rows: Tensor, tokens: int) -> Tensor:
     return torch.cat([rows, rows.new_zeros((len(rows), missing, *rows.shape[2:]))], dim=1)
 
 
+@runtime_checkable
+class Windowed(Protocol):
+    """Encodes prompts in windows of tokens, and tells which."""
+
+    def pieces(self, prompt: str) -> list[Piece]:
+        """Return a prompt's tokens without those that begin, end and fill windows."""
+        ...
+
+
 class TextEncoder:
     """Encode prompts with a model's text encoders, and cache the most recent.
 
@@ -101,6 +112,10 @@ class TextEncoder:
         """Return whether a prompt is cached, so that `encode` calls no text encoder."""
         return (prompt, clip_skip, key) in self._cache
 
+    def pieces(self, prompt: str) -> list[Piece] | None:
+        """Return the tokens of a prompt, None where its encoder has no windows of them."""
+        return self._prompts.pieces(prompt) if isinstance(self._prompts, Windowed) else None
+
     def encode(
         self,
         prompt: str,
@@ -118,7 +133,7 @@ class TextEncoder:
         if entry in self._cache:
             self._cache.move_to_end(entry)
             return self._cache[entry]
-        found = self._prompts.encode(prompt, clip_skip, pictures)
+        found = replace(self._prompts.encode(prompt, clip_skip, pictures), words=prompt)
         self._cache[entry] = found
         self.cached += tensor_bytes(found)
         while self.cached > CACHED and len(self._cache) > KEPT:

@@ -48,6 +48,21 @@ class Token(NamedTuple):
     weight: float
 
 
+class Piece(NamedTuple):
+    """A token as it is shown.
+
+    text: empty for a vector of an embedding; ends: whether a word ends with it; window: from 0;
+    place: its place in the embeddings of all windows.
+    """
+
+    text: str
+    id: int
+    weight: float
+    ends: bool
+    window: int
+    place: int
+
+
 def parse(prompt: str) -> list[Span]:
     """Split a prompt into spans of equal weight, or raise `PromptError` for a weight out of range.
 

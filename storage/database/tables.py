@@ -69,7 +69,8 @@ class JobRow(Base):
     """A recipe that somebody asked for, and how far it has come.
 
     `cost` is the recipe's in pixels × steps; None for jobs of long before it was kept. `device` is
-    the kind that drew it; until then the one that is to.
+    the kind that drew it; until then the one that is to. `making_of`: it records how its parent's
+    picture comes about.
     """
 
     __tablename__ = "jobs"
@@ -96,6 +97,7 @@ class JobRow(Base):
     cost: Mapped[col.Amount | None]
     device: Mapped[col.Line | None]
     ahead: Mapped[col.Off]
+    making_of: Mapped[col.Off]
     __table_args__ = (
         CheckConstraint(f"status IN ({STATUSES})", name="status"),
         Index("ix_jobs_queued", "id", **_where("status = 'queued'")),

@@ -43,6 +43,7 @@ def row_of(new: NewJob, now: datetime) -> dict[str, Any]:
         "parent": new.parent,
         "parent_picture": new.parent_picture,
         "style": new.style,
+        "making_of": new.making_of,
         "cost": pixel_steps(recipe),
         "device": None,
         "epoch": 0,

@@ -16,6 +16,7 @@ from engine.events import Ended, Key, Picture, Progress, Stage
 from engine.files.stored import PictureFolder
 from engine.finish.upscale import Upscaler
 from engine.loading.model import Model
+from engine.making_of.tap import MakingOf
 from engine.models.folders import ModelKind
 from engine.models.model_files import ModelFiles
 from engine.pipeline.batching import Batching
@@ -112,7 +113,12 @@ def pipeline_on(
     if isinstance(models, Model):
         models = OneModel(models, models_dir, measure, ladder=ladder)
     upscaler = Upscaler(ModelFiles(None, ModelKind.UPSCALER), torch.device("cpu"), ladder)
-    usual = {"store": PictureFolder(None), "upscale": upscaler, "check_safety": unchecked}
+    usual: dict[str, Any] = {
+        "store": PictureFolder(None),
+        "upscale": upscaler,
+        "check_safety": unchecked,
+        "open_tap": MakingOf,
+    }
     return Pipeline(models, batching, ladder=ladder, **{**usual, **parts})
 
 

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from engine.starter.render import beasts, people
-from engine.starter.render.canvas import SIZE, Canvas, Paint
+from engine.starter.render.canvas import SIZE, Canvas, Mask, Paint
 from engine.starter.render.grounds import draw_ground
 from engine.starter.render.shading import shade
 from engine.starter.world import Spec
@@ -21,6 +21,11 @@ _STONE_TOP = Paint(tone=1.05)
 
 def render(spec: Spec, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Draw a spec, `[128, 128, 3]`; the same spec and generator state give the same pixels."""
+    return render_with_mask(spec, rng)[0]
+
+
+def render_with_mask(spec: Spec, rng: np.random.Generator) -> tuple[NDArray[np.uint8], Mask]:
+    """Draw a spec as `render` does; return it, and where its figure is, `[128, 128]`."""
     canvas = Canvas(
         centre=0.5 + rng.uniform(-0.03, 0.03),
         floor=rng.uniform(0.945, 0.965),
@@ -36,7 +41,7 @@ def render(spec: Spec, rng: np.random.Generator) -> NDArray[np.uint8]:
     picture = ndimage.uniform_filter(picture, (_SOFT, _SOFT, 0))
     small = picture.reshape(PICTURE, 2, PICTURE, 2, 3).mean((1, 3))
     finished: NDArray[np.uint8] = (small * 255 + 0.5).astype(np.uint8)
-    return finished
+    return finished, canvas.mask[::2, ::2]
 
 
 def _base(canvas: Canvas, half: float) -> None:

@@ -2,6 +2,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import fields
 from string import Formatter
+from typing import Any
 
 import pytest
 
@@ -10,16 +11,7 @@ from bots.requests.options import OPTIONS
 from bots.telegram.commands import COMMANDS as TELEGRAM
 from bots.telegram.imagine import RESULT
 from bots.telegram.moderation import NAMES
-from bots.texts import (
-    ENGINE_ROOM,
-    LANGUAGES,
-    WEB,
-    EngineRoom,
-    WebWords,
-    Words,
-    language_of,
-    words_of,
-)
+from bots.texts import ENGINE_ROOM, LANGUAGES, MAKING_OF, WEB, language_of, words_of
 from bots.texts.commands import COMMANDS, DESCRIPTION
 from engine.events import Stage
 from engine.recipe.recipe import Recipe
@@ -28,7 +20,7 @@ from storage import Status
 OTHERS = [language for language in LANGUAGES if language != "en"]
 
 
-def messages(words: Words | WebWords | EngineRoom) -> dict[str, str]:
+def messages(words: object) -> dict[str, str]:
     """Return every message by its name, those of tables as `name.key`."""
     found: dict[str, str] = {}
     for field, value in vars(type(words)).items():  # without what a language only inherits
@@ -53,17 +45,15 @@ def test_every_language_says_the_same_things_with_the_same_placeholders(language
         assert placeholders(other[name]) == placeholders(text), name
 
 
-def test_the_web_page_speaks_every_language() -> None:
-    assert WEB.keys() == ENGINE_ROOM.keys() == LANGUAGES.keys()
-    assert all(WEB[tag].language == tag for tag in WEB)
+def test_each_page_speaks_every_language() -> None:
+    assert WEB.keys() == ENGINE_ROOM.keys() == MAKING_OF.keys() == LANGUAGES.keys()
+    assert all(page[tag].language == tag for page in (WEB, MAKING_OF) for tag in LANGUAGES)
 
 
-@pytest.mark.parametrize("table", [WEB, ENGINE_ROOM])
+@pytest.mark.parametrize("page", [WEB, ENGINE_ROOM, MAKING_OF])
 @pytest.mark.parametrize("language", OTHERS)
-def test_the_web_page_says_the_same_in_every_language(
-    table: Mapping[str, WebWords | EngineRoom], language: str
-) -> None:
-    english, other = messages(table["en"]), messages(table[language])
+def test_each_page_says_the_same_in_every_language(page: Mapping[str, Any], language: str) -> None:
+    english, other = messages(page["en"]), messages(page[language])
     assert english.keys() == other.keys()
     for name, text in english.items():
         assert other[name].strip(), name

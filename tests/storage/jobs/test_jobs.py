@@ -388,6 +388,18 @@ async def test_a_recipe_that_cannot_be_read_hides_no_other(
     assert "recipe of job 1" in caplog.text
 
 
+async def test_a_job_remembers_whether_it_is_a_making_of(storage: Storage) -> None:
+    first = await storage.jobs.add(a_job())
+    made = await storage.jobs.add(replace(a_job(), parent=first.id, making_of=True))
+    claimed = await storage.worker.claim(made.id)
+    assert claimed
+    known = [await storage.jobs.get(each.id) for each in (first, made)]
+    assert [each.making_of for each in (first, made, claimed, *known)] == [
+        *(False, True, True),
+        *(False, True),
+    ]
+
+
 async def test_a_job_remembers_its_kind_of_device_and_another_of_that_seed_wants_it(
     storage: Storage,
 ) -> None:

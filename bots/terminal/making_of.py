@@ -1,0 +1,58 @@
+"""`marble making-of`: draw a picture again, and write how it came about."""
+
+from __future__ import annotations
+
+import asyncio
+from argparse import Namespace
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from bots.operations.settings import Settings
+from bots.presentation.making_of import MakingOf, animation, page, strip
+from bots.terminal.commands import Session, in_session
+from bots.texts import EN
+from engine.errors import OptionError, UserError
+
+SUFFIX: Final = ".html"
+
+
+async def making_of(arguments: Namespace, settings: Settings) -> None:
+    """Write the page, the animation and the strip of a picture's making-of."""
+    output = _output_of(arguments.output)
+    await in_session(arguments, settings, partial(_make, arguments, output))
+
+
+async def _make(arguments: Namespace, output: Path | None, session: Session) -> None:
+    making = await session.making_of(arguments.id)
+    target = output or Path(f"making-of-{making.name}{SUFFIX}")
+    for path in await asyncio.to_thread(_write, making, target, gif=arguments.gif):
+        session.console.print(f"  {path}", soft_wrap=True)
+
+
+def _output_of(text: str | None) -> Path | None:
+    """Return the path of the page, None for the usual one; raises `OptionError`."""
+    if text is None:
+        return None
+    path = Path(text)
+    if path.suffix.lower() != SUFFIX:
+        raise OptionError("--output", text, f"a name that ends in {SUFFIX}")
+    if path.is_dir() or not path.parent.is_dir():
+        raise OptionError("--output", text, "a file in a folder that exists")
+    return path
+
+
+def _write(making: MakingOf, target: Path, *, gif: bool) -> list[Path]:
+    """Write the page, and beside it the animation and the strip; raises `UserError`."""
+    moving = animation(making, "GIF" if gif else "WEBP")
+    files = {
+        target: page(making, EN).encode(),
+        target.with_suffix(".gif" if gif else ".webp"): moving,
+        target.with_suffix(".png"): strip(making),
+    }
+    for path, data in files.items():
+        try:
+            path.write_bytes(data)
+        except OSError as error:
+            raise UserError(f"{path} cannot be written ({error.strerror}).") from None
+    return list(files)
