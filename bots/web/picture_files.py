@@ -70,8 +70,8 @@ async def preview(request: Request) -> web.StreamResponse:
     jpeg = None
     if isinstance(news, Progress):
         jpeg = await asyncio.to_thread(preview_of, news, checked=not view.previews)
-    if jpeg is None:
-        raise web.HTTPNotFound
+    if jpeg is None:  # the job has ended, or shows none: the page keeps what it has
+        return web.Response(status=204)
     return web.Response(body=jpeg, content_type="image/jpeg")
 
 

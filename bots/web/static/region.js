@@ -83,12 +83,12 @@ function draw(pen, { tool, size, points }, first) {
   [pen.lineCap, pen.lineJoin] = ["round", "round"];
   pen.beginPath();
   const [start, ...rest] = points.slice(first);
-  pen.moveTo(start.x, start.y);
-  for (const point of rest) pen.lineTo(point.x, point.y);
-  if (tool === "lasso") pen.fill();
+  if (tool !== "lasso" && !rest.length) pen.arc(start.x, start.y, size / 2, 0, 2 * Math.PI);
   else {
-    if (!rest.length) pen.lineTo(start.x, start.y);
-    pen.stroke();
+    pen.moveTo(start.x, start.y);
+    for (const point of rest) pen.lineTo(point.x, point.y);
   }
+  if (tool === "lasso" || !rest.length) pen.fill();
+  else pen.stroke();
   pen.restore();
 }

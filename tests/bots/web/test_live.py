@@ -141,7 +141,7 @@ async def test_a_preview_is_shown_to_who_asked_where_nothing_is_checked(
     await served.app.gate.change(EVERYWHERE, {"safety": "spoiler"}, OWNER)
     async with streaming(ada) as told:
         assert "preview" not in (await until(told, "progress", job.id, step=2))[1]
-    assert (await ada.get(said["preview"])).status == 404
+    assert (await ada.get(said["preview"])).status == 204
 
 
 async def test_streams_of_a_session_are_few_and_another_may_be_opened_once_one_is_closed(
