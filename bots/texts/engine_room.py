@@ -107,7 +107,7 @@ class EngineRoom:
     busy = "Busy"
     heat = "Temperature"
     machine = "Machine"
-    processors = "{n} {n:processor|processors}, {load} of them wanted in the last minute."
+    processors = "{n} {n:processor|processors}; load {load} in the last minute."
     machine_memory = "{available} of {memory} of memory are free."
 
     # Models
@@ -191,7 +191,7 @@ class EngineRoom:
     database = "Database"
     findings = "Findings"
     findings_about = "What the command marble doctor says of everything that Marble stands on."
-    look = "Look now"
+    examine = "Run marble doctor now"
     finding_states: ClassVar[Mapping[str, str]] = {
         "ok": "good",
         "look": "worth a look",

@@ -40,7 +40,7 @@ class WebWords:
     sign_out = "Sign out"
     sign_out_here = "On this device alone:"
     sign_out_everywhere = "Sign out everywhere"
-    sign_out_all = "On every device, which /web logout does, too:"
+    sign_out_all = "On every device (the same as /web logout):"
 
     # Pictures
     pictures = "Pictures"
@@ -50,8 +50,8 @@ class WebWords:
     progress = "Steps drawn"
     on_its_way = "On its way"
     all_of = "all of {name}"
-    show_unsafe = "The safety check did not find this picture safe. Show it"
-    actions = "What to do with it"
+    show_unsafe = "Hidden by the safety check; show it"
+    actions = "Actions"
     pan: ClassVar[Mapping[str, str]] = {
         "left": "Continue to the left",
         "right": "Continue to the right",
@@ -68,9 +68,9 @@ class WebWords:
         "Marble read it, too."
     )
     png_without_graph = (
-        "The PNG holds its recipe, which Marble reads; ComfyUI has no graph for this one."
+        "The PNG holds its recipe, which Marble reads; it holds no graph for ComfyUI."
     )
-    lineage = "What was made from what"
+    lineage = "Related pictures"
     made_from = "It was made from"
     made_of_it = "Made from it"
     delete_job = "Delete job {job}"
@@ -146,7 +146,7 @@ class WebWords:
     went_wrong = "That did not work"
     no_page = "There is no such page."
     bad_request = "This request cannot be read; reload the page and try again."
-    too_large = "That is too large."
+    too_large = "That is too large: at most {limit} can be sent at once."
     broken = (
         "Something failed inside Marble. Its owner finds the reason in the log; try again later."
     )
@@ -155,9 +155,15 @@ class WebWords:
         "This link was used, or is older than ten minutes. Send /web to Marble for a new one."
     )
     not_telegram = "This was not signed by Telegram for this bot."
-    open_again = "Open this page from Telegram again: what it was opened with was used or is old."
+    open_again = (
+        "This sign-in was used already or is older than a day; open the page from Telegram again."
+    )
     forged = (
-        "This was not asked for by a page of Marble's, so nothing was done. Reload, and try again."
+        "This was not sent by a page of {address}, so nothing was done. Open Marble at that "
+        "address, and try again there."
+    )
+    form_ended = (
+        "This page is older than your sign-in, so nothing was done. Reload it, and try again."
     )
     too_many = "That was too often in a minute; wait a moment and try again."
     home = "To the first page"

@@ -335,7 +335,10 @@ class Words:
     web_link = "This link signs you in to Marble's web page. It works once, for ten minutes: {url}"
     web_open = "Open it here"
     web_browser = "Open it in a browser"
-    web_ended = "Signed out of the web page: {n} {n:session|sessions} ended. Open links are void."
+    web_ended = (
+        "Signed out of the web page: {n} {n:session|sessions} ended. "
+        "Links that were not used no longer work."
+    )
     styles_title = "Styles here"
     styles_empty = "There are no styles here yet; moderators add them with /style add."
     style_line = "{name}: {prompt}"

@@ -29,7 +29,7 @@ from storage import Job, Picture
 
 EDGES: Final = ("left", "right", "top", "bottom")
 FEATHERS: Final = Range(0, 64)  # pixels
-EXTEND: Final = "extend"  # the tool that makes the canvas larger; the others paint
+EXTEND: Final = "extend"  # of the field `tool`: margins are sent; with any other value a mask is
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,14 +34,14 @@ def check_origin(headers: Mapping[str, str], own: str, *, needed: bool) -> None:
     site, origin = headers.get("Sec-Fetch-Site"), headers.get("Origin")
     others = site not in (None, "same-origin") or origin not in (None, own)
     if others or (needed and site is None and origin is None):
-        raise Refused(403, "forged")
+        raise Refused(403, "forged", address=own)
 
 
 def check_csrf(given: object, token: str) -> None:
     """Raise `Refused` unless what was given is the session's token against forged forms."""
     text = given if isinstance(given, str) else ""
     if not hmac.compare_digest(text.encode("utf-8", "surrogateescape"), csrf_of(token).encode()):
-        raise Refused(403, "forged")
+        raise Refused(403, "form_ended")
 
 
 def local_path(text: object) -> str:

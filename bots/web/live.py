@@ -40,7 +40,7 @@ JOBS: Final = 50  # that one stream tells of
 GONE: Final = "gone"
 HEADERS: Final = {
     "Content-Type": "text/event-stream; charset=utf-8",
-    "Cache-Control": "no-store, no-transform",
+    "Cache-Control": "no-store, no-transform",  # a proxy that compresses would keep events back
     "X-Accel-Buffering": "no",  # nginx would keep events back
 }
 

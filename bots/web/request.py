@@ -97,7 +97,7 @@ class Request:
         return Relation.PRIVATE
 
     async def granted(self) -> Grant | None:
-        """Return what a chat's button opened, if the address has one; raises `Refused`."""
+        """Return what a chat's button opened, if the address has one; raises `UserError`."""
         if not (token := self.http.query.get(GRANT)):
             return None
         grant = await self.app.storage.web_access.granted(token, self.person)

@@ -154,7 +154,7 @@ class Site:
         request = http[REQUEST]
         request.http = http = http.clone(client_max_size=route.largest)
         if (http.content_length or 0) > route.largest:
-            raise web.HTTPRequestEntityTooLarge(route.largest, http.content_length or 0)
+            raise _too_large(route)
         if route.public and ("token" in http.match_info or http.method not in READING):
             self.rates.count(request.client, GUESSES)
         if not route.public:
@@ -165,6 +165,8 @@ class Site:
             if http.method not in READING:
                 await self._check_change(request)
             return await route.handler(request)
+        except web.HTTPRequestEntityTooLarge as error:
+            raise _too_large(route) from error
         finally:
             request.close_files()
 
@@ -199,12 +201,18 @@ def make_templates(static: StaticFiles) -> Environment:
 def explain(request: Request, error: Exception) -> web.Response:
     """Return what is answered to an error: a page, or JSON for a script."""
     fault = fault_of(error, request.words, request.web_words)
-    headers = {"Retry-After": str(max(1, round(fault.wait)))} if fault.wait else {}
+    status, headers, sentence = fault.status, fault.headers, fault.sentence
     if request.wants_json:
-        body = {"error": fault.sentence}
-        return web.json_response(body, status=fault.status, headers=headers)
-    template = "sign_in.html" if fault.status == 401 else "error.html"
-    return request.render(template, status=fault.status, headers=headers, sentence=fault.sentence)
+        return web.json_response({"error": sentence}, status=status, headers=headers)
+    template = "sign_in.html" if status == 401 else "error.html"
+    return request.render(template, status=status, headers=headers, sentence=sentence)
+
+
+def _too_large(route: Route) -> Refused:
+    """Return the error of a body that is too large for a route."""
+    kib = route.largest // 2**10
+    limit = f"{kib} KiB" if kib < 2**10 else f"{kib // 2**10} MiB"
+    return Refused(413, "too_large", limit=limit)
 
 
 async def _ask(http: web.Request, handler: Handler) -> web.StreamResponse:

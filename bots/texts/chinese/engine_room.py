@@ -101,7 +101,7 @@ class ChineseEngineRoom(EngineRoom):
     busy = "占用"
     heat = "温度"
     machine = "主机"
-    processors = "{n} 个处理器，最近一分钟平均需要 {load} 个。"
+    processors = "{n} 个处理器；最近一分钟的负载为 {load}。"
     machine_memory = "内存 {memory}，可用 {available}。"
 
     # Models
@@ -182,7 +182,7 @@ class ChineseEngineRoom(EngineRoom):
     database = "数据库"
     findings = "检查结果"
     findings_about = "命令 marble doctor 对 Marble 所依赖的一切的检查结果。"
-    look = "立即检查"
+    examine = "立即运行 marble doctor"
     finding_states: ClassVar[Mapping[str, str]] = {
         "ok": "正常",
         "look": "请留意",
@@ -192,7 +192,7 @@ class ChineseEngineRoom(EngineRoom):
     finding = "结果"
     backups = "数据库备份"
     backups_about = (
-        "每晚的备份保留最近 {kept} 份；在这里制作的会一直保留，直到您在“backups”文件夹中删除。"
+        "每晚的备份保留最近 {kept} 份；在这里制作的会一直保留，直到你在“backups”文件夹中删除。"
         "备份不含图片。"
     )
     no_backups = "还没有备份。"

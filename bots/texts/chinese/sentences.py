@@ -68,7 +68,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "weight_of_words": "这里不这样写权重：{written}；要加重请写 (词语:1.2)，"
     "不想出现的内容请写 --no 词语。",
     "one_hyphen": "如果是选项，请用两个连字符写 {option}；如果是文字，请给 {name} 加上引号。",
-    "mention": "{written} 是 Discord 的提及或表情写法，无法画出；请用文字写出您的意思。",
+    "mention": "{written} 是 Discord 的提及或表情写法，无法画出；请用文字写出你的意思。",
     "address_of_picture": "Marble 不从网上读取图片：请不要写 {written}，"
     "而把图片本身作为起始图发来。",
     "too_many_permutations": "花括号里的选择会产生超过 {most} 个任务；请减少一些，"

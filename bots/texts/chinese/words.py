@@ -166,7 +166,7 @@ class Chinese(Words):
     )
     region_open = "打开画笔"
     region_how = "涂抹要重画的地方，或把画布拉大。此链接十分钟内可用一次。"
-    region_private = "请在与我的私聊中涂抹；只有您能打开。"
+    region_private = "请在与我的私聊中涂抹；只有你能打开。"
     described = "用文字描述；按编号即可画出："
     blend_which = (
         "请给两到五张图：附上 `image`、`image2` 等，或在 `pictures` 中填写名字，例如 12.3 14。"

@@ -44,7 +44,7 @@ async def back_up(request: Request) -> web.StreamResponse:
     return see_other(PATH)
 
 
-async def look(request: Request) -> web.StreamResponse:
+async def examine(request: Request) -> web.StreamResponse:
     """Start to examine everything that Marble stands on."""
     request.app.chores.start(DOCTOR, by=request.person)
     return see_other(PATH)
@@ -53,6 +53,6 @@ async def look(request: Request) -> web.StreamResponse:
 ROUTES: Final = (
     Route("GET", PATH, upkeep, least=Role.OWNER),
     Route("POST", f"{PATH}/backup", back_up, least=Role.OWNER),
-    Route("POST", f"{PATH}/look", look, least=Role.OWNER),
+    Route("POST", f"{PATH}/doctor", examine, least=Role.OWNER),
     Route("POST", f"{PATH}/cancel", partial(cancel_chore, back=PATH), least=Role.OWNER),
 )

@@ -143,10 +143,4 @@ async def test_no_page_shows_a_word_of_what_may_not_be_seen(house: House, served
 
 def test_nothing_of_pictures_is_public() -> None:
     public = {route.path for route in ROUTES if route.public}
-    assert public == {"/", "/in/{token}", "/language", "/mini"} & {route.path for route in ROUTES}
-
-
-@pytest.mark.parametrize("path", [route.path for route in ROUTES if not route.public])
-async def test_nobody_gets_anything_without_a_session(path: str, served: Served) -> None:
-    page = await served.browser().get(path.format(name="1", job="1", action="rerun"))
-    assert page.status in (401, 405)
+    assert public == {"/", "/in/{token}", "/language", "/mini"}

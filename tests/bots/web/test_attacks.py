@@ -43,7 +43,8 @@ async def test_no_other_page_makes_a_change_though_it_knew_the_token(
     served: Served, ada: Browser, headers: dict[str, str]
 ) -> None:
     page = await ada.post("/out", headers=headers)
-    assert (page.status, EN.forged in page.words) == (403, True)
+    sentence = EN.forged.format(address=served.origin)
+    assert (page.status, sentence in page.words) == (403, True)
     assert await alive(served, ada)
 
 
@@ -52,7 +53,7 @@ async def test_no_form_without_the_sessions_token_makes_a_change(
     served: Served, ada: Browser, given: str
 ) -> None:
     page = await ada.post("/out", {"csrf": given})
-    assert (page.status, EN.forged in page.words) == (403, True)
+    assert (page.status, EN.form_ended in page.words) == (403, True)
     bob = await served.sign_in(BOB)
     assert bob.page
     assert (await ada.post("/out", {"csrf": bob.page.csrf})).status == 403
@@ -83,7 +84,7 @@ async def test_every_change_needs_the_sessions_token(
     assert changes
     for route in changes:
         page = await ada.post(filled(route.path), {"csrf": "0" * 64})
-        assert (page.status, EN.forged in page.words) == (403, True), route.path
+        assert (page.status, EN.form_ended in page.words) == (403, True), route.path
     assert await alive(served, ada)
 
 
@@ -249,7 +250,8 @@ async def test_every_answer_carries_the_headers_and_none_tells_the_software(
 
 
 def test_templates_hold_no_script_and_no_style_of_their_own() -> None:
-    templates = Path(FOLDER).with_name("templates").glob("*.html")
+    templates = list(Path(FOLDER).with_name("templates").rglob("*.html"))
+    assert any(each.parent.name == "engine_room" for each in templates)
     for template in templates:
         text = template.read_text(encoding="utf-8")
         scripts = text.count("<script")
@@ -284,7 +286,15 @@ async def test_within_telegram_the_cookie_is_kept_for_that_frame_alone() -> None
 
 async def test_a_large_form_is_refused_before_it_is_read(served: Served, ada: Browser) -> None:
     page = await ada.post("/language", {"language": "en", "back": "/" * 100_000})
-    assert (page.status, EN.too_large in page.words) == (413, True)
+    assert (page.status, EN.too_large.format(limit="64 KiB") in page.words) == (413, True)
+
+
+async def test_a_method_that_a_page_does_not_have_is_answered_with_those_that_it_has(
+    ada: Browser,
+) -> None:
+    page = await ada.get("/out")
+    assert (page.status, page.headers["Allow"]) == (405, "POST")
+    assert EN.no_page in page.words
 
 
 async def test_metrics_are_for_owners_alone(served: Served, ada: Browser) -> None:

@@ -292,7 +292,7 @@ async def test_a_check_runs_beside_the_pages_and_is_shown_and_cancelled(
     assert "Check of models: tiny" in page.words
     assert MARKUP not in page.text
     assert MARKUP in page.words
-    busy = await owner.post("/engine/upkeep/look")
+    busy = await owner.post("/engine/upkeep/doctor")
     assert (busy.status, "Another command is running" in busy.words) == (400, True)
     page = await owner.post("/engine/models/cancel")
     assert "It was cancelled" in page.words
@@ -454,7 +454,7 @@ async def test_findings_are_kept_until_somebody_looks_again(
 ) -> None:
     lines = ("ok    python     3.11.2", "look  privacy    others can read", "wrong disk       full")
     asked = play(monkeypatch, f"printf '%s\\n' {' '.join(map(repr, lines))}; exit 1")
-    await owner.post("/engine/upkeep/look")
+    await owner.post("/engine/upkeep/doctor")
     await end(served.app.chores)
     assert asked[0][-1] == DOCTOR
     for _ in range(2):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -15,10 +16,14 @@ from bots.service.kept import KeptAdapter
 from bots.service.serve import make_adapters
 from bots.texts import web_words_of, words_of
 from bots.web.adapter import Web
+from bots.web.request import Request
+from bots.web.site import explain
 from engine.errors import UserError
+from engine.formats.metadata import write_png
 from storage.errors import DatabaseBusy
-from tests.bots.web.conftest import Browser, Served
+from tests.bots.web.conftest import ADA, Browser, Served
 from tests.conftest import PATIENCE
+from tests.factories import make_recipe, pixels
 
 EN, ZH = web_words_of("en"), words_of("zh")
 
@@ -56,22 +61,50 @@ async def test_a_fault_that_nobody_expected_is_one_sentence_and_stands_in_the_lo
 
 
 async def test_a_tab_that_is_closed_in_mid_upload_leaves_nothing(
-    served: Served, ada: Browser, caplog: pytest.LogCaptureFixture
+    served: Served,
+    ada: Browser,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     assert ada.page
-    [(name, token)] = ada.cookies.items()
+    statuses: asyncio.Queue[int] = asyncio.Queue()
+
+    def spy(request: Request, error: Exception) -> web.Response:
+        answer = explain(request, error)
+        statuses.put_nowait(answer.status)
+        return answer
+
+    monkeypatch.setattr("bots.web.site.explain", spy)
+    folder = served.app.settings.data_dir
+    [(name, token)], before = ada.cookies.items(), files_in(folder)
+    fields = {"csrf": ada.page.csrf, "prompt": "a cat"}
+    parts = "".join(
+        f'--x\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{text}\r\n'
+        for name, text in fields.items()
+    )
+    file = 'name="image"; filename="a.png"\r\nContent-Type: image/png'
     with caplog.at_level(logging.INFO):
         _, writer = await asyncio.open_connection("127.0.0.1", served.app.settings.web_port)
         writer.write(
-            f"POST /out HTTP/1.1\r\nHost: x\r\nCookie: {name}={token}\r\n"
-            f"Origin: {served.origin}\r\nContent-Type: application/x-www-form-urlencoded\r\n"
-            f"Content-Length: 1000\r\n\r\ncsrf={ada.page.csrf}&".encode()
+            f"POST /imagine HTTP/1.1\r\nHost: x\r\nCookie: {name}={token}\r\n"
+            f"Origin: {served.origin}\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+            f"Content-Length: 100000\r\n\r\n{parts}"
+            f"--x\r\nContent-Disposition: form-data; {file}\r\n\r\n".encode()
+            + write_png(pixels(3, 64, 64), make_recipe(), 0)[:500]
         )
         await writer.drain()
         writer.close()
         await writer.wait_closed()
-        assert (await ada.get("/account")).status == 200  # nobody was signed out
+        async with asyncio.timeout(PATIENCE):
+            assert await statuses.get() == 400
+    assert files_in(folder) == before
+    assert not await served.app.storage.history.page(person=ADA)
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+def files_in(folder: Path) -> set[Path]:
+    """Return the files below a folder, but for the database's own."""
+    return {path for path in folder.rglob("*") if path.is_file() and "marble.db" not in path.name}
 
 
 async def test_more_than_was_announced_is_refused(served: Served, ada: Browser) -> None:
@@ -99,15 +132,24 @@ async def reached(port: int) -> bool:
     return True
 
 
-async def test_the_adapter_serves_until_it_is_told_to_stop(app: App) -> None:
+async def test_the_adapter_serves_until_it_is_told_to_stop(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
     adapters = {adapter.name: adapter for adapter in make_adapters(app)}
     adapter, port = adapters["web"], app.settings.web_port
     assert isinstance(adapter, Web)
     assert isinstance(adapters["terminal"], KeptAdapter)
+    begun, start = asyncio.Event(), web.TCPSite.start
+
+    async def told(site: web.TCPSite) -> None:
+        await start(site)
+        begun.set()
+
+    monkeypatch.setattr(web.TCPSite, "start", told)
     running = asyncio.create_task(adapter.run())
     async with asyncio.timeout(PATIENCE):
-        while not await reached(port):  # which takes a turn of the loop
-            assert not running.done()
+        await begun.wait()
+        assert await reached(port)
         assert not running.done()
         adapter.stop_intake()
         await running

@@ -11,7 +11,7 @@ from aiohttp import FormData
 from PIL import Image
 
 from bots.requests.options import OPTIONS
-from bots.texts import EN, words_of
+from bots.texts import EN, web_words_of, words_of
 from bots.web.option_fields import UPLOADS
 from engine.formats.metadata import write_png
 from tests.bots.conftest import House
@@ -154,7 +154,8 @@ async def test_what_is_too_large_or_no_picture_is_refused_in_one_sentence(
 ) -> None:
     await ada.get("/imagine")
     status, told = await send(ada, "/imagine", b"x" * (UPLOADS + 1), prompt="a cat")
-    assert (status, [*told]) == (413, ["error"])
+    sentence = web_words_of("en").too_large.format(limit="21 MiB")
+    assert (status, told) == (413, {"error": sentence})
     status, told = await send(ada, "/imagine", b"x" * (UPLOADS - 2**19), prompt="a cat")
     assert (status, "20 MB" in told["error"] or "MiB" in told["error"]) == (400, True)
     status, _ = await send(ada, "/imagine", b"no picture", prompt="a cat")
@@ -168,7 +169,7 @@ async def test_nothing_is_kept_of_a_file_of_who_may_not_ask(
     await ban(served)
     await ada.get("/imagine")
     status, told = await send(ada, "/imagine", plain_png(), prompt="a cat")
-    assert (status, "rude" in told["error"]) == (400, True)
+    assert (status, "rude" in told["error"]) == (403, True)
     assert list(house.storage.pictures.all()) == []
 
 
