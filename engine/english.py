@@ -288,7 +288,7 @@ ENGLISH: Final[Mapping[str, str]] = {
     "banned_until": "You may not request pictures here until {until}: {reason}",
     "unchecked": "Requests cannot be checked right now, so none are accepted; please try again "
     "later.",
-    "one_chore": "Another command is running: wait until it ends, or cancel it.",
+    "one_command": "Another command is running: wait until it ends, or cancel it.",
     "owners_only": "Only Marble's owner can do that.",
     "moderators_only": "Only moderators can do that.",
     "unseen_picture": "There is no picture {name} that you may see here. If it was posted in "

@@ -26,6 +26,11 @@ async def ban(app: App, who: str, *, by: str, place: str, reason: str, hours: in
     await app.storage.moderation.ban(who, by=by, reason=reason, place=place, until=until)
 
 
+async def lift_ban(app: App, who: str, *, by: str, place: str) -> bool:
+    """Lift a ban; return whether there was one."""
+    return await app.storage.moderation.lift_ban(who, by=by, place=place)
+
+
 async def put_ahead(app: App, name: str, *, by: str) -> None:
     """Let a waiting job be drawn next, whoever asked for it.
 

@@ -56,7 +56,16 @@ class Finding:
 
     def __str__(self) -> str:
         cure = f": {self.cure}" if self.cure else ""
-        return f"{self.state:<6}{self.what:<11}{self.text}{cure}"
+        return f"{self.state:<5} {self.what:<10} {self.text}{cure}"
+
+    @classmethod
+    def read(cls, line: str) -> Finding | None:
+        """Return the finding of a line that `str` wrote, its remedy at the end of its text.
+
+        None for any other line.
+        """
+        state, what, text = [*line.split(None, 2), "", "", ""][:3]
+        return cls(what, State(state), text) if text and state in {*State} else None
 
 
 OWN: Final = (

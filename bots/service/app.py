@@ -22,7 +22,7 @@ from bots.requests.studio import Studio
 from bots.requests.styles import Stylebook
 from bots.requests.workflow_folder import WorkflowFolder
 from bots.requests.workflows import Workflows
-from bots.service.chores import Chores
+from bots.service.commands import Commands
 from bots.service.front_door import FrontDoor
 from bots.worker.engines_view import EngineBoard, engine_rows
 from bots.worker.maintenance import Maintenance
@@ -64,7 +64,7 @@ class App:
     descriptions: Descriptions
     embedding: Embedding
     health: Callable[[], Health]  # of the engine
-    chores: Chores
+    commands: Commands
     front_door: FrontDoor = field(default_factory=FrontDoor)
 
 
@@ -148,8 +148,8 @@ async def open_app(settings: Settings, *, serving: bool = False) -> AsyncIterato
                 ahead = _look_ahead(workflows)
                 await tasks.enter_async_context(_running(ahead, "marble-workflows"))
             embedding = await tasks.enter_async_context(Embedding(settings.clip_model))
-            chores = Chores(gate.roles)
-            tasks.push_async_callback(chores.close)
+            commands = Commands(gate.roles)
+            tasks.push_async_callback(commands.close)
             towers = embedding if settings.clip_model == STARTER else None
             descriptions = Descriptions(settings.describe_model, towers)
             tasks.push_async_callback(descriptions.close)
@@ -173,7 +173,7 @@ async def open_app(settings: Settings, *, serving: bool = False) -> AsyncIterato
                 descriptions=descriptions,
                 embedding=embedding,
                 health=executor.health,
-                chores=chores,
+                commands=commands,
             )
 
 

@@ -8,7 +8,7 @@ from typing import Final
 from bots.admission.rulebook import LISTED, MODERATED, OPEN
 from bots.chat.commands import styles
 from bots.chat.listings import act_lines
-from bots.chat.moderation import NOTHING, change_rules, latest_acts, list_rules
+from bots.chat.moderation import NOTHING, change_rules, latest_acts, lift_ban, list_rules
 from bots.chat.moderation import ban as ban_person
 from bots.requests.options import Flag
 from bots.requests.typed_options import read_style_words, split_message
@@ -47,9 +47,8 @@ async def ban(request: Request, parsed: ParsedMessage) -> str:
 async def unban(request: Request, parsed: ParsedMessage) -> str | None:
     """Lift a ban."""
     who, _ = await _whom(request, parsed)
-    lifted = await request.app.storage.moderation.lift_ban(
-        who, by=request.asker.person, place=request.moderated_place
-    )
+    by, place = request.asker.person, request.moderated_place
+    lifted = await lift_ban(request.app, who, by=by, place=place)
     return (request.words.ban_lifted if lifted else request.words.no_ban).format(who=who)
 
 

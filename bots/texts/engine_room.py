@@ -134,7 +134,7 @@ class EngineRoom:
     address = "owner/name of a folder on the hub, or owner/name/file.safetensors"
 
     # Commands that run
-    chores: ClassVar[Mapping[str, str]] = {
+    commands: ClassVar[Mapping[str, str]] = {
         "doctor": "Findings",
         "check": "Check of models: {about}",
         "get": "Fetching {about}",

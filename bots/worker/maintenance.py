@@ -153,6 +153,14 @@ def make_backup_folder(settings: Settings) -> Path:
     return folder
 
 
+def make_backup_path(settings: Settings) -> Path:
+    """Return a file for a backup of this second that stays until it is deleted; makes its folder.
+
+    Blocks.
+    """
+    return make_backup_folder(settings) / f"marble-{datetime.now(UTC):%Y-%m-%d-%H%M%S}.backup"
+
+
 def list_backups(settings: Settings) -> list[Backup]:
     """Return the backups there, the newest first; blocks."""
     found = []

@@ -64,7 +64,7 @@ async def ban(
 async def unban(handler: Handler, request: InteractionRequest, person: discord.User) -> None:
     """Lift a ban."""
     place, who, by = handler.moderated_place(request), person_key(person.id), request.person
-    lifted = await handler.storage.moderation.lift_ban(who, by=by, place=place)
+    lifted = await moderation.lift_ban(handler.app, who, by=by, place=place)
     text = request.words.ban_lifted if lifted else request.words.no_ban
     await request.answer(text.format(who=person.mention))
 

@@ -125,7 +125,7 @@ class ChineseEngineRoom(EngineRoom):
     address = "网站上文件夹的 owner/name，或 owner/name/file.safetensors"
 
     # Commands that run
-    chores: ClassVar[Mapping[str, str]] = {
+    commands: ClassVar[Mapping[str, str]] = {
         "doctor": "检查结果",
         "check": "检查模型：{about}",
         "get": "下载 {about}",

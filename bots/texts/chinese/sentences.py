@@ -241,7 +241,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "banned": "你不能在这里生成图片：{reason}",
     "banned_until": "在 {until} 之前你不能在这里生成图片：{reason}",
     "unchecked": "请求暂时无法检查，因此都不接受；请稍后再试。",
-    "one_chore": "另一个命令正在运行：请等它结束，或者取消它。",
+    "one_command": "另一个命令正在运行：请等它结束，或者取消它。",
     "owners_only": "只有 Marble 所有者可以这样做。",
     "moderators_only": "只有管理员可以这样做。",
     "unseen_picture": "这里没有你可以看的图片 {name}。如果它发在别的频道或群里，请在那里操作。",

@@ -12,7 +12,7 @@ from bots.chat import moderation
 from bots.web.engine_room.page import TABS, present_place, read_form, show
 from bots.web.request import Request, Route, see_other
 from bots.worker.pausing import check_reason
-from engine.errors import OptionError
+from engine.errors import OptionError, UserError
 from engine.sentences import Sentence
 
 PATH: Final = TABS["bans"][0]
@@ -41,10 +41,12 @@ async def ban(request: Request) -> web.StreamResponse:
 
 
 async def lift(request: Request) -> web.StreamResponse:
-    """Lift a ban."""
+    """Lift a ban; raises `UserError` where there is none."""
     form = await read_form(request)
-    person, place = form.get("person", ""), await present_place(request, form.get("place", ""))
-    await request.app.storage.moderation.lift_ban(person, by=request.person, place=place)
+    person = read_person(form.get("person", ""))
+    place = await present_place(request, form.get("place", ""))
+    if not await moderation.lift_ban(request.app, person, by=request.person, place=place):
+        raise UserError(request.words.no_ban.format(who=person))
     return see_other(PATH)
 
 

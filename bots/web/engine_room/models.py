@@ -10,9 +10,9 @@ from typing import Final
 from aiohttp import web
 
 from bots.admission.roles import Role
-from bots.service.chores import CHECK, GET
+from bots.service.commands import CHECK, GET
 from bots.texts import Words, tell
-from bots.web.engine_room.chores import cancel_chore, chores_of
+from bots.web.engine_room.commands import cancel_command, commands_of
 from bots.web.engine_room.page import TABS, read_form, show, wants_part
 from bots.web.request import Request, Route, see_other
 from engine.errors import BrokenModel, UnknownModel, UserError
@@ -34,7 +34,7 @@ class Row:
 
 async def models(request: Request) -> web.StreamResponse:
     """Show models, what lies beside them, what can be fetched, and commands about them."""
-    facts = {"chores": chores_of(request, CHECK, GET), "running": request.app.chores.running}
+    facts = {"commands": commands_of(request, CHECK, GET), "running": request.app.commands.running}
     if wants_part(request):
         return show(request, "models", **facts)
     folder = request.app.settings.models_dir
@@ -67,7 +67,7 @@ async def check(request: Request) -> web.StreamResponse:
     if name:
         await asyncio.to_thread(_know, request.app.studio.catalogue, name)
     names = [name] if name else []
-    request.app.chores.start(CHECK, *names, by=request.person)
+    request.app.commands.start(CHECK, *names, by=request.person)
     return see_other(PATH)
 
 
@@ -84,7 +84,7 @@ async def get(request: Request) -> web.StreamResponse:
     """Start to fetch a model; an unknown name is told at once."""
     name = (await read_form(request)).get("name", "")
     find(name)
-    request.app.chores.start(GET, name, by=request.person)
+    request.app.commands.start(GET, name, by=request.person)
     return see_other(PATH)
 
 
@@ -92,5 +92,5 @@ ROUTES: Final = (
     Route("GET", PATH, models, least=Role.OWNER),
     Route("POST", f"{PATH}/check", check, least=Role.OWNER),
     Route("POST", f"{PATH}/get", get, least=Role.OWNER),
-    Route("POST", f"{PATH}/cancel", partial(cancel_chore, back=PATH), least=Role.OWNER),
+    Route("POST", f"{PATH}/cancel", partial(cancel_command, back=PATH), least=Role.OWNER),
 )

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
 from aiohttp import web
 
 from bots.admission.roles import Role
-from bots.service.chores import BACKUP, DOCTOR
-from bots.web.engine_room.chores import cancel_chore, chores_of
+from bots.service.commands import BACKUP, DOCTOR
+from bots.web.engine_room.commands import cancel_command, commands_of
 from bots.web.engine_room.page import TABS, show
 from bots.web.request import Request, Route, see_other
-from bots.worker.maintenance import list_backups, make_backup_folder
+from bots.worker.maintenance import list_backups, make_backup_path
 
 PATH: Final = TABS["upkeep"][0]
 
@@ -30,23 +29,21 @@ async def upkeep(request: Request) -> web.StreamResponse:
         where=app.storage.database.where,
         kept=app.settings.backups,
         backups=await asyncio.to_thread(list_backups, app.settings),
-        chores=chores_of(request, DOCTOR, BACKUP),
-        running=app.chores.running,
+        commands=commands_of(request, DOCTOR, BACKUP),
+        running=app.commands.running,
     )
 
 
 async def back_up(request: Request) -> web.StreamResponse:
     """Start a backup of the database into the folder of backups."""
-    request.app.gate.roles.require(Role.OWNER, request.person)
-    folder = await asyncio.to_thread(make_backup_folder, request.app.settings)
-    name = f"marble-{datetime.now(UTC):%Y-%m-%d-%H%M%S}.backup"
-    request.app.chores.start(BACKUP, str(folder / name), by=request.person)
+    path = await asyncio.to_thread(make_backup_path, request.app.settings)
+    request.app.commands.start(BACKUP, str(path), by=request.person)
     return see_other(PATH)
 
 
 async def examine(request: Request) -> web.StreamResponse:
     """Start to examine everything that Marble stands on."""
-    request.app.chores.start(DOCTOR, by=request.person)
+    request.app.commands.start(DOCTOR, by=request.person)
     return see_other(PATH)
 
 
@@ -54,5 +51,5 @@ ROUTES: Final = (
     Route("GET", PATH, upkeep, least=Role.OWNER),
     Route("POST", f"{PATH}/backup", back_up, least=Role.OWNER),
     Route("POST", f"{PATH}/doctor", examine, least=Role.OWNER),
-    Route("POST", f"{PATH}/cancel", partial(cancel_chore, back=PATH), least=Role.OWNER),
+    Route("POST", f"{PATH}/cancel", partial(cancel_command, back=PATH), least=Role.OWNER),
 )

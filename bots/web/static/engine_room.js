@@ -1,5 +1,7 @@
 // Refreshes the part of a page that names its address, while somebody looks at the page.
 
+import { readPage } from "./page.js";
+
 const EVERY = 2000; // milliseconds
 
 for (const part of document.querySelectorAll("[data-refresh]")) {
@@ -13,9 +15,7 @@ async function refresh(part) {
   busy = true;
   const stale = document.querySelector("[data-stale]");
   try {
-    const answer = await fetch(part.dataset.refresh, { signal: AbortSignal.timeout(10 * EVERY) });
-    if (!answer.ok) throw new Error(answer.statusText);
-    replace(part, await answer.text());
+    replace(part, await readPage(part.dataset.refresh, { signal: AbortSignal.timeout(10 * EVERY) }));
     stale.hidden = true;
   } catch {
     stale.hidden = false;
@@ -24,11 +24,11 @@ async function refresh(part) {
   }
 }
 
-function replace(part, text) {
+function replace(part, page) {
+  const text = page.body.innerHTML;
   if (text === part.latest) return;
   part.latest = text;
   const focused = part.contains(document.activeElement) ? document.activeElement.id : "";
-  const next = new DOMParser().parseFromString(text, "text/html");
-  part.replaceChildren(...next.body.childNodes);
+  part.replaceChildren(...page.body.childNodes);
   if (focused) document.getElementById(focused)?.focus();
 }

@@ -1,5 +1,7 @@
 // The grid goes on by itself: when its end comes into view, the page that "Older" leads to follows.
 
+import { readPage } from "./page.js";
+
 const grid = document.querySelector("[data-grid]");
 const MARGIN = "600px"; // before the end is seen
 
@@ -8,9 +10,8 @@ function follow(link) {
     async ([seen]) => {
       if (!seen.isIntersecting) return;
       watch.disconnect();
-      const answer = await fetch(link.href);
-      if (!answer.ok) return; // the link is still there
-      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      const page = await readPage(link.href).catch(() => null);
+      if (!page) return; // the link is still there
       grid.append(...page.querySelectorAll("[data-grid] > .tile"));
       const next = page.querySelector("[data-older]");
       if (!next) return link.parentElement.remove();

@@ -14,7 +14,7 @@ from bots.requests.workflow_folder import WorkflowFolder
 from bots.requests.workflows import Workflows
 from bots.service.adapters import Service
 from bots.service.app import App, roles_of, rules_of
-from bots.service.chores import Chores
+from bots.service.commands import Commands
 from bots.service.kept import KeptAdapter
 from bots.service.metrics import Metrics
 from bots.service.monitor import LATE, Monitor, monitored
@@ -47,7 +47,7 @@ def service(house: House) -> Service:
         embedding=Embedding(None),
         workflows=Workflows(WorkflowFolder(None), house.studio, house.storage.pictures, gate),
         health=house.executor.health,
-        chores=Chores(gate.roles),
+        commands=Commands(gate.roles),
     )
     return Service(app, [KeptAdapter("terminal")])
 

@@ -21,7 +21,7 @@ from bots.requests.workflow_folder import WorkflowFolder
 from bots.requests.workflows import Workflows
 from bots.service.adapters import ConnectionState, Service
 from bots.service.app import App, roles_of, rules_of
-from bots.service.chores import Chores
+from bots.service.commands import Commands
 from bots.service.serve import ADAPTERS, make_adapters, serving
 from bots.worker.delivery import AdapterStopped, Shown, TryLater, Way
 from bots.worker.pausing import Pausing
@@ -93,7 +93,7 @@ def scene(house: House) -> Scene:
         embedding=Embedding(None),
         workflows=Workflows(WorkflowFolder(None), house.studio, house.storage.pictures, gate),
         health=house.executor.health,
-        chores=Chores(gate.roles),
+        commands=Commands(gate.roles),
     )
     return Scene(house, app)
 

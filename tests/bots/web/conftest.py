@@ -24,7 +24,7 @@ from bots.requests.styles import Stylebook
 from bots.requests.workflow_folder import WorkflowFolder
 from bots.requests.workflows import Workflows
 from bots.service.app import App, roles_of, rules_of
-from bots.service.chores import Chores
+from bots.service.commands import Commands
 from bots.service.front_door import listening
 from bots.web.site import Site
 from bots.worker.pausing import Pausing
@@ -141,7 +141,7 @@ def app(house: House) -> App:
         embedding=Embedding(None),
         workflows=Workflows(WorkflowFolder(None), studio, house.storage.pictures, gate),
         health=house.executor.health,
-        chores=Chores(gate.roles),
+        commands=Commands(gate.roles),
     )
 
 

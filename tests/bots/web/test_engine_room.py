@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,8 +12,9 @@ import pytest
 
 from bots.admission.in_force import InForce
 from bots.admission.roles import Role
+from bots.operations.doctor import Finding, State
 from bots.requests.studio import Asker
-from bots.service.chores import BACKUP, CHECK, DOCTOR
+from bots.service.commands import BACKUP, CHECK, DOCTOR
 from bots.texts import EN, ENGINE_ROOM, engine_room_of
 from bots.web import engine_room
 from bots.web.engine_room.page import TABS
@@ -22,7 +24,7 @@ from engine.errors import UserError
 from storage import Job, Status
 from storage.clock import utc_now
 from tests.bots.conftest import House
-from tests.bots.service.test_chores import end, play, until
+from tests.bots.service.test_commands import end, play, until
 from tests.bots.web.conftest import ADA, OWNER, Browser, Page, Served
 
 ROOM = engine_room_of("en")
@@ -95,7 +97,7 @@ async def test_each_page_and_change_is_for_its_role_alone(
     assert await acts_of(served) == []
     assert await served.app.storage.moderation.bans() == ()
     assert (await house.storage.jobs.get(job.id)).status is Status.RUNNING
-    assert served.app.chores.latest == {}
+    assert served.app.commands.latest == {}
     assert (await held(served, "discord:5")).is_open
 
 
@@ -106,7 +108,7 @@ async def test_no_change_is_made_without_the_pages_own_token(
     fields = {"csrf": "forged", "reason": "x", "place": "discord:5", "person": "discord:77"}
     assert (await owner.post(route.path, fields)).status == 403
     assert await acts_of(served) == []
-    assert served.app.chores.latest == {}
+    assert served.app.commands.latest == {}
 
 
 async def test_moderators_see_their_tabs_and_members_none(
@@ -285,8 +287,8 @@ async def test_a_check_runs_beside_the_pages_and_is_shown_and_cancelled(
     assert (await owner.post("/engine/models/check", {"name": "nothing"})).status == 400
     assert asked == []
     assert (await owner.post("/engine/models/check", {"name": "tiny"})).status == 200
-    chore = served.app.chores.latest[CHECK]
-    await until(lambda: chore.lines)
+    command = served.app.commands.latest[CHECK]
+    await until(lambda: command.lines)
     assert asked[0][-3:] == ("check", "--", "tiny")
     page = await owner.get("/engine/models")
     assert "Check of models: tiny" in page.words
@@ -296,14 +298,14 @@ async def test_a_check_runs_beside_the_pages_and_is_shown_and_cancelled(
     assert (busy.status, "Another command is running" in busy.words) == (400, True)
     page = await owner.post("/engine/models/cancel")
     assert "It was cancelled" in page.words
-    assert served.app.chores.running is None
+    assert served.app.commands.running is None
 
 
 async def test_what_the_hub_does_not_offer_is_said_at_once(served: Served, owner: Browser) -> None:
     page = await owner.post("/engine/models/get", {"name": MARKUP})
     assert (page.status, "There is no offer" in page.words) == (400, True)
     assert MARKUP not in page.text
-    assert served.app.chores.latest == {}
+    assert served.app.commands.latest == {}
 
 
 # Rules
@@ -388,6 +390,10 @@ async def test_a_ban_holds_until_it_ends_or_is_lifted(served: Served, moderator:
     assert ROOM.no_end in (await moderator.get("/engine/bans")).words
     page = await moderator.post("/engine/bans/lift", {"person": ADA, "place": "discord:5"})
     assert re.findall(r'<th scope="row">([^<]+)</th>', page.text) == ["telegram:5"]
+    again = await moderator.post("/engine/bans/lift", {"person": ADA, "place": "discord:5"})
+    assert (again.status, EN.no_ban.format(who=ADA) in again.words) == (400, True)
+    nobody = await moderator.post("/engine/bans/lift", {"person": "ada", "place": "*"})
+    assert (nobody.status, "must be" in nobody.words) == (400, True)
     assert await acts_of(served) == [
         (MODERATOR, "ban", ADA, "discord:5"),
         (MODERATOR, "ban", "telegram:5", "*"),
@@ -440,9 +446,9 @@ async def test_a_backup_is_made_into_the_folder_of_backups_and_listed(
     assert ROOM.no_backups in (await owner.get("/engine/upkeep")).words
     monkeypatch.setenv("MARBLE_DATA_DIR", str(served.app.settings.data_dir))
     await owner.post("/engine/upkeep/backup")
-    await end(served.app.chores)
-    chore = served.app.chores.latest[BACKUP]
-    assert chore.code == 0, chore.note
+    await end(served.app.commands)
+    command = served.app.commands.latest[BACKUP]
+    assert command.code == 0, command.note
     page = await owner.get("/engine/upkeep?part=1")
     assert re.search(r"marble-\d{4}-\d\d-\d\d-\d{6}\.backup", page.text)
     assert "It ended after" in page.words
@@ -452,17 +458,23 @@ async def test_a_backup_is_made_into_the_folder_of_backups_and_listed(
 async def test_findings_are_kept_until_somebody_looks_again(
     served: Served, owner: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lines = ("ok    python     3.11.2", "look  privacy    others can read", "wrong disk       full")
-    asked = play(monkeypatch, f"printf '%s\\n' {' '.join(map(repr, lines))}; exit 1")
+    found = (
+        Finding("python", State.GOOD, "3.11.2"),
+        Finding("privacy", State.POOR, "others can read", "`chmod 600`"),
+        Finding("descriptions", State.BAD, "full"),  # wider than its column
+    )
+    lines = " ".join(shlex.quote(str(each)) for each in found)
+    asked = play(monkeypatch, f"printf '%s\\n' {lines} '1 problem'; exit 1")
     await owner.post("/engine/upkeep/doctor")
-    await end(served.app.chores)
+    await end(served.app.commands)
     assert asked[0][-1] == DOCTOR
     for _ in range(2):
         page = await owner.get("/engine/upkeep")
         for state, what, text in (
             (ROOM.finding_states["ok"], "python", "3.11.2"),
-            (ROOM.finding_states["look"], "privacy", "others can read"),
-            (ROOM.finding_states["wrong"], "disk", "full"),
+            (ROOM.finding_states["look"], "privacy", "others can read: `chmod 600`"),
+            (ROOM.finding_states["wrong"], "descriptions", "full"),
         ):
             assert f"{state} {what} {text}" in page.words
+        assert "1 problem" not in page.words
     assert len(asked) == 1

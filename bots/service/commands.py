@@ -7,6 +7,7 @@ itself. What a command says is kept in memory until the next one of its kind.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import re
 import signal
@@ -23,6 +24,8 @@ from engine.errors import UserError
 from engine.executors.base import end_task
 from engine.executors.child import child_environment
 from engine.sentences import Sentence
+
+log = logging.getLogger(__name__)
 
 DOCTOR: Final = "doctor"
 CHECK: Final = "check"
@@ -45,11 +48,11 @@ _PERCENT: Final = re.compile(r"(\d{1,3})%")
 
 
 @dataclass(slots=True, kw_only=True)
-class Chore:
+class Command:
     """A command that runs or ran: what about, by whom, what it said, and how it ended.
 
-    note: the latest line of its standard error, where progress and errors are told. code: its exit
-    code; None while it runs, and where it was cancelled.
+    note: the latest line of its standard error, where progress and errors stand. code: its exit
+    code, `FAILED` where it could not be run; None while it runs, and where it was cancelled.
     """
 
     kind: str
@@ -68,37 +71,40 @@ class Chore:
         return min(100, int(found[1])) if found else None
 
 
-class Chores:
+class Commands:
     """Runs one command at a time; latest: the last one of each kind."""
 
     def __init__(self, roles: Roles) -> None:
-        self.latest: dict[str, Chore] = {}
+        self.latest: dict[str, Command] = {}
         self._roles = roles
         self._task: asyncio.Task[None] | None = None
-        self._running: Chore | None = None
+        self._running: Command | None = None
 
     @property
-    def running(self) -> Chore | None:
+    def running(self) -> Command | None:
         """Return the command that runs."""
         return self._running
 
-    def start(self, kind: str, *arguments: str, by: str) -> Chore:
+    def start(self, kind: str, *arguments: str, by: str) -> Command:
         """Start a command of `COMMANDS`, with names as they are typed.
 
         Raises `UserError` for who is no owner, and while another command runs.
         """
         self._roles.require(Role.OWNER, by)
         if self._running:
-            raise UserError(Sentence("one_chore"))
-        chore = Chore(kind=kind, about=" ".join(arguments), by=by, began=datetime.now(UTC))
-        self._running = self.latest[kind] = chore
-        command = (*COMMANDS[kind], *arguments)
-        self._task = asyncio.create_task(_run(chore, command), name=f"marble-{kind}")
+            raise UserError(Sentence("one_command"))
+        command = Command(kind=kind, about=" ".join(arguments), by=by, began=datetime.now(UTC))
+        self._running = self.latest[kind] = command
+        words = (*COMMANDS[kind], *arguments)
+        self._task = asyncio.create_task(_run(command, words), name=f"marble-{kind}")
         self._task.add_done_callback(self._ended)
-        return chore
+        return command
 
     async def cancel(self, *, by: str) -> bool:
-        """End the command that runs; return False where none does. Raises `UserError`."""
+        """End the command that runs; return False where none does.
+
+        Raises `UserError` for who is no owner.
+        """
         self._roles.require(Role.OWNER, by)
         found = self._running is not None
         await self.close()
@@ -115,21 +121,24 @@ class Chores:
         self._running = None
 
 
-async def _run(chore: Chore, command: tuple[str, ...]) -> None:
+async def _run(command: Command, words: tuple[str, ...]) -> None:
     try:
-        await _follow(chore, command)
+        await _follow(command, words)
     except OSError as error:  # no more processes or memory
-        chore.note, chore.code = str(error), FAILED
+        command.note, command.code = str(error), FAILED
+    except Exception:  # that nobody expected: it was not cancelled
+        log.exception("the command %s failed", command.kind)
+        command.code = FAILED
 
 
-async def _follow(chore: Chore, command: tuple[str, ...]) -> None:
+async def _follow(command: Command, words: tuple[str, ...]) -> None:
     """Run a command of Marble's, and keep what it says, until it ends or this is cancelled."""
 
     def note(line: str) -> None:
-        chore.note = line
+        command.note = line
 
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "bots", *command),
+        *(sys.executable, "-P", "-m", "bots", *words),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -139,8 +148,10 @@ async def _follow(chore: Chore, command: tuple[str, ...]) -> None:
     try:
         assert process.stdout
         assert process.stderr
-        await asyncio.gather(_read(process.stdout, chore.lines.append), _read(process.stderr, note))
-        chore.code = await process.wait()
+        await asyncio.gather(
+            _read(process.stdout, command.lines.append), _read(process.stderr, note)
+        )
+        command.code = await process.wait()
     finally:
         if process.returncode is None:
             with suppress(ProcessLookupError):

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from bots.admission.roles import Roles
-from bots.service import chores as module
-from bots.service.chores import BACKUP, CHECK, DOCTOR, GET, Chore, Chores
+from bots.service import commands as module
+from bots.service.commands import BACKUP, CHECK, DOCTOR, GET, Command, Commands
 from engine.errors import UserError
 from storage import Storage
 from tests.conftest import PATIENCE
@@ -19,17 +19,17 @@ ADA, MOD = "discord:ada", "discord:mod"
 
 
 @pytest.fixture
-async def chores() -> AsyncIterator[Chores]:
-    found = Chores(Roles(owners=[ADA], moderators=[MOD]))
+async def commands() -> AsyncIterator[Commands]:
+    found = Commands(Roles(owners=[ADA], moderators=[MOD]))
     yield found
     await found.close()
 
 
-async def end(chores: Chores) -> None:
+async def end(commands: Commands) -> None:
     """Wait until nothing runs."""
-    assert chores._task
+    assert commands._task
     async with asyncio.timeout(PATIENCE):
-        await asyncio.wait([chores._task])
+        await asyncio.wait([commands._task])
 
 
 async def until(true: Callable[[], object]) -> None:
@@ -52,90 +52,104 @@ def play(monkeypatch: pytest.MonkeyPatch, script: str) -> list[tuple[str, ...]]:
 
 
 async def test_a_real_command_is_run_and_what_it_says_is_kept(
-    chores: Chores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    commands: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MARBLE_DATA_DIR", str(tmp_path))
     async with Storage.open(tmp_path):
-        chore = chores.start(BACKUP, str(tmp_path / "copy"), by=ADA)
-        await end(chores)
-    assert (chore.code, chores.running, chores.latest[BACKUP]) == (0, None, chore)
+        command = commands.start(BACKUP, str(tmp_path / "copy"), by=ADA)
+        await end(commands)
+    assert (command.code, commands.running, commands.latest[BACKUP]) == (0, None, command)
     assert (tmp_path / "copy").stat().st_size > 0
-    assert "was copied to" in chore.lines[0]
-    assert chore.ended
-    assert chore.ended > chore.began
+    assert "was copied to" in command.lines[0]
+    assert command.ended
+    assert command.ended > command.began
 
 
-async def test_a_name_that_begins_with_a_dash_is_a_name(chores: Chores) -> None:
-    chore = chores.start(GET, "--help", by=ADA)
-    await end(chores)
-    assert chore.code == 2
-    assert "There is no offer '--help'" in chore.note
-    assert not chore.lines
+async def test_a_name_that_begins_with_a_dash_is_a_name(commands: Commands) -> None:
+    command = commands.start(GET, "--help", by=ADA)
+    await end(commands)
+    assert command.code == 2
+    assert "There is no offer '--help'" in command.note
+    assert not command.lines
 
 
 async def test_progress_is_the_latest_line_of_a_bar(
-    chores: Chores, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    commands: Commands, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     os.mkfifo(tmp_path / "gate")
     bar = r"printf 'a.safetensors:  7%%|#  | 1/9\ra.safetensors:  45%%|## | 4/9\r' >&2"
     asked = play(monkeypatch, f"echo begun; {bar}; cat {tmp_path}/gate; echo ended")
-    chore = chores.start(GET, "sd15", by=ADA)
-    await until(lambda: chore.percent == 45)
-    assert chores.running is chore
+    command = commands.start(GET, "sd15", by=ADA)
+    await until(lambda: command.percent == 45)
+    assert commands.running is command
     with pytest.raises(UserError, match="Another command is running"):
-        chores.start(DOCTOR, by=ADA)
+        commands.start(DOCTOR, by=ADA)
     await asyncio.to_thread((tmp_path / "gate").write_text, "")
-    await end(chores)
-    assert (list(chore.lines), chore.code) == (["begun", "ended"], 0)
+    await end(commands)
+    assert (list(command.lines), command.code) == (["begun", "ended"], 0)
     assert asked[0][-3:] == ("get", "--", "sd15")
 
 
 @pytest.mark.parametrize("begun", [True, False])
 async def test_a_command_that_is_cancelled_ends_with_all_its_processes(
-    chores: Chores, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, begun: bool
+    commands: Commands, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, begun: bool
 ) -> None:
     os.mkfifo(tmp_path / "never")
     play(monkeypatch, f"cat {tmp_path}/never & echo $!; wait")
-    chore = chores.start(CHECK, "tiny", by=ADA)
-    await until(lambda: chore.lines or not begun)
-    assert await chores.cancel(by=ADA)
-    assert (chore.code, chores.running) == (None, None)
-    assert chore.ended
+    command = commands.start(CHECK, "tiny", by=ADA)
+    await until(lambda: command.lines or not begun)
+    assert await commands.cancel(by=ADA)
+    assert (command.code, commands.running) == (None, None)
+    assert command.ended
     if begun:
-        child = Path("/proc") / chore.lines[0] / "cmdline"
+        child = Path("/proc") / command.lines[0] / "cmdline"
         await until(lambda: not child.exists() or not child.read_text())  # a zombie's is empty
-    assert not await chores.cancel(by=ADA)
+    assert not await commands.cancel(by=ADA)
 
 
 async def test_only_owners_start_and_cancel(
-    chores: Chores, monkeypatch: pytest.MonkeyPatch
+    commands: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = play(monkeypatch, "exit 0")
     for person in (MOD, "discord:anybody"):
         with pytest.raises(UserError, match="owner"):
-            chores.start(DOCTOR, by=person)
+            commands.start(DOCTOR, by=person)
         with pytest.raises(UserError, match="owner"):
-            await chores.cancel(by=person)
-    assert (asked, chores.latest) == ([], {})
+            await commands.cancel(by=person)
+    assert (asked, commands.latest) == ([], {})
 
 
 async def test_where_no_process_can_be_started_that_is_said(
-    chores: Chores, monkeypatch: pytest.MonkeyPatch
+    commands: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fail(*command: str, **options: Any) -> None:
         raise OSError("no more processes")
 
     monkeypatch.setattr(asyncio, "create_subprocess_exec", fail)
-    chore = chores.start(DOCTOR, by=ADA)
-    await end(chores)
-    assert (chore.code, chore.note) == (1, "no more processes")
+    command = commands.start(DOCTOR, by=ADA)
+    await end(commands)
+    assert (command.code, command.note) == (1, "no more processes")
+
+
+async def test_what_nobody_expected_stands_in_the_log_and_is_no_cancelling(
+    commands: Commands, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(*command: str, **options: Any) -> None:
+        raise RuntimeError("inner words")
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", fail)
+    command = commands.start(DOCTOR, by=ADA)
+    await end(commands)
+    await until(lambda: command.ended)
+    assert (command.code, commands.running) == (1, None)
+    assert "inner words" in caplog.text
 
 
 async def test_of_much_output_the_end_is_kept(
-    chores: Chores, monkeypatch: pytest.MonkeyPatch
+    commands: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "LONGEST", 10)
     play(monkeypatch, "seq 1 2000; printf '%s' aaaaaaaaaaaaaaaaaaaaa")
-    chore: Chore = chores.start(DOCTOR, by=ADA)
-    await end(chores)
-    assert list(chore.lines) == [*map(str, range(1502, 2001)), "a" * 10]
+    command: Command = commands.start(DOCTOR, by=ADA)
+    await end(commands)
+    assert list(command.lines) == [*map(str, range(1502, 2001)), "a" * 10]
