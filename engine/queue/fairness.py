@@ -39,7 +39,7 @@ class Share(Generic[K]):
     """
 
     def __init__(self) -> None:
-        self._time = 0.0
+        self.time = 0.0  # virtual
         self._finish: dict[K, float] = {}  # owner → finish tag of their last job
         self._active: dict[K, tuple[float, int]] = {}  # owner → start tag, next job
         self._heap: list[tuple[float, int, K]] = []
@@ -76,7 +76,11 @@ class Share(Generic[K]):
         """Return an owner's start tag: where they are inactive, that of a job that came now."""
         if owner in self._active:
             return self._active[owner][0]
-        return max(self._time, self._finish.get(owner, self._time))
+        return max(self.time, self._finish.get(owner, self.time))
+
+    def start_since(self, owner: K, since: float) -> float:
+        """Return the start tag of a job that an owner has had since a virtual time."""
+        return max(since, self._finish.get(owner, since))
 
     def firsts(self, most: int) -> list[K]:
         """Return the first active owners, in order."""
@@ -109,13 +113,13 @@ class Share(Generic[K]):
     def charge(self, owner: K, cost: float) -> None:
         """Serve an active owner, who is inactive until activated again."""
         start, _ = self._active.pop(owner)
-        self._time = max(self._time, start)
+        self.time = max(self.time, start)
         self._finish[owner] = start + cost
         self._drop_finished()
 
     def correct(self, owner: K, cost: float) -> None:
         """Add the difference between a job's real and charged cost to its owner's finish tag."""
-        self._finish[owner] = self._finish.get(owner, self._time) + cost
+        self._finish[owner] = self._finish.get(owner, self.time) + cost
         if owner in self._active:
             self._insert(owner, self._active[owner][1])
 
@@ -123,12 +127,12 @@ class Share(Generic[K]):
         """Advance virtual time for work done, at most to the first backlogged owner's tag."""
         if self._active:
             first = self._top(self._backlogged)
-            time = self._time + max(0.0, cost) / (len(self._active) + 1)
-            self._time = time if first is None else max(self._time, min(time, first[0]))
+            time = self.time + max(0.0, cost) / (len(self._active) + 1)
+            self.time = time if first is None else max(self.time, min(time, first[0]))
 
     def _insert(self, owner: K, job: int) -> None:
         finish = self._finish.get(owner)
-        start = self._time if finish is None else max(self._time, finish)
+        start = self.time if finish is None else max(self.time, finish)
         entry = (start, job, owner)
         self._active[owner] = entry[:2]
         heappush(self._heap, entry)
@@ -155,7 +159,7 @@ class Share(Generic[K]):
         """Drop finish tags of inactive owners that virtual time has passed."""
         if len(self._finish) > self._capacity:
             kept = {
-                k: tag for k, tag in self._finish.items() if tag > self._time or k in self._active
+                k: tag for k, tag in self._finish.items() if tag > self.time or k in self._active
             }
             self._finish, self._capacity = kept, 2 * len(kept) + SLACK
 

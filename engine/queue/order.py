@@ -8,15 +8,17 @@ job costs seconds of the engine: estimated before it runs, corrected when it end
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from engine.queue.engines import Facts
 from engine.queue.estimates import Speeds
+from engine.queue.full_groups import FullGroups
 from engine.queue.people import People
 from engine.queue.placement import Found, Placement
-from engine.queue.tasks import Limits, Priority, Task
+from engine.queue.tasks import Cap, Limits, Priority, Task
 from engine.queue.turns import Needs, Passed, Turns, Where
 from engine.sentences import Sentence
 
@@ -71,6 +73,7 @@ class Order:
         self.people = People(limits or Limits())
         self.engines = Placement()
         self._turns = Turns()
+        self._full_groups = FullGroups()
         self._running: dict[int, _Run] = {}
         self._failed: dict[int, int] = {}  # job → how many engines failed it
         self._pauses: dict[str, str] = {}  # by whom → reason
@@ -158,7 +161,7 @@ class Order:
                 if waits and not waits.lets_pass(priority, self._turns.start_of(priority, name)):
                     break
                 if waits and not task.alone and not self.engines.holds_with_room(task):
-                    passed.append(self._turns.pass_over(priority, name))
+                    passed.append(self._pass_over(priority, name))
                     looked += 1
                     continue
                 engine = self.engines.find(task, self.speeds, now, reserved)
@@ -170,7 +173,7 @@ class Order:
                         until = self._turns.start_of(priority, name)
                         until += self.speeds.seconds(task.work)
                         waits = _Waiting(priority, name, task, engine, until)
-                    passed.append(self._turns.pass_over(priority, name))
+                    passed.append(self._pass_over(priority, name))
                     looked += 1
                 elif task.alone:
                     # More of them wait for the engines of those before them.
@@ -179,11 +182,12 @@ class Order:
                         reserved |= set() if held is None else {held}
                     if not self.engines.has_room_beside(reserved):
                         break
-                    passed.append(self._turns.pass_over(priority, name))
+                    passed.append(self._pass_over(priority, name))
                 elif (where := self._where(task)) is None:
                     break
                 else:
                     self._turns.park(priority, name, task.job, where)
+                    self._follow(priority, name)
                     parked += 1
         finally:
             for each in reversed(passed):
@@ -205,10 +209,26 @@ class Order:
         """Return whose turn it is, and their next job."""
         while turn := self._turns.next():
             priority, name = turn
-            if task := self.people.next_task(name, priority):
+            task, full = self.people.next_task(name, priority)
+            if full or not task:
+                self._update(name)  # a group was filled meanwhile
+            if task:
                 return priority, name, task
-            self._update(name)  # a group was filled meanwhile
         return None
+
+    def _pass_over(self, priority: Priority, name: str) -> Passed:
+        """Pass a person over in this choice, whose place in a group others may take."""
+        passed = self._turns.pass_over(priority, name)
+        self._follow(priority, name)
+        return passed
+
+    def _follow(self, priority: Priority, name: str) -> None:
+        """Let others of a person's groups try, since that one's job cannot start now."""
+        for cap in self._full_groups.leave(priority, name):
+            self._update(*self._wake_next(priority, cap))
+
+    def _wake_next(self, priority: Priority, cap: Cap) -> list[str]:
+        return [] if self.people.is_full(cap) else self._full_groups.wake(priority, cap)
 
     def _start(self, priority: Priority, name: str, task: Task, engine: str, now: float) -> None:
         self.people.start(task)
@@ -367,8 +387,11 @@ class Order:
         # A slower engine's seconds count for less, so that equal work costs the same everywhere.
         cost = min(used, MOST * run.charged) * (charged / run.charged if run.charged else 1.0)
         self._turns.correct(task.priority, task.person, charged, cost)
-        for name in self.people.end(task):
-            self._update(name)
+        self.people.end(task)
+        self._update(task.person)
+        for group, _ in task.caps:
+            for priority, cap in self._full_groups.lines_of(group):
+                self._update(*self._wake_next(priority, cap))
         self._reset_idle()
         self._turns.unpark(lambda where: self._serves(engine, where))
 
@@ -416,24 +439,34 @@ class Order:
     def copy(self, most: int) -> Order:
         """Return an independent copy, of those people whose jobs wait, and not behind `most`."""
         if self.waiting > most:
-            names = self._turns.firsts(most) | {*self.people.blocked(most)}
+            names = self._turns.firsts(most) | self._full_groups.firsts(most)
             running = (run.task.person for run in self._running.values())
             names.update(filter(self.people.waits, running))
         else:
             names = {task.person for task in self.people.waiting.values()}
         twin = Order(speeds=self.speeds)
         twin.people, twin._turns = self.people.copy(names), self._turns.copy(names)
+        twin._full_groups = self._full_groups.copy(names)
         twin.engines, twin._running = self.engines.copy(), dict(self._running)
         twin._reserved = self._reserved
         return twin
 
-    def _update(self, name: str) -> None:
-        """Activate a person in each priority where a job of theirs may start; else deactivate."""
-        for priority in Priority:
-            task = self.people.next_task(name, priority)
-            self._turns.update(priority, name, task.job if task else None)
+    def _update(self, *names: str) -> None:
+        """Activate people in each priority where a job of theirs may start; else deactivate them.
+
+        Whoever no longer needs room of a full group leaves it to the next who waits for it.
+        """
+        left = deque(names)
+        while left:
+            name = left.popleft()
+            for priority in Priority:
+                task, full = self.people.next_task(name, priority)
+                self._turns.update(priority, name, task.job if task else None)
+                wanted = task.caps if task else ()
+                for cap in self._full_groups.note(self._turns, priority, name, full, wanted):
+                    left += self._wake_next(priority, cap)
 
     def _reset_idle(self) -> None:
         """Reset the shares when nobody is left."""
         if not self.people:
-            self._turns = Turns()
+            self._turns, self._full_groups = Turns(), FullGroups()

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from typing import Final
 
 from engine.errors import UserError
-from engine.queue.tasks import Limits, Priority, Task
+from engine.queue.tasks import Cap, Limits, Priority, Task
 from engine.sentences import Sentence
 
 NOBODY: Final[Mapping[str, int]] = {}
@@ -46,7 +45,6 @@ class People:
         self.elsewhere = NOBODY
         self._people: dict[str, _Person] = {}
         self._grouped: Counter[str] = Counter()  # running jobs by the groups of their caps
-        self._blocked: dict[str, dict[str, None]] = {}  # full group → people whose jobs wait for it
         self._reserved = 0
 
     def __len__(self) -> int:
@@ -69,21 +67,12 @@ class People:
                 twin.count += person.waiting
         twin.kinds, twin.elsewhere = Counter(self.kinds), self.elsewhere
         twin._grouped = Counter(self._grouped)
-        twin._blocked = {
-            group: dict.fromkeys(name for name in blocked if name in twin._people)
-            for group, blocked in self._blocked.items()
-        }
         return twin
 
     def waits(self, name: str) -> bool:
         """Whether any job of a person waits."""
         person = self._people.get(name)
         return bool(person and person.waiting)
-
-    def blocked(self, most: int) -> Iterator[str]:
-        """Yield so many of the people who wait for each full group, the first of them first."""
-        for names in self._blocked.values():
-            yield from islice(names, most)
 
     def reserve(self, name: str) -> None:
         """Reserve room for a job that will be added; raises `UserError` where too many wait."""
@@ -128,32 +117,38 @@ class People:
         self._take(task).running += 1
         self._grouped.update(group for group, _ in task.caps)
 
-    def end(self, task: Task) -> list[str]:
-        """End a running job; return who has jobs that may start now."""
-        woken = [task.person]
+    def end(self, task: Task) -> None:
+        """End a running job."""
         for group, _ in task.caps:
             self._grouped[group] -= 1
             if not self._grouped[group]:
                 del self._grouped[group]
-            woken += self._blocked.pop(group, ())
         if person := self._people.get(task.person):  # a copy has only those who wait
             person.running -= 1
             self._forget_idle(task.person)
-        return [name for name in woken if name in self._people]
 
-    def next_task(self, name: str, priority: Priority) -> Task | None:
-        """Return a person's first job that no limit holds up; note the full groups of others."""
+    def is_full(self, cap: Cap) -> bool:
+        """Whether as many jobs of a group run as may."""
+        group, most = cap
+        return self._grouped[group] >= most
+
+    def next_task(self, name: str, priority: Priority) -> tuple[Task | None, dict[Cap, int]]:
+        """Return a person's first job that no limit holds up, and the full groups of those before.
+
+        Each of these with the first job that waits for it.
+        """
+        blocked: dict[Cap, int] = {}
         if (person := self._people.get(name)) is None:
-            return None
+            return None, blocked
         if person.running + self.elsewhere.get(name, 0) >= self.limits.running:
-            return None
+            return None, blocked
         for task in person.tasks.get(priority, {}).values():
-            full = [group for group, most in task.caps if self._grouped[group] >= most]
+            full = [cap for cap in task.caps if self.is_full(cap)]
             if not full:
-                return task
-            for group in full:
-                self._blocked.setdefault(group, {})[name] = None
-        return None
+                return task, blocked
+            for cap in full:
+                blocked.setdefault(cap, task.job)
+        return None, blocked
 
     def _take(self, task: Task) -> _Person:
         person = self._people[task.person]
@@ -170,5 +165,3 @@ class People:
         person = self._people[name]
         if not (person.waiting or person.running or person.reserved):
             del self._people[name]
-        if not self._people:
-            self._blocked.clear()

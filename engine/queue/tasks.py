@@ -7,7 +7,8 @@ from enum import IntEnum
 
 from engine.queue.estimates import Work
 
-Caps = tuple[tuple[str, int], ...]  # groups that a job counts in, and how many of each may run
+Cap = tuple[str, int]  # a group that a job counts in, and how many of it may run
+Caps = tuple[Cap, ...]
 
 
 class Priority(IntEnum):

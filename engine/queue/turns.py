@@ -89,6 +89,14 @@ class Turns:
         """Return the start tag that a person's next job has, or would have."""
         return self._shares[priority].start_of(name)
 
+    def time_of(self, priority: Priority) -> float:
+        """Return the virtual time of a priority."""
+        return self._shares[priority].time
+
+    def start_since(self, priority: Priority, name: str, since: float) -> float:
+        """Return the start tag of a job that a person has had since a virtual time."""
+        return self._shares[priority].start_since(name, since)
+
     def update(self, priority: Priority, name: str, job: int | None) -> None:
         """Record a person's next job that may start, or that there is none."""
         share, key = self._shares[priority], (priority, name)

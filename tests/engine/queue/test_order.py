@@ -6,7 +6,7 @@ import pytest
 from engine.errors import UserError
 from engine.queue.estimates import Work
 from engine.queue.order import Order
-from engine.queue.tasks import Limits, Priority, Task
+from engine.queue.tasks import Cap, Limits, Priority, Task
 from tests.engine.crowds import foresee, task
 
 WIDE = Limits(running=100, waiting=10_000, length=10_000)
@@ -434,6 +434,60 @@ def test_a_persons_own_cap_holds_back_that_person_alone() -> None:
         order.submit(Task(job=job, person=person, work=WORK, caps=((f"{person} here", 1),)))
     first = [task.person for task in iter(lambda: order.choose(0.0, 9), None)]
     assert sorted(first) == ["a", "b"]
+
+
+def start_all(order: Order, now: float = 0.0) -> list[int]:
+    return [task.job for task in iter(lambda: order.choose(now, 9), None)]
+
+
+def hall_of(people: int) -> Order:
+    """Return an order where so many people have a job each of a group of which one may run."""
+    order = Order(Limits(running=9, length=10_000))
+    for job in range(people):
+        order.submit(Task(job=job, person=f"{job}", work=WORK, caps=(("hall", 1),)))
+    assert start_all(order) == [0]
+    return order
+
+
+def test_an_end_in_a_full_group_looks_at_few_of_those_who_wait_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    order, looked = hall_of(500), list[str]()
+    look = order.people.next_task
+
+    def counted(name: str, priority: Priority) -> tuple[Task | None, dict[Cap, int]]:
+        looked.append(name)
+        return look(name, priority)
+
+    monkeypatch.setattr(order.people, "next_task", counted)
+    for job in range(20):
+        order.done(job, 1.0 + job)
+        assert start_all(order, 1.0 + job) == [job + 1]
+    assert len(looked) / 20 < 20
+
+
+def test_who_is_woken_and_leaves_lets_the_next_of_a_full_group_start() -> None:
+    order = hall_of(5)
+    order.done(0, 1.0)
+    assert order.cancel(1)
+    assert order.cancel(2)
+    assert start_all(order, 1.0) == [3]
+
+
+def test_who_paid_less_meanwhile_is_before_others_who_wait_for_a_full_group() -> None:
+    order = Order(Limits(running=9))
+    hall = (("hall", 1),)
+    order.submit(Task(job=0, person="ada", work=WORK, caps=hall))
+    order.submit(Task(job=1, person="bob", work=WORK))
+    order.submit(Task(job=2, person="cy", work=WORK))
+    assert sorted(start_all(order)) == [0, 1, 2]
+    for job, person in enumerate(("bob", "cy"), 3):
+        order.submit(Task(job=job, person=person, work=WORK, caps=hall))
+    assert start_all(order) == []
+    order.done(2, 0.0, finished=False)  # it took no time, so that cy has paid nothing
+    order.done(1, 9.0)
+    order.done(0, 9.0)
+    assert start_all(order, 9.0) == [4]
 
 
 def test_a_suspect_waits_until_nothing_runs_and_nothing_runs_beside_it() -> None:

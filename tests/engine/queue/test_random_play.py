@@ -161,7 +161,7 @@ class Play:
 
         Those before it are held back by a cap, and it is left out if they could not run anyway.
         """
-        task = self.order.people.next_task(name, priority)
+        task = self.order.people.next_task(name, priority)[0]
         if task is None:
             return []
         own = [t for t in self.order.tasks() if (t.person, t.priority) == (name, priority)]
