@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from engine.errors import UserError
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 GRACE: Final = 2.0  # seconds that requests have to end in once a server is told to stop
 
-Handler = Callable[[Any], Awaitable[Any]]  # from aiohttp's request to its response
+Handler = Callable[["web.Request"], Awaitable["web.StreamResponse"]]
 
 
 @dataclass(frozen=True, slots=True)

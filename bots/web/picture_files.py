@@ -14,6 +14,7 @@ from bots.presentation.fit import thumbnail
 from bots.presentation.grid import preview_of
 from bots.requests.derive import the_picture
 from bots.web.request import Request, Route
+from bots.web.static_files import has_already
 from engine.events import Progress
 from storage import Picture
 from storage.jobs.picture_files import Pictures
@@ -96,7 +97,7 @@ async def _answer(
         "ETag": f'"{tag}"',
         "Vary": "Cookie",  # another session of the same browser asks anew
     }
-    if any(each.value == tag for each in request.http.if_none_match or ()):
+    if has_already(request.http, tag):
         return web.Response(status=304, headers=headers)
     return web.Response(body=await read(), content_type=f"image/{kind}", headers=headers)
 

@@ -64,7 +64,7 @@ async def metrics(request: Request) -> web.StreamResponse:
     """Answer with Prometheus' text, while it is measured."""
     if (handler := request.app.front_door.paths.get(METRICS)) is None:
         raise web.HTTPNotFound
-    return await _ask(request.http, handler)
+    return await handler(request.http)
 
 
 ROUTES: Final = (
@@ -117,11 +117,11 @@ class Site:
         """Find out who asks, and answer with a page whatever goes wrong."""
         other = self.app.front_door.paths.get(request.path)
         if other and request.path != METRICS:
-            return await _ask(request, other)
+            return await other(request)
         asked = request[REQUEST] = self._read(request)
         try:
             await self._recognise(asked)
-            return await _ask(request, handler)
+            return await handler(request)
         except web.HTTPRedirection:
             raise
         except Exception as error:
@@ -213,11 +213,6 @@ def _too_large(route: Route) -> Refused:
     kib = route.largest // 2**10
     limit = f"{kib} KiB" if kib < 2**10 else f"{kib // 2**10} MiB"
     return Refused(413, "too_large", limit=limit)
-
-
-async def _ask(http: web.Request, handler: Handler) -> web.StreamResponse:
-    answer: web.StreamResponse = await handler(http)
-    return answer
 
 
 async def _add_headers(http: web.Request, response: web.StreamResponse) -> None:

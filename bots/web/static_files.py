@@ -46,13 +46,17 @@ class StaticFiles:
             raise web.HTTPNotFound
         known = http.query.get("v") == file.version
         headers = {"Cache-Control": FOR_EVER if known else "no-cache"}
-        response = web.Response(
+        headers["ETag"] = f'"{file.version}"'
+        if has_already(http, file.version):
+            return web.Response(status=304, headers=headers)
+        return web.Response(
             body=file.body, content_type=file.content_type, charset="utf-8", headers=headers
         )
-        response.etag = file.version
-        if any(each.value == file.version for each in http.if_none_match or ()):
-            return web.Response(status=304, headers={**headers, "ETag": f'"{file.version}"'})
-        return response
+
+
+def has_already(http: web.Request, tag: str) -> bool:
+    """Return whether the browser keeps the file of an entity tag (RFC 9110, 13.1.2)."""
+    return any(each.value == tag for each in http.if_none_match or ())
 
 
 def _read(path: Path) -> StaticFile:

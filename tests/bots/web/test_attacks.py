@@ -141,6 +141,14 @@ async def test_no_header_is_written_by_what_is_sent(ada: Browser, value: str) ->
     assert (page.status, page.headers.getall("Set-Cookie", [])) == (303, [])
 
 
+async def test_a_style_that_a_browser_keeps_is_sent_once(served: Served) -> None:
+    stranger = served.browser()
+    tag = (await stranger.get("/static/marble.css")).headers["ETag"]
+    for known, status in ((tag, 304), ('"another"', 200)):
+        page = await stranger.get("/static/marble.css", headers={"If-None-Match": known})
+        assert (page.status, page.headers["ETag"], bool(page.text)) == (status, tag, status == 200)
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -298,7 +306,7 @@ async def test_a_method_that_a_page_does_not_have_is_answered_with_those_that_it
 
 
 async def test_metrics_are_for_owners_alone(served: Served, ada: Browser) -> None:
-    async def scrape(http: object) -> object:
+    async def scrape(http: object) -> web.StreamResponse:
         return web.Response(text="marble_jobs 1")
 
     with served.app.front_door.answering({"/metrics": scrape, "/livez": scrape}):

@@ -15,12 +15,13 @@ from bots.admission.roles import Role
 from bots.operations.doctor import Finding, State
 from bots.requests.studio import Asker
 from bots.service.commands import BACKUP, CHECK, DOCTOR
-from bots.texts import EN, ENGINE_ROOM, engine_room_of
+from bots.texts import EN, ENGINE_ROOM, engine_room_of, say, words_of
 from bots.web import engine_room
 from bots.web.engine_room.page import TABS
 from bots.web.request import Route
 from bots.worker.engines_view import UP, EngineBoard, EngineRow
 from engine.errors import UserError
+from engine.models.downloads import find as find_offer
 from storage import Job, Status
 from storage.clock import utc_now
 from tests.bots.conftest import House
@@ -371,6 +372,26 @@ async def test_moderators_narrow_the_rules_of_places_and_never_those_of_everywhe
         assert refused.status == 403
     assert (await moderator.get("/engine/rules?place=*")).status == 403
     assert len(await acts_of(served)) == 2
+
+
+async def test_what_is_wrong_is_said_in_the_readers_language(
+    served: Served, owner: Browser
+) -> None:
+    zh = words_of("zh")
+    await owner.post("/language", {"language": "zh", "back": "/"})
+    for path, fields, sentence in (
+        ("/engine/bans/lift", {"person": ADA, "place": "*"}, zh.no_ban.format(who=ADA)),
+        ("/engine/models/get", {"name": "nothing"}, say(_refusal_of("nothing"), zh)),
+    ):
+        page = await owner.post(path, fields)
+        assert (page.status, sentence in page.words) == (400, True), path
+
+
+def _refusal_of(name: str) -> str:
+    """Return what is said of a model that the hub's list does not have."""
+    with pytest.raises(UserError) as refused:
+        find_offer(name)
+    return refused.value.said
 
 
 # Bans and the log
