@@ -182,6 +182,19 @@ ACTIONS: Final[Mapping[str, Action]] = {
         web="brush",
         why_not={"terminal": "there is nothing to paint with; `--mask` takes a picture"},
     ),
+    "making_of": Action(  # drawn again, and told how it comes about
+        purpose=Purpose.DRAW,
+        label="making_of",
+        emoji="🎞️",
+        one=True,
+        draw=Studio.making_of,
+        discord="making",
+        telegram="making",
+        command="making_of",
+        terminal=":making-of",
+        web="making-of",
+        names=("making-of",),
+    ),
     "blend": Action(  # with others
         purpose=Purpose.DRAW,
         one=True,
@@ -298,7 +311,7 @@ _ENDS: Final = ("recipe", "original", "favourite", "delete")
 # The buttons below one picture, in rows; a platform may divide them.
 BELOW_PICTURE: Final = (
     ("rerun", "reroll", "change", "vary_subtle", "vary_strong"),
-    ("upscale", "zoom", "edit", "region"),
+    ("upscale", "zoom", "edit", "region", "making_of"),
     tuple(f"pan_{direction}" for direction in DIRECTIONS),
     _ENDS,
 )

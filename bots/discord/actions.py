@@ -44,6 +44,11 @@ async def draw(handler: Handler, request: Request, name: str, *, action: str) ->
     await handler.placeholders.announce(request, job)
 
 
+async def making_of(handler: Handler, request: Request, picture: str) -> None:
+    """Draw a picture again, and show how it comes about."""
+    await draw(handler, request, picture, action="making_of")
+
+
 async def show(handler: Handler, request: Request, picture: str) -> None:
     """Show it again, with its buttons: to the person alone where others may not see it."""
     target = await handler.find(request, "show", picture)

@@ -11,6 +11,7 @@ from typing import Final
 import discord
 
 from bots.admission.visibility import View
+from bots.chat.making_of import making_of_reply
 from bots.discord.address import Address, message_id, message_key
 from bots.discord.errors import UNKNOWN_MESSAGE, log_error, refused_by, translate
 from bots.discord.interaction import InteractionRequest
@@ -323,8 +324,10 @@ class Placeholders:
         asked = pending.outcome, pending.job.pictures, view, limit
         known = self._results.pop(job, None)
         if known is None or known[0] != asked:
-            page = self._app.settings.web_address is not None
-            reply = await asyncio.to_thread(outcome_reply, pending, view, limit, page=page)
+            making = await making_of_reply(self._app.storage.jobs, pending.job, view)
+            site = self._app.settings.web_address
+            lay_out = partial(outcome_reply, pending, view, limit, site=site, making=making)
+            reply = await asyncio.to_thread(lay_out)
             known = asked, reply
         self._results[job] = known
         if len(self._results) > RESULTS:

@@ -12,11 +12,13 @@ from discord import ui
 from discord.utils import format_dt
 
 from bots.admission.visibility import View, Withheld
+from bots.chat.making_of import page_address
 from bots.discord.address import LIMIT, Address
 from bots.discord.buttons import action_button, result_buttons
 from bots.presentation.fit import Limit, fit, fit_composed
 from bots.presentation.grid import compose
 from bots.presentation.lines import (
+    ALT_LIMIT,
     SEPARATOR,
     alt_text,
     device_note,
@@ -25,6 +27,7 @@ from bots.presentation.lines import (
     progress_line,
     shown_prompt,
 )
+from bots.presentation.making_of import MakingOf, animation, brief, strip
 from bots.presentation.text import (
     cut,
     escape_markdown,
@@ -120,16 +123,40 @@ def progress_reply(job: Job, news: News, preview: bytes | None, words: Words) ->
     return Reply(content=content, files=files, buttons=(cancel,))
 
 
-def outcome_reply(pending: PendingReply, view: View, limit: int, *, page: bool = False) -> Reply:
+def outcome_reply(
+    pending: PendingReply,
+    view: View,
+    limit: int,
+    *,
+    site: str | None = None,
+    making: MakingOf | None = None,
+) -> Reply:
     """Return a job's result: its pictures, or why there are none; blocks.
 
-    page: as of `pictures_reply`.
+    limit: as of `pictures_reply`; site: the web page's address, None where there is none; making:
+    what the job recorded of how its picture comes about, which is then shown in its place.
     """
-    job = pending.job
+    job, page = pending.job, site is not None
     if pending.outcome is not Status.RENDERED:
         return reply_in_words(pending)
     words = words_of(Address.from_dict(job.reply).language)
+    if making:
+        lines = brief(making, words, page_address(site, job))
+        files = _making_of_files(making, limit, spoiler=view.needs_spoiler(job.pictures))
+        buttons = result_buttons(job, job.pictures, words, page=page)
+        return Reply(content=listed(lines, words), files=files, buttons=buttons)
     return pictures_reply(job, job.pictures, view, limit, words, page=page)
+
+
+def _making_of_files(making: MakingOf, limit: int, *, spoiler: bool) -> tuple[FileData, ...]:
+    """Return the strip and the animation, as far as they fit into so many bytes together."""
+    name, alt = f"making-of-{making.name}", cut(making.recipe.prompt, ALT_LIMIT)
+    files: list[FileData] = []
+    for suffix, data in (("png", strip(making)), ("webp", animation(making))):
+        if len(data) + sum(len(each.data) for each in files) <= limit:
+            file = f"{name}.{suffix}"
+            files.append(FileData(name=file, data=data, description=alt, spoiler=spoiler))
+    return tuple(files)
 
 
 def reply_in_words(pending: PendingReply) -> Reply:

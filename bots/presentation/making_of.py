@@ -15,6 +15,8 @@ from typing import Final, Literal
 
 from PIL import Image
 
+from bots.presentation.lines import SEPARATOR
+from bots.presentation.text import cut
 from bots.texts import MAKING_OF, Words
 from bots.texts.making_of import MakingOfWords
 from engine.events import Stage
@@ -29,6 +31,7 @@ STEP: Final = 220  # milliseconds for which a guess is shown
 LAST: Final = 2000  # and the picture
 STRIP: Final = 8  # guesses on a strip, with the noise and the picture
 STRIP_SIDE: Final = 160
+NAMED: Final = 200  # characters of words in a line of the brief
 DARK: Final = 0.15  # of a place's light where a word has no heat
 PLOT: Final = (640, 200)  # of the noise's plot
 MARGIN: Final = 16
@@ -95,6 +98,26 @@ def strip(making: MakingOf) -> bytes:
     return _encoded(canvas, "PNG")
 
 
+def brief(making: MakingOf, words: Words, address: str | None = None) -> list[str]:
+    """Return the lines that go with a making-of in a chat; address: that of its page, if any."""
+    said = MAKING_OF[words.language]
+    texts = making.record.texts
+    lines = [said.title.format(name=making.name), said.same if making.same else said.other]
+    for message, found in (
+        (said.cut, [word.text for text in texts for word in text.words if word.is_cut]),
+        (said.spelled, [word.text for text in texts for word in text.words if len(word.ids) > 1]),
+    ):
+        if found:
+            named = cut(", ".join(dict.fromkeys(found)), NAMED)
+            lines.append(message.format(words=named))
+    if not all(text.windows for text in texts):
+        lines.append(said.no_tokens)
+    lines.append(SEPARATOR.join(f"{stage} {spent}" for stage, spent in _spent(making, words)))
+    if address:
+        lines.append(said.whole_page.format(address=address))
+    return lines
+
+
 def page(making: MakingOf, words: Words) -> str:
     """Return the page in a person's language."""
     said = MAKING_OF[words.language]
@@ -108,7 +131,7 @@ def page(making: MakingOf, words: Words) -> str:
         *_steps(making, said),
         *_heats(making, said),
         *_latents(making.record, said),
-        *_times(making.record, words, said),
+        *_times(making, words, said),
     ]
     return (
         f'<!doctype html><html lang="{words.language}"><head><meta charset="utf-8">'
@@ -237,14 +260,19 @@ def _latents(record: Record, said: MakingOfWords) -> Iterator[str]:
     yield "</div>"
 
 
-def _times(record: Record, words: Words, said: MakingOfWords) -> Iterator[str]:
+def _times(making: MakingOf, words: Words, said: MakingOfWords) -> Iterator[str]:
     yield f"<h2>{escape(said.times)}</h2><table>"
-    for stage in Stage:
-        if stage in record.seconds:
-            spent = words.seconds.format(n=f"{record.seconds[stage]:.2f}")
-            yield f"<tr><td>{escape(words.stages[stage])}</td><td>{spent}</td></tr>"
+    for stage, spent in _spent(making, words):
+        yield f"<tr><td>{escape(stage)}</td><td>{spent}</td></tr>"
     yield "</table>"
     yield _note(said.other_time)
+
+
+def _spent(making: MakingOf, words: Words) -> Iterator[tuple[str, str]]:
+    """Yield the stages' names and the seconds that each took."""
+    for stage in Stage:
+        if stage in (seconds := making.record.seconds):
+            yield words.stages[stage], words.seconds.format(n=f"{seconds[stage]:.2f}")
 
 
 def _note(text: str) -> str:

@@ -62,7 +62,7 @@ class Telegram:
         )
         self._replies = Replies(
             *(self.bot, storage.jobs, app.gate, self._placeholders),
-            page=app.settings.web_address is not None,
+            site=app.settings.web_address,
         )
         self._handler = Handler(
             app,

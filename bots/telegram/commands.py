@@ -21,7 +21,7 @@ from telegram.error import Forbidden, TelegramError
 from telegram.ext import ExtBot
 
 from bots.chat.access import Audience, check_personal, find_audience
-from bots.chat.actions import region_link
+from bots.chat.actions import draw, region_link
 from bots.chat.commands import (
     LIST_COMMANDS,
     cancel,
@@ -33,6 +33,7 @@ from bots.chat.commands import (
 from bots.chat.listings import favourite_lines, history_lines
 from bots.chat.mydata import export_data, forget_data
 from bots.chat.privacy import privacy_text
+from bots.presentation.lines import name_of
 from bots.presentation.text import quote_names
 from bots.requests.default_options import SAVABLE
 from bots.requests.typed_options import only_options
@@ -163,16 +164,31 @@ async def _history(request: Request, parsed: ParsedMessage) -> str | None:
 
 async def _show(request: Request, parsed: ParsedMessage) -> None:
     """Show pictures again, with buttons: those named, or one's latest that were asked for here."""
-    name = parsed.text
-    if not name:
-        job = await latest(request, None if request.address.private else request.asker.place)
-        if job is None:
-            raise UserError(request.words.nothing_yet)
-        name = str(job.id)
+    name = parsed.text or await _latest_here(request)
     target = await request.find("show", name)
     pictures = target.drawn(request.words)
     shown = await request.replies.show(request.address, target.job, pictures)
     await request.app.storage.jobs.shown(target.job.id, shown)
+
+
+async def _making_of(request: Request, parsed: ParsedMessage) -> None:
+    """Draw again a picture that is named or replied to, or one's latest, and show how."""
+    name, key = parsed.text, None
+    if parsed.reply_to:
+        key = message_key(request.address.chat, parsed.reply_to)
+        if not name and (found := await request.shown_by(parsed.reply_to)):
+            name = name_of(*found)
+    if not name:
+        name = await _latest_here(request)
+    await request.announce(await draw(request.app, "making_of", name, request, request.asker, key))
+
+
+async def _latest_here(request: Request) -> str:
+    """Return the name of the asker's latest job that was asked for here; raises `UserError`."""
+    job = await latest(request, None if request.address.private else request.asker.place)
+    if job is None:
+        raise UserError(request.words.nothing_yet)
+    return str(job.id)
 
 
 async def latest(request: Request, place: str | None) -> Job | None:
@@ -253,6 +269,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "imagine": Command(do=imagine, text="imagine"),
     "edit": Command(do=edit, text="edit"),
     "describe": Command(do=describe, text="describe", in_turn=False),
+    "making_of": Command(do=_making_of, text="making_of"),
     "blend": Command(do=blend, text="blend", albums=True),
     "history": Command(do=_history, text="history"),
     "show": Command(do=_show, text="show"),

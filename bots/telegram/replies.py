@@ -16,16 +16,24 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
-from telegram import InlineKeyboardMarkup, InputMediaDocument, InputMediaPhoto, Message
+from telegram import (
+    InlineKeyboardMarkup,
+    InputMediaAnimation,
+    InputMediaDocument,
+    InputMediaPhoto,
+    Message,
+)
 from telegram.error import BadRequest, TelegramError
 from telegram.ext import ExtBot
 
 from bots.admission.gate import Gate
 from bots.admission.visibility import View, Withheld
+from bots.chat.making_of import making_of_reply, page_address
 from bots.presentation.fit import Limit, fit, fit_composed
 from bots.presentation.grid import compose
 from bots.presentation.lines import caption, device_note
-from bots.presentation.text import cut, quote_names, utf16_length
+from bots.presentation.making_of import MakingOf, animation, brief
+from bots.presentation.text import cut, fit_lines, quote_names, utf16_length
 from bots.telegram import inline_messages, keyboards
 from bots.telegram.address import (
     CAPTION,
@@ -66,8 +74,9 @@ class Reply:
     text: str
     buttons: InlineKeyboardMarkup | None
     photo: bytes | None = None
+    animation: bytes | None = None  # a GIF, in place of a photo
     original: bytes | None = None  # what goes out as a document where a photo is refused
-    name: str = ""  # the document's
+    name: str = ""  # the document's, or the animation's
     picture: int | None = None  # the index of the one picture it shows
     spoiler: bool = False
     withheld: bool = False  # there is a picture, which may not be seen
@@ -81,7 +90,7 @@ class Replies:
     jobs: Jobs
     gate: Gate
     placeholders: Placeholders
-    page: bool = False  # whether there is a web page, which a button opens
+    site: str | None = None  # the web page's address, which a button opens
     _turning: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
     async def deliver(self, pending: PendingReply, way: Way) -> Shown:
@@ -205,6 +214,10 @@ class Replies:
     async def _become(self, reply: Reply, where: dict[str, Any]) -> Message | bool:
         """Turn a message into a reply, whatever it shows now, and return it."""
         bot = self.bot
+        if reply.animation:
+            shown: dict[str, Any] = {"caption": reply.text, "has_spoiler": reply.spoiler}
+            moving = InputMediaAnimation(reply.animation, filename=reply.name, **shown)
+            return await bot.edit_message_media(moving, **where)
         if reply.photo is None:
             try:
                 text = cut(reply.text, TEXT, utf16_length)
@@ -244,6 +257,9 @@ class Replies:
     async def _post(self, reply: Reply, near: Address, wait: str | None = None) -> Message:
         bot, chat = self.bot, near.chat
         more: dict[str, Any] = {"reply_markup": reply.buttons, "rate_limit_args": wait, **near.spot}
+        if reply.animation:
+            more |= {"caption": reply.text, "has_spoiler": reply.spoiler, "filename": reply.name}
+            return await bot.send_animation(chat, reply.animation, **more)
         if reply.photo is None:
             return await bot.send_message(chat, cut(reply.text, TEXT, utf16_length), **more)
         more["caption"] = reply.text
@@ -255,7 +271,9 @@ class Replies:
         return await bot.send_document(chat, _file(reply), filename=reply.name, **more)
 
     async def _read(self, job: Job, pictures: Sequence[Picture], view: View, words: Words) -> Reply:
-        return await asyncio.to_thread(_read, job, pictures, view, words, page=self.page)
+        return await asyncio.to_thread(
+            _read, job, pictures, view, words, page=self.site is not None
+        )
 
     async def _compose(self, pending: PendingReply, way: Way, near: Address) -> Reply:
         job, words = pending.job, near.words
@@ -273,6 +291,8 @@ class Replies:
             return Reply(text=text, buttons=buttons)
         try:
             view = await self.gate.view(near.place)
+            if making := await making_of_reply(self.jobs, job, view):
+                return await asyncio.to_thread(_moving, job, making, view, words, self.site)
             return await self._read(job, job.pictures, view, words)
         except DatabaseFault as fault:
             if fault.passing:
@@ -302,6 +322,20 @@ def _read(
         original=pngs[0] if one else shown.data,
         name=f"marble-{one.name}.png" if one else f"marble-{job.id}.{shown.suffix}",
         picture=index,
+    )
+
+
+def _moving(job: Job, making: MakingOf, view: View, words: Words, site: str | None) -> Reply:
+    """Return how a picture comes about, as an animation; blocks."""
+    lines = brief(making, words, page_address(site, job))
+    index = job.pictures[0].index
+    return Reply(
+        text=fit_lines(lines, CAPTION, utf16_length),
+        buttons=keyboards.of_result(job, index, words, page=site is not None),
+        animation=animation(making, "GIF"),
+        name=f"making-of-{making.name}.gif",
+        picture=index,
+        spoiler=view.needs_spoiler(job.pictures),
     )
 
 

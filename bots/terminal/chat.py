@@ -37,6 +37,7 @@ from bots.terminal.commands import Make, Session, in_session, read_blend, read_e
 from bots.terminal.console import styled
 from bots.terminal.files import looks_like_file, picture_file
 from bots.terminal.inputs import INPUTS, read_direction, read_source, read_values
+from bots.terminal.making_of import write_making_of
 from engine.errors import LONGEST_PATH, UnknownCommand, UserError, shorten
 
 HELP: Final = """\
@@ -50,6 +51,7 @@ HELP: Final = """\
 [bold]:edit[/bold] 12.3 make it bronze   changed by words; also :edit photo.jpg …
 [bold]:blend[/bold] 12.3 cat.jpg   one picture of two to five; words behind them say of what
 [bold]:describe[/bold] 12.3        what a picture shows, in words
+[bold]:making-of[/bold] 12.3       drawn again, and a page written on how it was made
 [bold]:vary[/bold]   :vary 12.3 strong   a picture like it
 [bold]:upscale[/bold] 12.3 x2    larger; [bold]:zoom[/bold] 12.3 x2 from further away
 [bold]:pan[/bold] 12.3 left       continued to one side: left, right, up or down
@@ -243,6 +245,7 @@ DOES: Final[Mapping[str, Action]] = {  # by the words of the table of actions
     ":edit": _edit,
     ":blend": _blend,
     ":describe": lambda session, text: session.describe(text or None),
+    ":making-of": lambda session, text: write_making_of(session, text or None),
     ":vary": _vary,
     ":upscale": partial(_enlarge, Studio.upscale),
     ":zoom": partial(_enlarge, Studio.zoom),

@@ -20,13 +20,20 @@ SUFFIX: Final = ".html"
 async def making_of(arguments: Namespace, settings: Settings) -> None:
     """Write the page, the animation and the strip of a picture's making-of."""
     output = _output_of(arguments.output)
-    await in_session(arguments, settings, partial(_make, arguments, output))
+    write = partial(write_making_of, name=arguments.id, output=output, gif=arguments.gif)
+    await in_session(arguments, settings, write)
 
 
-async def _make(arguments: Namespace, output: Path | None, session: Session) -> None:
-    making = await session.making_of(arguments.id)
+async def write_making_of(
+    session: Session, name: str | None, output: Path | None = None, *, gif: bool = False
+) -> None:
+    """Draw a picture again, and write its making-of; None is this person's latest.
+
+    output: of the page, here by the picture's name where it is None; the others lie beside it.
+    """
+    making = await session.making_of(name)
     target = output or Path(f"making-of-{making.name}{SUFFIX}")
-    for path in await asyncio.to_thread(_write, making, target, gif=arguments.gif):
+    for path in await asyncio.to_thread(_write, making, target, gif=gif):
         session.console.print(f"  {path}", soft_wrap=True)
 
 

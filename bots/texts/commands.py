@@ -93,6 +93,7 @@ _DESCRIPTIONS: Final[Mapping[str, str]] = {
     "edit:another": "another picture that the words are about",
     "describe": "Say in words what a picture shows",
     "describe:image": "picture to describe",
+    "making_of": "Draw a picture again, and show how it was made",
     "blend": "Make one picture of two to five",
     "blend:prompt": "what it should show; may be left out",
     "blend:pictures": "Marble's pictures by their names, like 12.3 14",

@@ -27,6 +27,7 @@ class MakingOfWords:
     left_out = "{count} more words follow."
     windows = "The text was read in {count} windows of 77 tokens each."
     pieces = "Words of several tokens are not in the tokenizer's vocabulary and are spelled."
+    spelled = "Not in the tokenizer's vocabulary, so spelled: {words}."
     cut = "Cut between two windows: {words}."
     style = "The words of the style “{style}” are part of the text."
     lora = "LoRA {name}, weight {weight}."
@@ -55,6 +56,9 @@ class MakingOfWords:
 
     latents = "What the VAE was given"
     channels = "The {count} channels of the finished latents, from the least value to the greatest:"
+
+    whole_page = "The whole page: {address}"
+    open_page = "How it was made: the page"
 
     times = "Time"
     other_time = "Looking on took time, too: guesses and maps are not counted as decoding."

@@ -123,6 +123,7 @@ class Words:
     zoom_out = "Zoom out"
     edit = "Edit"
     region = "Edit a region"
+    making_of = "How it was made"
     change = "Change recipe"
     recipe = "Recipe"
     original = "Original"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any, Final
 
 from aiohttp import web
@@ -12,9 +15,11 @@ from aiohttp import web
 from bots.admission.rules import Refusal
 from bots.chat.access import Audience, Target, find_audience
 from bots.chat.actions import ACTIONS, find
+from bots.chat.making_of import read_making_of_job
 from bots.presentation.lines import device_note, name_of, parent_of, recipe_lines
+from bots.presentation.making_of import STYLE, page
 from bots.requests.recipe_form import recipe_texts
-from bots.texts import Words, tell
+from bots.texts import MAKING_OF, Words, tell
 from bots.web.cards import Card, cards_of, find_cards
 from bots.web.option_fields import option_fields
 from bots.web.request import Request, Route
@@ -26,6 +31,12 @@ from storage import Job
 from storage.errors import UnknownJob
 from storage.states import OVER
 
+# That page has a style and pictures within it, and nothing else.
+_HASH: Final = b64encode(sha256(STYLE.encode()).digest()).decode()
+PAGE_POLICY: Final = (
+    f"default-src 'none'; style-src 'sha256-{_HASH}'; img-src data:; form-action 'none'; "
+    "base-uri 'none'; frame-ancestors {ancestors}"
+)
 NEAREST: Final = 12  # jobs that it was made from, and that were made from it
 
 
@@ -42,6 +53,16 @@ async def picture(request: Request) -> web.StreamResponse:
     """Show a picture, or a job with all that came of it."""
     target = await find(request.app, "recipe", request.http.match_info["name"], request)
     return await show(request, target)
+
+
+async def making_of(request: Request) -> web.Response:
+    """Show how a picture came about: the page that `marble making-of` writes."""
+    target = await find(request.app, "recipe", request.http.match_info["name"], request)
+    view = await request.app.gate.view(request.place)
+    found = await read_making_of_job(request.app.storage.jobs, target.job, view)
+    text = await asyncio.to_thread(page, found, request.words)
+    headers = {"Content-Security-Policy": PAGE_POLICY}
+    return web.Response(text=text, content_type="text/html", headers=headers)
 
 
 async def show(
@@ -87,6 +108,7 @@ async def show(
         buttons=_buttons(target, words),
         labels={name: action.label_in(words) for name, action in ACTIONS.items()},
         emoji={name: action.emoji for name, action in ACTIONS.items()},
+        making_of=MAKING_OF[words.language].open_page if job.making_of and job.pictures else "",
         kept=bool(indices) and {(job.id, index) for index in indices} <= marked,
         over=job.status in OVER,
         own=own,
@@ -150,4 +172,7 @@ async def _has_graph(catalogue: Catalogue, recipe: Recipe) -> bool:
     return not no_graph_reasons(recipe, *models)
 
 
-ROUTES: Final = (Route("GET", "/pictures/{name}", picture),)
+ROUTES: Final = (
+    Route("GET", "/pictures/{name}", picture),
+    Route("GET", "/pictures/{name}/making-of", making_of),
+)

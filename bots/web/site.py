@@ -218,7 +218,8 @@ def _too_large(route: Route) -> Refused:
 async def _add_headers(http: web.Request, response: web.StreamResponse) -> None:
     request = http.get(REQUEST)
     ancestors = TELEGRAM if request and request.embedded else "'none'"
-    response.headers["Content-Security-Policy"] = POLICY.format(ancestors=ancestors)
+    policy = response.headers.get("Content-Security-Policy", POLICY)
+    response.headers["Content-Security-Policy"] = policy.format(ancestors=ancestors)
     response.headers.update(HEADERS)
     response.headers.setdefault("Cache-Control", "no-store")
     response.headers.pop("Server", None)

@@ -23,8 +23,9 @@ from engine.events import Event, Picture, Progress, Stage
 from engine.executors import Executor, Health
 from engine.executors.config import EngineConfig
 from engine.formats.metadata import write_png
+from engine.making_of.record import put_into
 from engine.spec import Spec
-from tests.factories import pixels
+from tests.factories import make_record, pixels
 
 LOOK = 0.01  # seconds between looks for the gate
 BEAT = 0.01  # seconds between measurements of the lag
@@ -76,6 +77,8 @@ class InstantExecutor(Executor):
                 await self._wait(key)
             image = pixels(recipe.seed % 2**32 + index, recipe.width, recipe.height)
             png = write_png(image, recipe, index)
+            if spec.making_of:
+                png = put_into(png, make_record(png, recipe.prompt))
             yield Picture(index=index, width=recipe.width, height=recipe.height, png=png)
 
     async def _wait(self, key: tuple[int, int]) -> None:

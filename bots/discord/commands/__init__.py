@@ -24,6 +24,7 @@ ANSWERS: Final[Mapping[str, Answer]] = {
     "edit": edit,
     "blend": blend,
     "describe": describe,
+    "making_of": actions.making_of,
     "history": general.history,
     "show": actions.show,
     "style list": styles.list_,
@@ -48,7 +49,7 @@ ANSWERS: Final[Mapping[str, Answer]] = {
 }
 # These acknowledge by themselves, or are answered without the database.
 NOT_DEFERRED: Final = frozenset(
-    {"imagine", "edit", "blend", "show", "help", "privacy", "mydata delete"}
+    {"imagine", "edit", "blend", "making_of", "show", "help", "privacy", "mydata delete"}
 )
 OPTIONS_OF: Final[Mapping[str, Sequence[Option]]] = {
     "imagine": OPTIONS,

@@ -68,6 +68,7 @@ COMMANDS: Final[Mapping[str, CommandText]] = {
     "menu Upscale": CommandText("放大"),
     "menu Use as start image": CommandText("用作起始图"),
     "describe": CommandText("描述", "用文字说出一张图的内容"),
+    "making_of": CommandText("画法", "把一张图重画一遍，展示它是怎样画成的"),
     "describe:image": CommandText("图", "要描述的图"),
     "blend": CommandText("混合", "把两到五张图混合成一张"),
     "blend:prompt": CommandText("要求", "混合后的图是什么；可不填"),

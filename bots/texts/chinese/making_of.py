@@ -24,6 +24,7 @@ class ChineseMakingOf(MakingOfWords):
     left_out = "后面还有 {count} 个词。"
     windows = "文字分成 {count} 个窗口读入，每个 77 个词元。"
     pieces = "由多个词元组成的词不在分词器的词表里，是拼出来的。"
+    spelled = "不在分词器的词表里、拼出来的词：{words}。"
     cut = "被两个窗口切开的词：{words}。"
     style = "文字中包含风格“{style}”的词。"
     lora = "LoRA {name}，权重 {weight}。"
@@ -51,6 +52,9 @@ class ChineseMakingOf(MakingOfWords):
 
     latents = "交给 VAE 的内容"
     channels = "完成的潜变量的 {count} 个通道，从最小值到最大值："
+
+    whole_page = "完整页面：{address}"
+    open_page = "怎样画成：完整页面"
 
     times = "用时"
     other_time = "旁观也要花时间：猜测图和热力图不计入解码。"

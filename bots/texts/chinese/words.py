@@ -118,6 +118,7 @@ class Chinese(Words):
     zoom_out = "拉远"
     edit = "编辑"
     region = "局部重画"
+    making_of = "怎样画成"
     change = "改配方"
     recipe = "配方"
     original = "原图"

@@ -8,7 +8,17 @@ from html.parser import HTMLParser
 import pytest
 from PIL import Image
 
-from bots.presentation.making_of import LAST, STRIP, MakingOf, animation, heated, page, plot, strip
+from bots.presentation.making_of import (
+    LAST,
+    STRIP,
+    MakingOf,
+    animation,
+    brief,
+    heated,
+    page,
+    plot,
+    strip,
+)
 from bots.texts import LANGUAGES, MAKING_OF, Words
 from engine.formats.metadata import write_png
 from engine.making_of.record import Frame, Pass, Record, Text, Word
@@ -171,3 +181,18 @@ def test_a_strip_goes_from_the_noise_to_the_picture() -> None:
 def test_a_picture_is_light_where_a_word_was_read_most() -> None:
     lit = heated(Image.new("L", (64, 64), 200), WORDS[0])
     assert [lit.getpixel((60, 30)), lit.getpixel((3, 30))] == [200, 30]
+
+
+@pytest.mark.parametrize("words", LANGUAGES.values(), ids=LANGUAGES)
+def test_a_brief_names_what_was_cut_and_spelled_and_each_stages_seconds(words: Words) -> None:
+    said = MAKING_OF[words.language]
+    first, same, cut, spelled, spent, address = brief(MAKING, words, "https://m.example/x")
+    assert (first, same) == (said.title.format(name="12.3"), said.same)
+    assert cut == said.cut.format(words="<b>king")
+    assert spelled == said.spelled.format(words="<b>king")
+    assert all(each in spent for each in ("0.01", "1.50", "0.20"))
+    assert address == said.whole_page.format(address="https://m.example/x")
+    unread = replace(RECORD, texts=(replace(RECORD.texts[0], words=(), windows=0),))
+    lines = brief(replace(MAKING, record=unread, same=False), words)
+    assert lines[1:3] == [said.other, said.no_tokens]
+    assert len(lines) == 4

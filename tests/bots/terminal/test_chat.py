@@ -1,5 +1,6 @@
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -148,3 +149,10 @@ def test_each_choice_in_braces_is_drawn(chat: Chat) -> None:
     assert "That makes 2 jobs, one for each choice in braces." in answer.out
     assert re.findall(r"^\d  a (\w+) cat", answer.out, re.M) == ["red", "blue"]
     assert "The choices in braces make more than 10 jobs" in answer.out
+
+
+def test_a_making_of_is_written_here(chat: Chat, tmp_path: Path) -> None:
+    answer = chat(f"a cat {TINY} --seed 7\n:making-of\n:making-of 9")
+    assert "making-of-1.1.html" in answer.out
+    assert "How 1.1 was made" in (tmp_path / "making-of-1.1.html").read_text()
+    assert "9" in answer.out.splitlines()[-1]

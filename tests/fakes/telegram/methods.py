@@ -116,6 +116,12 @@ async def sendPhoto(server: TelegramServer, values: Json, files: Files) -> Json:
     return sent
 
 
+async def sendAnimation(server: TelegramServer, values: Json, files: Files) -> Json:
+    data = _file(server, values.get("animation", "attach://animation"), files)
+    shown = _animation(server, data)
+    return _send(server, values, **shown, **_captioned(values), **_veiled(values))
+
+
 async def sendDocument(server: TelegramServer, values: Json, files: Files) -> Json:
     data = _file(server, values.get("document", "attach://document"), files)
     return _send(server, values, document=_document(server, data), **_captioned(values))
@@ -160,12 +166,14 @@ async def editMessageMedia(server: TelegramServer, values: Json, files: Files) -
     if "inline_message_id" in values and media["media"].startswith("attach://"):
         raise Refusal(400, "Bad Request: a new file can't be uploaded to an inline message")
     data = _file(server, media["media"], files)
-    shown = (
-        {"photo": server.photo(data)}
-        if media["type"] == "photo"
-        else {"document": _document(server, data)}
-    )
-    for name in ("text", "photo", "document", "caption", VEIL):
+    shown: Json
+    if media["type"] == "photo":
+        shown = {"photo": server.photo(data)}
+    elif media["type"] == "animation":
+        shown = _animation(server, data)
+    else:
+        shown = {"document": _document(server, data)}
+    for name in ("text", "photo", "animation", "document", "caption", VEIL):
         message.pop(name, None)
     return _edit(server, message, values, **shown, **_captioned(media), **_veiled(media))
 
@@ -350,3 +358,9 @@ def _file(server: TelegramServer, named: str, files: Files) -> bytes:
 def _document(server: TelegramServer, data: bytes) -> Json:
     file = server.keep_file(data)
     return {"file_id": file, "file_unique_id": f"unique-{file}", "file_size": len(data)}
+
+
+def _animation(server: TelegramServer, data: bytes) -> Json:
+    """Return a GIF as Telegram shows it, whose messages have it as a document, too."""
+    file = _document(server, data)
+    return {"animation": {**file, "width": 320, "height": 320, "duration": 4}, "document": file}

@@ -239,7 +239,7 @@ def _check_limits(method: str, values: Json, files: Files) -> None:
 def _media(method: str, values: Json) -> Iterator[Json]:
     if method == "editMessageMedia":
         yield values["media"]
-    for kind in ("photo", "document"):
+    for kind in ("photo", "animation", "document"):
         if method == f"send{kind.title()}":
             named = values.get(kind, f"attach://{kind}")
             yield {**values, "type": kind, "media": named}
