@@ -20,7 +20,7 @@ from engine.models.catalogue import Catalogue
 from engine.models.folders import ModelKind
 from engine.models.model_files import ModelFiles
 from engine.models.name_matching import means
-from engine.recipe.limits import CHOICES, LARGEST, RANGES, Range, one_of
+from engine.recipe.limits import CHOICES, LARGEST, RANGES, Range, one_of, read_whole
 from engine.recipe.prompt_tags import plain
 from engine.recipe.recipe import Recipe
 from engine.sentences import Sentence
@@ -178,17 +178,17 @@ def _plain_name(name: str) -> str:
 
 
 def _number(name: str, text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) <= MOST):
+    if (number := read_whole(text, 0, MOST)) is None:
         raise OptionError(name, text, A_LIMIT)
-    return int(text)
+    return number
 
 
 def _count(name: str, text: str) -> int:
     allowed = RANGES["count"]
-    if not (text.isascii() and text.isdigit() and allowed.low <= int(text) <= allowed.high):
+    if (number := read_whole(text, allowed.low, allowed.high)) is None:
         low, high = plain(allowed.low), plain(allowed.high)
         raise OptionError(name, text, Sentence("between", low=low, high=high))
-    return int(text)
+    return number
 
 
 def _bounds(name: str, text: str) -> list[float]:

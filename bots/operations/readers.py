@@ -15,6 +15,7 @@ from typing import Any, Final
 from bots.admission.blocked_words import read_list
 from engine.errors import SettingError
 from engine.files.bucket import BadBucketURL, BucketURL
+from engine.recipe.limits import read_whole
 
 Reader = Callable[[str, str], Any]
 
@@ -87,9 +88,9 @@ def number(least: int, most: int) -> Reader:
     """Return a reader of whole numbers within bounds."""
 
     def read(key: str, text: str) -> int:
-        if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
+        if (found := read_whole(text, least, most)) is None:
             raise SettingError(key, text, f"a whole number between {least} and {most}")
-        return int(text)
+        return found
 
     return read
 
@@ -181,7 +182,7 @@ def listen(key: str, text: str) -> str | None:
     if not text:
         return None
     host, _, port = text.rpartition(":")
-    if not (host and port.isascii() and port.isdigit() and int(port) < 65536):
+    if not host or read_whole(port, 0, 65535) is None:
         raise SettingError(key, text, "host:port, like 127.0.0.1:8443")
     return text
 
@@ -208,9 +209,9 @@ def ray_engines(key: str, text: str) -> int | None:
     """Read how many engines a cluster runs; None: one for each place that there is."""
     if text.lower() == "auto":
         return None
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 1000):
+    if (found := read_whole(text, 1, 1000)) is None:
         raise SettingError(key, text, "auto or a whole number between 1 and 1000")
-    return int(text)
+    return found
 
 
 def resources(key: str, text: str) -> Mapping[str, float]:

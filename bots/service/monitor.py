@@ -21,7 +21,6 @@ from aiohttp import web
 from bots.service.adapters import Service
 from bots.service.front_door import listening
 from bots.service.metrics import Metrics
-from engine.errors import UserError
 from engine.files.private import MIN_FREE
 from storage import DatabaseFault
 
@@ -71,8 +70,8 @@ class Monitor:
         app = self.service.app
         try:
             await app.storage.database.write(lambda connection: None)
-        except UserError as error:
-            yield f"database: {error}"
+        except DatabaseFault as error:  # strangers may read this: the sentence names the address
+            yield f"database: it {error.wrong}"
         for name, trouble in self.service.ailing().items():
             yield f"{name}: {trouble}"
         engine = app.health()

@@ -45,7 +45,7 @@ from bots.terminal.recipe_files import note_ignored, read_workflow, reading_tabl
 from bots.texts import EN
 from engine.errors import LONGEST_PATH, OptionError, UserError, shorten
 from engine.pictures.images import BYTES
-from engine.recipe.limits import check_words
+from engine.recipe.limits import check_words, read_whole
 from engine.sentences import Sentence
 from storage import IllegalStep, Job, StaleEpoch, Status, TooLate
 
@@ -406,8 +406,7 @@ async def _derive(arguments: Namespace, settings: Settings, make: Make, **how: A
 async def history(arguments: Namespace, settings: Settings) -> None:
     """List the latest jobs."""
     text = arguments.limit
-    limit = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
-    if not 1 <= limit <= 1000:
+    if (limit := read_whole(text, 1, 1000)) is None:
         raise OptionError("limit", text, "a whole number between 1 and 1000")
     await in_session(arguments, settings, lambda session: session.history(limit))
 

@@ -18,12 +18,12 @@ from bots.requests.derive import the_picture
 from bots.requests.options import parse_values
 from bots.requests.studio import Asker
 from bots.requests.typed_options import read_request
-from bots.texts import tell
+from bots.web.errors import NO_FAULT, Fault, fault_of
 from bots.web.option_fields import UPLOADS, texts_of, uploads_of
 from bots.web.picture_actions import asked
 from bots.web.request import Request, Route
 from engine.errors import OptionError, UserError
-from engine.recipe.limits import RANGES, Range, check
+from engine.recipe.limits import RANGES, Range, check, read_whole
 from engine.recipe.parts import Margins
 from storage import Job, Picture
 
@@ -55,7 +55,8 @@ async def draw(request: Request) -> web.StreamResponse:
     except UserError as error:
         if request.wants_json:
             raise
-        return await _show(request, opened, sentence=tell(error, request.words), texts=texts)
+        fault = fault_of(error, request.words, request.web_words)
+        return await _show(request, opened, fault=fault, texts=texts)
     return await asked(request, [job], opened.asker)
 
 
@@ -92,9 +93,10 @@ async def _draw(request: Request, opened: Opened, texts: dict[str, str]) -> Job:
 
 def _margin(text: str) -> int:
     """Read how far an edge is pulled, in pixels; nothing is 0."""
-    number: object = int(text) if text.isascii() and text.isdigit() else text or 0
-    check("margin", number)
-    return int(text or 0)
+    allowed = RANGES["margin"]
+    number = read_whole(text or "0", allowed.low, allowed.high)
+    check("margin", text if number is None else number)
+    return number or 0
 
 
 def _feather(text: str) -> float:
@@ -109,7 +111,11 @@ def _feather(text: str) -> float:
 
 
 async def _show(
-    request: Request, opened: Opened, *, sentence: str = "", texts: dict[str, str] | None = None
+    request: Request,
+    opened: Opened,
+    *,
+    fault: Fault = NO_FAULT,
+    texts: dict[str, str] | None = None,
 ) -> web.StreamResponse:
     job, model = (
         opened.target.job,
@@ -117,8 +123,9 @@ async def _show(
     )
     return request.render(
         "brush.html",
-        status=400 if sentence else 200,
-        sentence=sentence,
+        status=fault.status,
+        headers=fault.headers,
+        sentence=fault.sentence,
         target=opened.target,
         picture=opened.picture,
         alt=alt_text(job, request.words),

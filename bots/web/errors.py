@@ -65,6 +65,9 @@ class Fault:
         return said | ({"Allow": self.allowed} if self.allowed else {})
 
 
+NO_FAULT: Final = Fault(200, "")
+
+
 def fault_of(error: Exception, words: Words, web_words: WebWords) -> Fault:
     """Return what is answered to an error; one that nobody expected is logged."""
     if isinstance(error, Refused):

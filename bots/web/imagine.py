@@ -16,7 +16,7 @@ from bots.requests.recipe_form import value_texts
 from bots.requests.typed_options import read_request
 from bots.requests.workflow_file import read_content
 from bots.requests.workflows import WORKFLOW, read_choices, values_of
-from bots.texts import tell
+from bots.web.errors import NO_FAULT, Fault, fault_of
 from bots.web.option_fields import UPLOADS, option_fields, texts_of, uploads_of
 from bots.web.picture_actions import asked
 from bots.web.request import Request, Route
@@ -41,8 +41,8 @@ async def imagine(request: Request) -> web.StreamResponse:
     except UserError as error:
         if request.wants_json:
             raise
-        sentence = tell(error, request.words)
-        return await _show(request, await texts_of(request), sentence=sentence, status=400)
+        fault = fault_of(error, request.words, request.web_words)
+        return await _show(request, await texts_of(request), fault=fault)
 
 
 async def read(request: Request) -> web.StreamResponse:
@@ -112,18 +112,18 @@ async def _show(
     request: Request,
     texts: dict[str, str],
     *,
-    sentence: str = "",
-    status: int = 200,
+    fault: Fault = NO_FAULT,
     told: dict[str, Any] | None = None,
 ) -> web.Response:
     workflows = await request.app.workflows.offered(request.place)
     return request.render(
         "imagine.html",
-        status=status,
+        status=fault.status,
+        headers=fault.headers,
         texts={"prompt": "", START: "", WORKFLOW.name: "", **texts},
         fields=await option_fields(request, texts),
         workflows=[each.name for each in workflows],
-        sentence=sentence,
+        sentence=fault.sentence,
         told=told,
     )
 

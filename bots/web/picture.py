@@ -21,6 +21,7 @@ from bots.presentation.making_of import STYLE, page
 from bots.requests.recipe_form import recipe_texts
 from bots.texts import MAKING_OF, Words, tell
 from bots.web.cards import Card, cards_of, find_cards
+from bots.web.errors import NO_FAULT, Fault
 from bots.web.option_fields import option_fields
 from bots.web.request import Request, Route
 from engine.errors import UserError
@@ -69,14 +70,13 @@ async def show(
     request: Request,
     target: Target,
     *,
-    sentence: str = "",
-    status: int = 200,
+    fault: Fault = NO_FAULT,
     texts: dict[str, str] | None = None,
     suggestions: Sequence[str] = (),
 ) -> web.Response:
     """Return a picture's page.
 
-    sentence: what went wrong with a form of it; texts: that form's fields; suggestions: the picture
+    fault: what went wrong with a form of it; texts: that form's fields; suggestions: the picture
     in words.
     """
     app, words, job = request.app, request.words, target.job
@@ -95,7 +95,8 @@ async def show(
     ancestors, descendants = await _relatives(request, job)
     return request.render(
         "picture.html",
-        status=status,
+        status=fault.status,
+        headers=fault.headers,
         target=target,
         job=job,
         whole=name_of(job) if target.picture is not None and job.recipe.count > 1 else "",
@@ -117,7 +118,7 @@ async def show(
         descendants=descendants,
         fields=await option_fields(request, texts or recipe_texts(job.recipe, lacks), lacks),
         texts={**recipe_texts(job.recipe, lacks), **(texts or {})},
-        sentence=sentence,
+        sentence=fault.sentence,
         suggestions=suggestions,
     )
 

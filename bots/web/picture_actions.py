@@ -17,8 +17,9 @@ from bots.requests.options import parse_values
 from bots.requests.recipe_form import form_values, recipe_texts
 from bots.requests.studio import Asker
 from bots.requests.typed_options import read_request
-from bots.texts import say, tell
+from bots.texts import say
 from bots.web.cards import find_cards
+from bots.web.errors import fault_of
 from bots.web.option_fields import UPLOADS, texts_of, uploads_of
 from bots.web.picture import show
 from bots.web.request import Request, Route, see_other
@@ -48,8 +49,8 @@ async def act(request: Request) -> web.StreamResponse:
     except UserError as error:
         if request.wants_json or not ACTIONS[action].asks:
             raise
-        sentence, texts = tell(error, request.words), await texts_of(request)
-        return await show(request, target, sentence=sentence, status=400, texts=texts)
+        fault = fault_of(error, request.words, request.web_words)
+        return await show(request, target, fault=fault, texts=await texts_of(request))
 
 
 async def asked(request: Request, jobs: list[Job], asker: Asker, *more: str) -> web.StreamResponse:

@@ -34,6 +34,11 @@ NAVIGATION: Final = (
     ("/engine", "engine_room", Role.MODERATOR),
     ("/account", "account", Role.MEMBER),
 )
+# What aiohttp raises for bodies that are no form, whatever their headers say.
+UNREADABLE: Final = (
+    *(ValueError, LookupError, RuntimeError, AssertionError),
+    web.RequestPayloadError,
+)
 HOME: Final = NAVIGATION[0][0]
 
 
@@ -120,8 +125,11 @@ class Request:
         return f"?{urlencode({GRANT: token})}" if token else ""
 
     async def form(self) -> MultiDictProxy[Any]:
-        """Return the fields of a form that was sent."""
-        form = await self.http.post()
+        """Return the fields of a form that was sent; raises `HTTPBadRequest` where it is none."""
+        try:
+            form = await self.http.post()
+        except UNREADABLE as error:
+            raise web.HTTPBadRequest from error
         self.files = [each for each in form.values() if isinstance(each, web.FileField)]
         return form
 

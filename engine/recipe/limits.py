@@ -254,6 +254,18 @@ def parse_seed(text: object) -> int:
     return seed
 
 
+def read_whole(text: str, low: float, high: float) -> int | None:
+    """Return the whole number of a text, however long that is; None where it is none within bounds.
+
+    `int` raises `ValueError` for more than 4,300 digits, leading zeros among them.
+    """
+    digits = text.lstrip("0") or "0"
+    if not (text.isascii() and text.isdigit()) or len(digits) > len(f"{high:.0f}"):
+        return None
+    number = int(digits)
+    return number if low <= number <= high else None
+
+
 def one_of(names: Iterable[str], given: object = "") -> Sentence:
     """Return in words that one of some names is allowed: of very many those nearest to a given."""
     known = [*names]

@@ -13,6 +13,7 @@ from bots.web.engine_room.page import TABS, present_place, read_form, show
 from bots.web.request import Request, Route, see_other
 from bots.worker.pausing import check_reason
 from engine.errors import OptionError, UserError
+from engine.recipe.limits import read_whole
 from engine.sentences import Sentence
 
 PATH: Final = TABS["bans"][0]
@@ -53,9 +54,9 @@ async def lift(request: Request) -> web.StreamResponse:
 def _hours(text: str) -> int | None:
     if not text:
         return None
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:10]) <= moderation.HOURS):
+    if (hours := read_whole(text, 1, moderation.HOURS)) is None:
         raise OptionError("hours", text, Sentence("whole_between", low=1, high=moderation.HOURS))
-    return int(text)
+    return hours
 
 
 ROUTES: Final = (

@@ -137,6 +137,7 @@ async def test_it_is_ready_until_something_ails(
     assert ails.status == 503
     names = [line.partition(":")[0] for line in (ails.text or "").splitlines()]
     assert names == ["database", "telegram", "engine", "disk"]
+    assert "marble.db" not in (ails.text or "")  # strangers may read it at the web port
 
 
 async def test_a_loop_that_is_far_behind_is_not_alive(monitor: Monitor) -> None:

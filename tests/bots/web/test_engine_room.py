@@ -338,7 +338,15 @@ async def test_owners_change_rules_and_what_they_left_alone_is_not_logged(
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"rule.steps": "many"}, {"rule.models": "nothing"}, {"place": "mars"}]
+    "wrong",
+    [
+        {"rule.steps": "many"},
+        {"rule.models": "nothing"},
+        {"place": "mars"},
+        {"rule.per_minute": "9" * 5000},
+        {"rule.count": "9" * 5000},
+    ],
+    ids=lambda wrong: str(wrong)[:40],
 )
 async def test_of_rules_that_cannot_be_read_none_is_changed(
     served: Served, owner: Browser, wrong: dict[str, str]
@@ -424,7 +432,9 @@ async def test_a_ban_holds_until_it_ends_or_is_lifted(served: Served, moderator:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"person": "ada"}, {"place": "mars"}, {"reason": ""}, {"hours": "-1"}, {"hours": "9999"}],
+    [{"person": "ada"}, {"place": "mars"}, {"reason": ""}, {"hours": "-1"}, {"hours": "9999"}]
+    + [{"hours": zeros + "99999"} for zeros in ("0000000001", "0" * 9, "1" * 5000)],
+    ids=lambda wrong: str(wrong)[:40],
 )
 async def test_a_ban_that_cannot_be_read_is_none(
     served: Served, moderator: Browser, wrong: dict[str, str]

@@ -21,7 +21,9 @@ from bots.web.site import explain
 from engine.errors import UserError
 from engine.formats.metadata import write_png
 from storage.errors import DatabaseBusy
-from tests.bots.web.conftest import ADA, Browser, Served
+from tests.bots.conftest import House
+from tests.bots.web.conftest import ADA, Browser, Served, read
+from tests.bots.web.test_pictures import drawn
 from tests.conftest import PATIENCE
 from tests.factories import make_recipe, pixels
 
@@ -44,6 +46,73 @@ async def test_a_database_that_is_away_is_one_sentence_and_worth_another_try(
         )
         assert (script.status, json.loads(script.text)) == (503, {"error": ZH.busy})
     assert (await ada.get("/account")).status == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [("/imagine", "prompt"), ("/brush/1", "words"), ("/pictures/1/change", "prompt")],
+)
+async def test_a_form_keeps_its_words_while_the_database_takes_nothing(
+    house: House,
+    served: Served,
+    ada: Browser,
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+    field: str,
+) -> None:
+    await drawn(house)
+
+    async def busy(*_: object, **__: object) -> None:
+        raise DatabaseBusy("/secret/marble.db")
+
+    monkeypatch.setattr(type(served.app.storage.database), "write", busy)
+    margin = {"tool": "extend", "left": "64"}
+    page = await ada.post(path, {**margin, field: "an owl of marble"})
+    assert (page.status, page.headers["Retry-After"]) == (503, "5")
+    assert words_of("en").busy in page.words
+    assert "an owl of marble" in page.words
+    assert "/secret" not in page.text
+
+
+MULTIPART = "multipart/form-data; boundary=b"
+PART = b'--b\r\nContent-Disposition: form-data; name="x"\r\n'
+BODIES = [
+    ("application/x-www-form-urlencoded", b"x=\xff\xfe"),
+    ("application/x-www-form-urlencoded; charset=foo", b"x=1"),
+    ("application/x-www-form-urlencoded; charset=utf-16", b"x=1"),
+    ("multipart/form-data", PART + b"\r\n1\r\n--b--\r\n"),
+    ("multipart/form-data; boundary=", PART + b"\r\n1\r\n--b--\r\n"),
+    (MULTIPART, b"no part at all"),
+    (MULTIPART, PART + b"\r\n1"),
+    (MULTIPART, PART + b"\r\n\xff\r\n--b--\r\n"),
+    (MULTIPART, b"--b\r\nContent-Type: text/plain\r\n\r\n1\r\n--b--\r\n"),
+    (MULTIPART, PART + b"Content-Type: multipart/mixed; boundary=c\r\n\r\n--c--\r\n--b--\r\n"),
+    (MULTIPART, PART + b"Content-Transfer-Encoding: foo\r\n\r\n1\r\n--b--\r\n"),
+    (MULTIPART, PART + b"Content-Type: text/plain; charset=foo\r\n\r\n1\r\n--b--\r\n"),
+]
+
+
+@pytest.mark.parametrize(("kind", "body"), BODIES, ids=range(len(BODIES)))
+async def test_a_body_that_is_no_form_is_a_bad_request_and_not_logged(
+    ada: Browser, caplog: pytest.LogCaptureFixture, kind: str, body: bytes
+) -> None:
+    headers = {"Origin": ada.origin, "Content-Type": kind}
+    async with ada.client.post(ada.origin + "/out", data=body, headers=headers) as answer:
+        page = await read(answer)
+    assert (page.status, EN.bad_request in page.words) == (400, True)
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert (await ada.get("/account")).status == 200  # nobody was signed out
+
+
+async def test_a_body_that_is_not_compressed_as_it_says_is_a_bad_request(
+    ada: Browser, caplog: pytest.LogCaptureFixture
+) -> None:
+    headers = {"Origin": ada.origin, "Content-Encoding": "gzip"}
+    headers |= {"Content-Type": "application/x-www-form-urlencoded"}
+    async with ada.client.post(ada.origin + "/out", data=b"csrf=1", headers=headers) as answer:
+        page = await read(answer)
+    assert (page.status, EN.bad_request in page.words) == (400, True)
+    assert "a page failed" not in caplog.text  # the server itself logs what it cannot unpack
 
 
 async def test_a_fault_that_nobody_expected_is_one_sentence_and_stands_in_the_log(

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import OptionError, UnknownOption
-from engine.recipe.limits import check_words, parse_seed
+from engine.recipe.limits import check_words, parse_seed, read_whole
 from engine.recipe.parts import Area, Control, Margins, Upscale, Variation
 from engine.recipe.patches import Patch
 from engine.recipe.recipe import Recipe, noise_of_version_2
@@ -147,6 +147,21 @@ def test_what_is_no_seed_is_refused(text: object) -> None:
 )
 def test_a_seed_is_read_from_text_or_number(text: object, seed: int) -> None:
     assert parse_seed(text) == seed
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("1", 1), ("20", 20), ("0" * 5000 + "7", 7)]
+    + [
+        (wrong, None)
+        for wrong in ("", "0", "21", "-1", "1.5", " 3", "\u0663", "\u00b2", "9" * 5000)
+    ],
+    ids=lambda value: str(value)[:10],
+)
+def test_a_whole_number_is_read_within_its_bounds_however_long(
+    text: str, number: int | None
+) -> None:
+    assert read_whole(text, 1, 20) == number
 
 
 def test_a_recipe_makes_all_pictures_or_the_named_one() -> None:
