@@ -24,13 +24,19 @@ const tool = () => form.querySelector("input[name=tool]:checked").value;
 const size = () => (Number(tools.size.value) / 100) * Math.max(width, height);
 const extending = () => tool() === "extend";
 const at = { x: width / 2, y: height / 2 }; // of the brush, for the keyboard
+let pointer = null; // that draws a stroke; others neither draw on nor end it
 let pen = false; // once one was seen, fingers and palms only move the page
 
 // Where the picture stands
 
 function margins() {
-  const wide = (edge) => (extending() ? Number(tools[edge].value) || 0 : 0);
+  const wide = (edge) => (extending() ? within(tools[edge], Number(tools[edge].value) || 0) : 0);
   return Object.fromEntries(Object.keys(EDGES).map((edge) => [edge, wide(edge)]));
+}
+
+// A number within the bounds of a field.
+function within(field, value) {
+  return Math.max(Number(field.min), Math.min(Number(field.max), value));
 }
 
 // Put the picture where it stands within what lies around it.
@@ -76,7 +82,8 @@ function showCursor() {
 
 function changed() {
   const { undo, redo, clear } = tools;
-  [undo.disabled, redo.disabled, clear.disabled] = [!region.strokes.length, !region.undone.length, region.empty];
+  const cleared = !region.strokes.length || region.strokes.at(-1).tool === "clear";
+  [undo.disabled, redo.disabled, clear.disabled] = [!region.strokes.length, !region.undone.length, cleared];
 }
 
 // Pointers: mouse, finger, pen
@@ -92,34 +99,36 @@ function place(event) {
 function begin(event) {
   pen ||= event.pointerType === "pen";
   const palm = pen && event.pointerType === "touch";
-  if (extending() || palm || !event.isPrimary || event.button > 0) return;
+  if (extending() || palm || (pointer ?? event.pointerId) !== event.pointerId || !event.isPrimary || event.button > 0) return;
   event.preventDefault();
+  pointer = event.pointerId;
   stage.setPointerCapture(event.pointerId);
   region.begin({ tool: tool(), size: size(), points: [place(event)] });
   changed();
 }
 
 function move(event) {
-  if (extending()) return;
+  if (extending() || (pointer ?? event.pointerId) !== event.pointerId) return;
   Object.assign(at, place(event));
   showCursor();
   const passed = event.getCoalescedEvents?.() ?? [];
   for (const each of passed.length ? passed : [event]) region.go(place(each));
 }
 
-function end() {
+function end(event) {
+  if (event.pointerId !== pointer) return;
+  pointer = null;
   region.end();
   changed();
 }
 
-function cancel() {
+function cancel(event) {
   // Two fingers have begun to move the page.
-  if (region.drawing) {
-    region.end();
-    region.undo();
-    region.undone.pop();
-    changed();
-  }
+  if (event.pointerId !== pointer) return;
+  end(event);
+  region.undo();
+  region.undone.pop();
+  changed();
 }
 
 stage.addEventListener("pointerdown", begin);
@@ -149,7 +158,8 @@ stage.addEventListener("keydown", (event) => {
 function dab() {
   const painting = tool() === "erase" ? "erase" : "brush";
   region.begin({ tool: painting, size: size(), points: [{ ...at }] });
-  end();
+  region.end();
+  changed();
 }
 
 document.addEventListener("keydown", (event) => {
@@ -169,16 +179,22 @@ for (const handle of form.querySelectorAll("[data-edge]")) {
   let from = null;
   handle.addEventListener("pointerdown", (event) => {
     event.stopPropagation();
+    if (from) return;
     handle.setPointerCapture(event.pointerId);
     // The canvas shrinks on the screen as it grows: the scale is that of the beginning.
-    from = { x: event.clientX, y: event.clientY, was: Number(field.value) || 0, scale: width / frame.clientWidth };
+    const id = event.pointerId;
+    from = { id, x: event.clientX, y: event.clientY, was: Number(field.value) || 0, scale: width / frame.clientWidth };
   });
   handle.addEventListener("pointermove", (event) => {
-    if (!from) return;
+    if (event.pointerId !== from?.id) return;
     const pulled = across * (event.clientX - from.x) + down * (event.clientY - from.y);
     setMargin(field, from.was + pulled * from.scale);
   });
-  for (const name of ["pointerup", "pointercancel"]) handle.addEventListener(name, () => (from = null));
+  for (const name of ["pointerup", "pointercancel"]) {
+    handle.addEventListener(name, (event) => {
+      if (event.pointerId === from?.id) from = null;
+    });
+  }
   handle.addEventListener("keydown", (event) => {
     const [x, y] = ARROWS[event.key] ?? [0, 0];
     const pulled = across * x + down * y;
@@ -190,7 +206,7 @@ for (const handle of form.querySelectorAll("[data-edge]")) {
 
 function setMargin(field, value) {
   const step = Number(field.step);
-  field.value = Math.max(0, Math.min(Number(field.max), step * Math.round(value / step)));
+  field.value = within(field, step * Math.round(value / step));
   layOut();
 }
 
@@ -200,14 +216,11 @@ for (const edge of Object.keys(EDGES)) tools[edge].addEventListener("input", lay
 
 async function send(event) {
   event.preventDefault();
-  const [body, around] = [new FormData(form), margins()];
-  if (!extending()) {
-    if (region.empty) return tell(form.dataset.nothing);
-    body.set("mask", await region.png(), "mask.png");
-  }
-  const button = tools.draw;
-  button.disabled = true;
+  const [body, around, button] = [new FormData(form), margins(), tools.draw];
+  if (!extending() && region.empty) return tell(form.dataset.nothing);
+  button.disabled = true; // before anything is waited for, or a second press sends it again
   try {
+    if (!extending()) body.set("mask", await region.png(), "mask.png");
     const answer = await fetch(form.action, { method: "POST", body, headers: { Accept: "application/json" } });
     const told = await answer.json();
     tell(answer.ok ? told.notes.join(" ") : told.error);

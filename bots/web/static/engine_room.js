@@ -5,7 +5,7 @@ import { readPage } from "./page.js";
 const EVERY = 2000; // milliseconds
 
 for (const part of document.querySelectorAll("[data-refresh]")) {
-  setInterval(() => refresh(part), EVERY);
+  part.timer = setInterval(() => refresh(part), EVERY);
 }
 
 let busy = false;
@@ -17,11 +17,19 @@ async function refresh(part) {
   try {
     replace(part, await readPage(part.dataset.refresh, { signal: AbortSignal.timeout(10 * EVERY) }));
     stale.hidden = true;
-  } catch {
-    stale.hidden = false;
+  } catch (error) {
+    if (error.status === 401) leave(part);
+    else stale.hidden = false;
   } finally {
     busy = false;
   }
+}
+
+// Ask no more once one is signed out.
+function leave(part) {
+  clearInterval(part.timer);
+  document.querySelector("[data-stale]").hidden = true;
+  document.querySelector("[data-signed-out]").hidden = false;
 }
 
 function replace(part, page) {

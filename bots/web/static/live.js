@@ -121,7 +121,7 @@ async function cancel(event) {
 function once(event) {
   const form = event.target.closest("form[data-once]");
   // After the form is sent, or the button would not be part of it.
-  if (form) setTimeout(() => enable(form, false));
+  if (form && !event.defaultPrevented) setTimeout(() => enable(form, false));
 }
 
 function enable(form, on) {

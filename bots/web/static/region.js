@@ -11,8 +11,11 @@ export class Region {
     this.drawing = null;
   }
 
+  // Whether nothing is painted: strokes may have no area, or be erased again.
   get empty() {
-    return !this.strokes.some((stroke) => stroke.tool !== "erase");
+    const { width, height } = this.canvas;
+    const { data } = this.#pen.getImageData(0, 0, width, height);
+    return !data.some((value, at) => at % 4 === 3 && value);
   }
 
   begin(stroke) {
@@ -43,8 +46,9 @@ export class Region {
     this.#again();
   }
 
+  // A step that is undone like a stroke.
   clear() {
-    this.strokes = [];
+    this.strokes.push({ tool: "clear" });
     this.undone = [];
     this.#again();
   }
@@ -77,6 +81,7 @@ export class Region {
 
 // Draw a stroke from one of its points on.
 function draw(pen, { tool, size, points }, first) {
+  if (tool === "clear") return pen.clearRect(0, 0, pen.canvas.width, pen.canvas.height);
   pen.save();
   pen.globalCompositeOperation = tool === "erase" ? "destination-out" : "source-over";
   [pen.fillStyle, pen.strokeStyle, pen.lineWidth] = [PAINT, PAINT, size];

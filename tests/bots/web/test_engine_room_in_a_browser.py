@@ -23,10 +23,11 @@ WIDTHS = (1280, 390)
 async def page(
     request: pytest.FixtureRequest, served: Served, chrome: Chrome
 ) -> AsyncIterator[Page]:
-    """Yield the page of an owner; nothing may fail in the browser but a connection that is cut."""
+    """Yield the page of an owner; nothing may fail but a connection that is cut or signed out."""
     window = await open_window(served, chrome, OWNER, "/engine", request.param)
     yield window.page
-    assert [fault for fault in window.faults if "net::ERR_FAILED" not in fault] == []
+    cut = ("net::ERR_FAILED", "401 (Unauthorized)")
+    assert [fault for fault in window.faults if not any(each in fault for each in cut)] == []
 
 
 async def overflow(page: Page) -> int:
@@ -82,6 +83,24 @@ async def test_rules_and_bans_are_changed_by_forms(page: Page, served: Served) -
     assert [ban.person for ban in await served.app.storage.moderation.bans()] == [ADA]
     await lift.click()
     await expect(page.get_by_text(ROOM.no_bans)).to_be_visible()
+
+
+async def test_a_tab_whose_session_ended_asks_no_more_and_says_so(
+    page: Page, served: Served
+) -> None:
+    await page.clock.install()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    await page.reload()
+    await served.app.storage.web_access.end_all(OWNER)
+    async with page.expect_response(lambda answer: answer.status == 401):
+        await page.clock.run_for(2000)
+    await expect(page.locator("[data-signed-out]")).to_be_visible()
+    await expect(page.get_by_text(ROOM.stale)).to_be_hidden()
+    asked.clear()
+    await page.clock.run_for(60_000)
+    assert await page.evaluate("1 + 1") == 2  # what the clock started has been told by now
+    assert asked == []
 
 
 async def test_what_cannot_be_read_any_more_is_said_and_mends_itself(
