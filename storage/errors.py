@@ -26,7 +26,8 @@ UserError
         ├── NewerSchema                 written by a newer Marble
         ├── SeveralMachines             SQLite serves one machine
         ├── PicturesFault               the picture store cannot do what is asked  (passing)
-        │   └── ChangedPicture          other bytes than were stored
+        │   ├── ChangedPicture          other bytes than were stored
+        │   └── LostPicture             a picture's file is gone; waiting does not help
         └── Closed                      used after `close`
 
 Constructors take facts and write the sentence: what is wrong, where, and what to do.
@@ -288,6 +289,15 @@ class PicturesFault(DatabaseFault):
 
 class ChangedPicture(PicturesFault):
     """A store gives other bytes than were stored."""
+
+
+class LostPicture(PicturesFault):
+    """A store that answers has no file for a picture."""
+
+    passing = False
+
+    def __init__(self, where: str, name: str) -> None:
+        super().__init__(where, f"has no picture {name}: restore it there")
 
 
 class Closed(DatabaseFault):

@@ -24,7 +24,7 @@ from engine.files.bucket import (
 )
 from engine.files.stored import Found, PictureFolder, PictureStore
 from engine.sentences import fill
-from storage.errors import BadPicturesURL, ChangedPicture, PicturesFault
+from storage.errors import BadPicturesURL, ChangedPicture, LostPicture, PicturesFault
 from storage.jobs.picture_files import Pictures
 from storage.records import Picture
 
@@ -74,10 +74,10 @@ class BucketPictures(Pictures):
         return path if path.exists() else None
 
     def read(self, picture: Picture) -> bytes:
-        """Return a picture's bytes; blocks. Raises `PicturesFault`, also when it is gone."""
+        """Return a picture's bytes; blocks. Raises `PicturesFault`: `LostPicture` if it is gone."""
         found = self.get(picture.sha256)
         if found is None:
-            raise PicturesFault(self.where, f"has no picture {picture.name}: restore it there")
+            raise LostPicture(self.where, picture.name)
         return found
 
     def get(self, sha256: str) -> bytes | None:

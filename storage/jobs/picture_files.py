@@ -16,7 +16,7 @@ from engine.files.private import sync_folder
 from engine.files.stored import Found, PictureFolder, PictureStore, picture_path
 from engine.sentences import fill
 from storage.database.faults import explain
-from storage.errors import DatabaseFault, Unreachable
+from storage.errors import DatabaseFault, LostPicture, Unreachable
 from storage.jobs.thumbnails import Thumbnails
 from storage.records import Picture
 
@@ -83,11 +83,15 @@ class Pictures:
         return self.path(picture)
 
     def read(self, picture: Picture) -> bytes:
-        """Return a picture's bytes; blocks. Raises `DatabaseFault` when the file is gone."""
-        try:
-            return self.path(picture).read_bytes()
-        except OSError as error:
-            raise self._fault(error) from error
+        """Return a picture's bytes; blocks.
+
+        Raises a `DatabaseFault`: `LostPicture` where the file is gone from a folder that is there.
+        """
+        if (found := self.get(picture.sha256)) is not None:
+            return found
+        if not self.folder.is_dir():  # its disk may be away
+            raise Unreachable(str(self.folder), "the folder is missing")
+        raise LostPicture(self.where, picture.name)
 
     def get(self, sha256: str) -> bytes | None:
         """Return the bytes of the file of that name, None where there is none; blocks.

@@ -44,6 +44,16 @@ async def test_the_full_size_is_promised_only_where_a_direct_message_carries_it(
         assert not whole.content.endswith((EN.shrunk, EN.shrunk_everywhere))
 
 
+async def test_a_reply_whose_picture_file_is_gone_says_so(tmp_path: Path) -> None:
+    async with Storage.open(tmp_path) as storage:
+        job = await add_claimed(storage, a_job())
+        job = await storage.jobs.rendered(job.id, job.epoch, drawn(noise()))
+        storage.pictures.remove(*(each.sha256 for each in job.pictures))
+        reply = replies.pictures_reply(job, job.pictures, View(storage.pictures), 2**20, EN)
+        assert reply.content.endswith(EN.lost_picture)
+        assert not reply.files
+
+
 async def test_a_picture_of_another_kind_of_device_than_its_original_says_so(
     tmp_path: Path,
 ) -> None:

@@ -13,7 +13,7 @@ import pytest
 from engine.errors import MissingPicture, PicturesAway
 from engine.files import bucket as buckets
 from engine.files.bucket import BadBucketURL, BucketURL, open_store
-from storage.errors import BadPicturesURL, ChangedPicture, PicturesFault
+from storage.errors import BadPicturesURL, ChangedPicture, LostPicture, PicturesFault, Unreachable
 from storage.jobs.bucket_pictures import BucketPictures, open_pictures
 from storage.jobs.picture_files import Pictures
 from storage.records import Picture
@@ -68,6 +68,16 @@ def test_what_is_not_there(pictures: Pictures) -> None:
     for read in (pictures.fetch, pictures.store.read):
         with pytest.raises(MissingPicture):
             read(ONE)
+    pictures.add(b"two")
+    with pytest.raises(LostPicture, match="restore it there") as caught:
+        pictures.read(named(ONE))
+    assert not caught.value.passing
+
+
+def test_waiting_may_help_where_the_whole_folder_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(Unreachable) as caught:
+        Pictures(tmp_path / "away").read(named(ONE))
+    assert caught.value.passing
 
 
 def test_only_what_is_old_is_removed(pictures: Pictures) -> None:
