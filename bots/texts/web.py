@@ -134,6 +134,8 @@ class WebWords:
     what_there_hint = "Options may follow: --seed 7 --steps 30"
     strength = "Strength"
     nothing_painted = "Nothing is painted yet: paint over what is to be drawn anew."
+    unreachable = "Marble cannot be reached. Try again in a moment."
+    mask_or_margins = "Give a mask or margins, not both: each is a drawing of its own."
     away = "Marble cannot be reached; what you painted is still here. Try again in a moment."
     compare = "Before and after"
     compare_how = "How much is shown from before"

@@ -80,13 +80,16 @@ async def _draw(request: Request, opened: Opened, texts: dict[str, str]) -> Job:
         values |= parse_values([("strength", strength)])
     values |= parse_values(options)
     studio, name, asker = request.app.studio, opened.target.name, opened.asker
-    if texts.get("tool") == EXTEND:
-        margins = Margins(**{edge: _margin(texts.get(edge, "")) for edge in EDGES})
-        return await studio.extend(name, margins, values, asker)
-    feather = _feather(texts.get("feather", ""))
+    edges = {edge: _margin(texts.get(edge, "")) for edge in EDGES}
     masks = await uploads_of(request, "mask")
+    # Without JavaScript no tool is chosen: what is filled in says what is wanted.
+    if texts.get("tool") == EXTEND or (any(edges.values()) and not masks):
+        return await studio.extend(name, Margins(**edges), values, asker)
     if not masks:
         raise UserError(request.web_words.nothing_painted)
+    if any(edges.values()):
+        raise UserError(request.web_words.mask_or_margins)
+    feather = _feather(texts.get("feather", ""))
     mask = await studio.keep_mask(opened.picture.sha256, masks[0], feather)
     return await studio.repaint(name, mask, values, asker)
 

@@ -54,6 +54,7 @@ class Request:
     client: str  # address of who asks
     token: str = field(default="", repr=False)  # of the session
     embedded: bool = False  # shown within Telegram
+    page: str = "/"  # the address of the page itself, or of the one whose form was sent
     session: Session | None = None
     files: list[web.FileField] = field(default_factory=list, repr=False)  # of the form
 

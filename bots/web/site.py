@@ -80,6 +80,7 @@ ROUTES: Final = (
     *engine_room.ROUTES,
     Route("GET", METRICS, metrics, least=Role.OWNER),
 )
+PAGES: Final = frozenset(route.path for route in ROUTES if route.method == "GET")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +140,7 @@ class Site:
             client=client_of(http.remote, http.headers.get("X-Forwarded-For")),
             token=token,
             embedded=embedded,
+            page=http.path_qs if http.method in READING else "/",
         )
 
     async def _recognise(self, request: Request) -> None:
@@ -153,6 +155,8 @@ class Site:
         """Let a route answer where its asker may have it; raises `Refused` or `UserError`."""
         request = http[REQUEST]
         request.http = http = http.clone(client_max_size=route.largest)
+        if http.method not in READING:
+            request.page = page_of(route.path, str(http.rel_url))
         if (http.content_length or 0) > route.largest:
             raise _too_large(route)
         if route.public and ("token" in http.match_info or http.method not in READING):
@@ -179,6 +183,19 @@ class Site:
         self.rates.count(request.token, CHANGES)
         given = http.headers.get(CSRF_HEADER) or (await request.form()).get(CSRF_FIELD)
         check_csrf(given, request.token)
+
+
+def page_of(route: str, address: str) -> str:
+    """Return the page that has the form which is sent to an address: the nearest one above it.
+
+    route: the address with names in place of what varies, `/pictures/{name}/{action}`.
+    """
+    nearest = route
+    while nearest not in PAGES:
+        nearest = nearest.rpartition("/")[0] or "/"
+    if nearest in (route, "/"):
+        return address if nearest == route else nearest
+    return "/".join(address.partition("?")[0].split("/")[: nearest.count("/") + 1])
 
 
 def make_templates(static: StaticFiles) -> Environment:

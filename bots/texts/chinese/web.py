@@ -116,6 +116,8 @@ class ChineseWeb(WebWords):
     what_there_hint = "后面可加选项：--seed 7 --steps 30"
     strength = "强度"
     nothing_painted = "还没有涂抹：请涂抹要重画的地方。"
+    unreachable = "无法连接 Marble，请稍后再试。"
+    mask_or_margins = "蒙版和扩展边距只能选一种，请分两次绘制。"
     away = "无法连接 Marble；你涂抹的内容还在。请稍后再试。"
     compare = "前后对比"
     compare_how = "显示多少原图"

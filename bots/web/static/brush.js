@@ -220,7 +220,10 @@ async function send(event) {
   if (!extending() && region.empty) return tell(form.dataset.nothing);
   button.disabled = true; // before anything is waited for, or a second press sends it again
   try {
-    if (!extending()) body.set("mask", await region.png(), "mask.png");
+    if (!extending()) {
+      for (const edge of Object.keys(EDGES)) body.delete(edge);
+      body.set("mask", await region.png(), "mask.png");
+    }
     const answer = await fetch(form.action, { method: "POST", body, headers: { Accept: "application/json" } });
     const told = await answer.json();
     tell(answer.ok ? told.notes.join(" ") : told.error);

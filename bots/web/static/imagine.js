@@ -27,14 +27,19 @@ async function look() {
 async function read(event) {
   if (event.submitter?.getAttribute("formaction") !== "/imagine/read") return;
   event.preventDefault();
-  const answer = await fetch("/imagine/read", {
-    method: "POST",
-    body: new FormData(form),
-    headers: { Accept: "application/json" },
-  });
-  const found = await answer.json();
+  let found;
+  try {
+    const answer = await fetch("/imagine/read", {
+      method: "POST",
+      body: new FormData(form),
+      headers: { Accept: "application/json" },
+    });
+    found = await answer.json();
+  } catch {
+    found = { error: document.body.dataset.unreachable };
+  }
   told.replaceChildren();
-  if (!answer.ok) return add("p", found.error);
+  if (found.error) return add("p", found.error);
   fill(found.texts);
   const facts = add("dl");
   facts.className = "facts";

@@ -10,21 +10,31 @@ const tiles = (job) => [...document.querySelectorAll(`[data-job="${job}"]`)];
 const unfinished = () =>
   [...document.querySelectorAll("[data-unfinished]")].map((tile) => tile.dataset.job).join("-");
 
+// The tiles of a job as it is now, none for one that is gone; asked for until Marble answers.
 async function cards(job) {
-  const answer = await fetch(`/jobs/${job}/cards`);
-  if (!answer.ok) return [];
-  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-  return [...page.querySelectorAll(".tile")];
+  for (;;) {
+    const answer = await fetch(`/jobs/${job}/cards`).catch(() => null);
+    if (answer?.status === 404) return [];
+    if (answer?.status === 401) throw new Error("signed out");
+    if (answer?.ok) {
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      return [...page.querySelectorAll(".tile")];
+    }
+    await new Promise((after) => setTimeout(after, ASK));
+  }
 }
 
-const coming = new Set(); // jobs whose first tile is being fetched
+const latest = new Map(); // of each job, what is done last of what its events ask for
+
+// Do things to a job's tiles one after the other, since each may wait for an answer.
+function inTurn(job, act) {
+  const done = (latest.get(job) ?? Promise.resolve()).then(act).catch(() => {}); // signed out
+  latest.set(job, done);
+  return done.finally(() => latest.get(job) === done && latest.delete(job));
+}
 
 async function progress({ job, line, step, total, preview }) {
-  if (!tiles(job).length && "newest" in list.dataset && !coming.has(job)) {
-    coming.add(job);
-    list.prepend(...(await cards(job)));
-    coming.delete(job);
-  }
+  if (!tiles(job).length && "newest" in list.dataset) list.prepend(...(await cards(job)));
   for (const tile of tiles(job).filter((each) => "unfinished" in each.dataset)) {
     tile.querySelector("[data-line]").textContent = line;
     const bar = tile.querySelector("progress");
@@ -36,10 +46,12 @@ async function progress({ job, line, step, total, preview }) {
 
 // Show a job that was asked for on this page, and follow it: it may have ended before it was seen.
 export async function follow(job) {
-  if (!tiles(job).length) list.prepend(...(await cards(job)));
+  await inTurn(job, async () => {
+    if (!tiles(job).length) list.prepend(...(await cards(job)));
+  });
   if (!tiles(job).some((tile) => "unfinished" in tile.dataset)) return over(job, "");
-  if (!source) return; // it is asked for now and then
-  source.close();
+  if (asking) return;
+  source?.close();
   stream();
 }
 
@@ -61,17 +73,19 @@ function show(tile, address) {
 async function end({ job, status, line }) {
   const old = tiles(job).filter((tile) => "unfinished" in tile.dataset);
   if (!old.length) return;
-  if ("reload" in list.dataset && status !== "gone") return location.reload();
+  const reload = old.some((tile) => "reload" in (tile.closest("[data-live]")?.dataset ?? {}));
+  if (reload && status !== "gone") return location.reload();
   const found = status === "gone" ? [] : await cards(job);
-  old[0].replaceWith(...found);
-  for (const tile of old.slice(1)) tile.remove();
+  for (const tile of old) tile.replaceWith(...found.map((each) => each.cloneNode(true)));
   if (said) said.textContent = `${job}: ${line}`;
   over(job, status);
 }
 
 const HANDLERS = { progress, end };
+const handle = (name, told) => inTurn(told.job, () => HANDLERS[name](told));
 
 let source = null;
+let asking = false; // as no stream comes through
 
 function stream() {
   source = new EventSource(`/events?jobs=${unfinished()}`);
@@ -81,12 +95,13 @@ function stream() {
     opened.close();
     if (source !== opened) return;
     source = null;
+    asking = true;
     ask();
   };
   const silence = setTimeout(instead, HEARD);
   opened.addEventListener("hello", () => clearTimeout(silence));
-  for (const [name, handle] of Object.entries(HANDLERS)) {
-    opened.addEventListener(name, (event) => handle(JSON.parse(event.data)));
+  for (const name of Object.keys(HANDLERS)) {
+    opened.addEventListener(name, (event) => handle(name, JSON.parse(event.data)));
   }
   opened.addEventListener("error", () => {
     if (opened.readyState === EventSource.CLOSED) instead();
@@ -97,7 +112,7 @@ async function ask() {
   try {
     const answer = await fetch(`/events?once&jobs=${unfinished()}`);
     if (answer.status === 401) return; // signed out
-    if (answer.ok) for (const { event, ...told } of await answer.json()) await HANDLERS[event](told);
+    if (answer.ok) for (const { event, ...told } of await answer.json()) await handle(event, told);
   } catch {
     // Marble is away: it is asked again.
   }
@@ -108,14 +123,22 @@ async function cancel(event) {
   const form = event.target.closest("form[action$='/cancel']");
   if (!form) return;
   event.preventDefault();
-  form.querySelector("button").disabled = true;
-  const answer = await fetch(form.action, {
-    method: "POST",
-    body: new URLSearchParams(new FormData(form)),
-    headers: { Accept: "application/json" },
-  });
-  const told = await answer.json();
+  enable(form, false);
+  let told;
+  try {
+    const answer = await fetch(form.action, {
+      method: "POST",
+      body: new URLSearchParams(new FormData(form)),
+      headers: { Accept: "application/json" },
+    });
+    told = await answer.json();
+  } catch {
+    told = { error: document.body.dataset.unreachable };
+  }
   if (said) said.textContent = told.said ?? told.error;
+  if (!told.error) return;
+  form.closest(".tile").querySelector("[data-line]").textContent = told.error;
+  enable(form, true);
 }
 
 function once(event) {

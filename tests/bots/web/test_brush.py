@@ -208,3 +208,15 @@ async def test_a_page_that_is_signed_out_or_forged_draws_nothing(
     data = {"csrf": "0" * 64, "words": "a dog", "tool": "extend", "left": "8"}
     assert (await ada.post(f"/brush/{job.id}", data)).status == 403
     assert len(await served.app.storage.history.page()) == 1
+
+
+async def test_without_a_script_margins_alone_make_the_canvas_larger(
+    house: House, served: Served, ada: Browser
+) -> None:
+    job = await drawn(house)
+    texts = {"tool": "brush", "words": "a cat", "left": "64", "right": "0", "top": "", "bottom": ""}
+    page = await sent(ada, f"/brush/{job.id}", None, texts)
+    assert page.status == 200, page.words
+    assert (await newest(served)).recipe.margins == Margins(left=64)
+    both = await sent(ada, f"/brush/{job.id}", painted(), texts)
+    assert (both.status, WORDS.mask_or_margins in both.words) == (400, True)

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from html import unescape
 
 import pytest
 
 from bots.texts import web_words_of
-from tests.bots.web.conftest import ADA, BOB, Browser, Served
+from bots.web.request import Route
+from bots.web.site import ROUTES, page_of
+from tests.bots.conftest import House
+from tests.bots.web.conftest import ADA, BOB, Browser, Page, Served
+from tests.bots.web.test_pictures import drawn
 
 EN, ZH = web_words_of("en"), web_words_of("zh")
 
@@ -101,3 +107,49 @@ async def test_a_chosen_language_is_kept(ada: Browser) -> None:
     assert (page.path, ZH.signed_in_as.format(person=ADA) in page.words) == ("/account", True)
     await ada.post("/language", {"language": "nonsense", "back": "/account"})
     assert '<html lang="zh">' in (await ada.get("/account")).text
+
+
+def back_of(page: Page) -> str:
+    """Return where the choice of a language leads from a page."""
+    found = re.search(r'name="back" value="([^"]+)"', page.text)
+    assert found, page.words
+    return unescape(found[1])
+
+
+@pytest.mark.parametrize(
+    "route", [each for each in ROUTES if each.method == "POST"], ids=lambda r: r.path
+)
+def test_from_every_address_of_a_form_the_way_back_is_a_page(route: Route) -> None:
+    address = re.sub(r"\{(\w+)\}", "1", route.path)
+    pages = {re.sub(r"\{(\w+)\}", "1", each.path) for each in ROUTES if each.method == "GET"}
+    assert page_of(route.path, f"{address}?grant=x").partition("?")[0] in pages
+
+
+async def test_a_language_that_is_chosen_shows_the_same_page_again(
+    house: House, served: Served, ada: Browser
+) -> None:
+    await drawn(house, "a cat")
+    for path in ("/pictures?q=cat&before=9", "/pictures?favourites=1", "/brush/1?grant=x", "/no"):
+        assert back_of(await ada.get(path)) == path
+
+
+@pytest.mark.parametrize(
+    ("path", "data", "page"),
+    [
+        ("/pictures/1/edit", {"words": ""}, "/pictures/1"),
+        ("/pictures/1.1/change", {"prompt": "a --steps 0"}, "/pictures/1.1"),
+        ("/imagine/read", {}, "/imagine"),
+        ("/imagine", {"prompt": "a --steps 0"}, "/imagine"),
+        ("/brush/1?a=b", {}, "/brush/1?a=b"),
+        ("/jobs/99/cancel", {}, "/"),
+    ],
+)
+async def test_a_language_that_is_chosen_after_a_form_failed_leads_to_the_page_of_the_form(
+    path: str, data: dict[str, str], page: str, house: House, served: Served, ada: Browser
+) -> None:
+    await drawn(house)
+    failed = await ada.post(path, data)
+    assert failed.status >= 400
+    assert back_of(failed) == page
+    answer = await ada.post("/language", {"language": "zh", "back": page})
+    assert (answer.status, ZH.change_language in answer.words) == (200, True)
