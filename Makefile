@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all check bench bench-big-models bench-cluster bench-delivery bench-discord \
 	bench-engine bench-lora bench-making-of bench-mutations bench-noise bench-precision bench-queue bench-storage \
-	bench-tower \
+	bench-tower bench-vectors \
 	bench-web chaos \
 	chaos-cluster format clean soak
 
@@ -82,6 +82,9 @@ bench-storage: $(READY)  ## measure the database: jobs, history and search
 
 bench-tower: $(READY)  ## measure which of 100 pictures a caption finds, by the bundled towers
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.starter.finding
+
+bench-vectors: $(READY)  ## measure searches by meaning among 1,000,000 pictures (takes minutes and 6 GB of disk)
+	$(BIN)/python -m tests.bench.vectors $(if $(ROWS),--rows $(ROWS))
 
 bench-web: $(READY)  ## measure the web page with 200 people's live progress over 1,000,000 jobs (takes minutes)
 	$(BIN)/python -m tests.bench.web

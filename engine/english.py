@@ -99,6 +99,11 @@ ENGLISH: Final[Mapping[str, str]] = {
     "clip_fails": "Pictures could not be compared with words; `marble doctor` tells Marble's owner "
     "why.",
     "clip_busy": "Many pictures are being compared with words; try again in a moment.",
+    "clip_nan": "Pictures could not be compared with words, since the model's numbers are not "
+    "finite; `marble doctor` tells Marble's owner why.",
+    "clip_lost": "The file of picture {picture} is missing, so nothing can be compared with it.",
+    "clip_none": "None of these pictures has been compared with words yet; Marble's owner can have "
+    "that done by `marble clip index`.",
     "given_twice": "{name} is given twice, as {first} and as {second}; give it once.",
     "nearest": " (did you mean {name!r}?)",
     # Words and pictures that people give

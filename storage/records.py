@@ -292,6 +292,23 @@ class Exported:
     too_large: int
 
 
+@dataclass(frozen=True, slots=True)
+class Tower:
+    """Name the model that makes vectors, and how many numbers each has."""
+
+    name: str
+    width: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alike:
+    """A picture that a search by meaning found, and its cosine with what was asked for."""
+
+    job: Job
+    picture: Picture
+    cosine: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forgotten:
     """Count the jobs and files of a person that were removed; `known` if there was anything."""

@@ -30,6 +30,7 @@ from storage.people.people import People
 from storage.people.privacy import Privacy
 from storage.people.styles import Styles
 from storage.people.web_access import WebAccess
+from storage.vectors.vectors import Vectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class Storage:
     moderation: Moderation
     styles: Styles
     web_access: WebAccess
+    vectors: Vectors
     care: Care
     privacy: Privacy
     exports: Exports
@@ -87,6 +89,7 @@ class Storage:
             folders = tuple({folder, file.parent if file else folder})
             history = History(database)
             care = Care(database, pictures, now)
+            vectors = Vectors(database, folder / "vectors")
             yield cls(
                 database=database,
                 pictures=pictures,
@@ -101,8 +104,9 @@ class Storage:
                 moderation=Moderation(database, now),
                 styles=Styles(database, now),
                 web_access=WebAccess(database, now),
+                vectors=vectors,
                 care=care,
-                privacy=Privacy(database, care),
+                privacy=Privacy(database, care, vectors),
                 exports=Exports(database, history, pictures, folder / "exports"),
             )
         finally:

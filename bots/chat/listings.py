@@ -20,7 +20,7 @@ from engine.models.catalogue import Catalogue
 from engine.recipe.prompt_tags import plain
 from engine.sentences import fill
 from storage import Job
-from storage.records import Act, Favourite, Stats, Style
+from storage.records import Act, Alike, Favourite, Stats, Style
 
 PROMPT: Final = 60  # characters of a prompt in a list
 QUEUE: Final = 15  # lines
@@ -134,6 +134,14 @@ def favourite_lines(kept: Sequence[Favourite], words: Words) -> Iterator[str]:
     yield words.favourites_title
     for each in kept:
         yield f"{each.picture.name} · {cut(shown_prompt(each.job), PROMPT)}"
+
+
+def alike_lines(found: Sequence[Alike], words: Words) -> Iterator[str]:
+    """List the pictures that a search by meaning found, with how well each matches."""
+    yield words.alike_title
+    for each in found:
+        prompt = cut(shown_prompt(each.job), PROMPT)
+        yield f"{each.picture.name} · {each.cosine:.2f} · {prompt}"
 
 
 def settings_lines(

@@ -10,6 +10,7 @@ from discord.utils import format_dt
 from bots.admission.visibility import View, Withheld
 from bots.chat.access import Audience, find_audience
 from bots.chat.actions import ACTIONS
+from bots.chat.alike import find_alike
 from bots.discord.buttons import ActionItem, button, menu
 from bots.discord.handler import Handler
 from bots.discord.replies import CONTENT, SMALL_TEXT, FileData, Reply
@@ -56,6 +57,13 @@ async def history_page(handler: Handler, request: Request, before: str, search: 
         return Reply(content=words.nothing_yet, buttons=buttons)
     buttons = [] if search else buttons
     return await _page(handler, request, words.history_title, entries, buttons, more)
+
+
+async def alike_page(handler: Handler, request: Request, like: str) -> Reply:
+    """Return somebody's pictures that are most like words or a picture."""
+    found = await find_alike(handler.app, request, like, PAGE)
+    entries = [PageLine(each.picture.name, each.job, each.picture) for each in found]
+    return await _page(handler, request, request.words.alike_title, entries, ())
 
 
 async def favourites_page(handler: Handler, request: Request, before: str) -> Reply:

@@ -18,12 +18,14 @@ from bots.operations.edit_model import find_edit_model
 from bots.operations.ray_cluster import ray_settings
 from bots.operations.settings import Settings
 from bots.requests.descriptions import Descriptions
+from bots.requests.likeness import Likeness
 from bots.requests.studio import Studio
 from bots.requests.styles import Stylebook
 from bots.requests.workflow_folder import WorkflowFolder
 from bots.requests.workflows import Workflows
 from bots.service.commands import Commands
 from bots.service.front_door import FrontDoor
+from bots.service.indexing import Indexing
 from bots.worker.engines_view import EngineBoard, engine_rows
 from bots.worker.maintenance import Maintenance
 from bots.worker.pausing import Pausing
@@ -62,7 +64,7 @@ class App:
     styles: Stylebook
     workflows: Workflows
     descriptions: Descriptions
-    embedding: Embedding
+    likeness: Likeness
     health: Callable[[], Health]  # of the engine
     commands: Commands
     front_door: FrontDoor = field(default_factory=FrontDoor)
@@ -148,6 +150,10 @@ async def open_app(settings: Settings, *, serving: bool = False) -> AsyncIterato
                 ahead = _look_ahead(workflows)
                 await tasks.enter_async_context(_running(ahead, "marble-workflows"))
             embedding = await tasks.enter_async_context(Embedding(settings.clip_model))
+            likeness = Likeness(storage, embedding)
+            if serving and settings.clip_model:
+                indexing = Indexing(likeness, worker.rendered)
+                await tasks.enter_async_context(_running(indexing.run(), "marble-indexing"))
             commands = Commands(gate.roles)
             tasks.push_async_callback(commands.close)
             towers = embedding if settings.clip_model == STARTER else None
@@ -171,7 +177,7 @@ async def open_app(settings: Settings, *, serving: bool = False) -> AsyncIterato
                 styles=Stylebook(storage, gate),
                 workflows=Workflows(workflows, studio, storage.pictures, gate),
                 descriptions=descriptions,
-                embedding=embedding,
+                likeness=likeness,
                 health=executor.health,
                 commands=commands,
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -22,6 +23,7 @@ from telegram.ext import ExtBot
 
 from bots.chat.access import Audience, check_personal, find_audience
 from bots.chat.actions import draw, region_link
+from bots.chat.alike import find_alike
 from bots.chat.commands import (
     LIST_COMMANDS,
     cancel,
@@ -30,7 +32,7 @@ from bots.chat.commands import (
     web_link,
     web_logout,
 )
-from bots.chat.listings import favourite_lines, history_lines
+from bots.chat.listings import alike_lines, favourite_lines, history_lines
 from bots.chat.mydata import export_data, forget_data
 from bots.chat.privacy import privacy_text
 from bots.presentation.lines import name_of
@@ -53,6 +55,7 @@ PAGE: Final = 10  # lines of a history
 PATIENCE: Final = 60.0  # seconds that the lists wait for what the server can do
 OLDER: Final = "older"  # what the button below them carries
 FAVOURITES: Final = "favourites"  # … below favourites; and what is typed behind `/history`
+LIKE: Final = re.compile(r"like\s+(.+)", re.IGNORECASE | re.DOTALL)  # behind `/history`, too
 LOGOUT: Final = "logout"  # what is typed behind `/web`
 FORGET: Final = "forget"  # … the button that removes all data
 
@@ -154,11 +157,15 @@ async def _say_page(
 
 
 async def _history(request: Request, parsed: ParsedMessage) -> str | None:
-    """List one's jobs, or one's favourites."""
+    """List one's jobs, one's favourites, or what is like words or a picture."""
     if parsed.text.lower() == FAVOURITES:
         return await show_favourites(request)
+    if like := LIKE.match(parsed.text):
+        found = await find_alike(request.app, request, like[1], PAGE)
+        await request.say_list(alike_lines(found, request.words))
+        return None
     if parsed.text:
-        raise UnknownOption(parsed.text, [FAVOURITES])
+        raise UnknownOption(parsed.text, [FAVOURITES, "like"])
     return await show_history(request)
 
 

@@ -57,10 +57,12 @@ HELP: Final = """\
 [bold]:pan[/bold] 12.3 left       continued to one side: left, right, up or down
 [bold]picture.png[/bold]          a file dropped here: what it was made from, drawn again
 [bold]:star[/bold]   :star 12.3   a favourite, or no longer; [bold]/history favourites[/bold]
+[bold]/history like a lion[/bold] pictures that show it; [bold]/history like 12.3[/bold]
 [bold]/history[/bold]             what you drew; [bold]/show 12[/bold] tells from what
 [bold]/quit[/bold]                the end, as Ctrl-D; Ctrl-C stops a picture"""
 
 PAGE: Final = 10  # entries of a history
+LIKE: Final = "like "  # what begins a search by meaning, behind /history
 SIGNS: Final = {"/": ":", ":": "/"}
 HELPS: Final = ("/help", ":help")
 ENDS: Final = ("/quit", ":quit", "/exit", ":exit", ":q")
@@ -235,6 +237,8 @@ def _only(words: list[str]) -> str | None:
 async def _history(session: Session, text: str) -> None:
     if text == "favourites":
         await session.favourites(limit=PAGE)
+    elif like := text.removeprefix(LIKE) if text.startswith(LIKE) else "":
+        await session.alike(like.strip(), limit=PAGE)
     else:
         await session.history(limit=PAGE)
 

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import sys
 from argparse import Namespace
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -17,6 +17,7 @@ from bots.operations.settings import Settings
 from bots.presentation.lines import OTHER_DEVICE, name_of, parent_of
 from bots.presentation.making_of import MakingOf, read_making_of
 from bots.requests.derive import the_picture
+from bots.requests.likeness import NAME
 from bots.requests.options import Values, parse_values
 from bots.requests.studio import BLENDED, Asker, Studio
 from bots.requests.typed_options import read_request
@@ -66,7 +67,7 @@ class Session:
         self._studio, self._workflows = app.studio, app.workflows
         self._asker = Asker(person=person(), place=TERMINAL, reply={"later": later}, later=later)
         self._storage, self._worker = app.storage, app.worker
-        self._descriptions = app.descriptions
+        self._descriptions, self._likeness = app.descriptions, app.likeness
         mode = app.settings.terminal_pictures
         self._previews = mode != "off"
         self._show = partial(show_pictures, self.console, app.storage.pictures, mode, copy_to)
@@ -172,6 +173,7 @@ class Session:
             "style": job.style,
             "made from": job.parent and parent_of(job),
             "error": job.error,
+            "match": _match(await self._storage.vectors.matches(job.id), picture),
         }
         self.console.print(recipe_table(facts))
         self._show([kept for kept in job.pictures if picture in (None, kept.index)])
@@ -183,6 +185,17 @@ class Session:
             self.console.print("No pictures yet. Try: marble imagine a marble scholar")
             return
         self._list((str(job.id), job) for job in jobs)
+
+    async def alike(self, like: str, limit: int) -> None:
+        """List everybody's pictures that are nearest to words or to another picture."""
+        meant = the_picture(*await self._studio.get(like)) if NAME.fullmatch(like) else like
+        found = await self._likeness.find(meant, limit, None)
+        table = Listing("picture", "match", "when", "seed", "prompt")
+        for each in found:
+            when, recipe = _when(each.job), each.job.recipe
+            match = f"{each.cosine:.3f}"
+            table.add(each.picture.name, match, when, str(recipe.seed), recipe.prompt)
+        self.console.print(table)
 
     async def favourite(self, name: str | None) -> None:
         """Add pictures to this person's favourites, or remove them where all are among them."""
@@ -206,8 +219,7 @@ class Session:
         """Print names and their jobs."""
         table = Listing("id", "when", "status", "seed", "prompt")
         for name, job in entries:
-            when = job.created_at.astimezone().strftime("%Y-%m-%d %H:%M %Z")
-            table.add(name, when, job.status, str(job.recipe.seed), job.recipe.prompt)
+            table.add(name, _when(job), job.status, str(job.recipe.seed), job.recipe.prompt)
         self.console.print(table)
 
     async def _named(self, name: str | None) -> str:
@@ -328,6 +340,16 @@ class Session:
             self.console.print(f"Job {job.id} was cancelled.")
 
 
+def _when(job: Job) -> str:
+    return job.created_at.astimezone().strftime("%Y-%m-%d %H:%M %Z")
+
+
+def _match(matches: Mapping[int, float], picture: int | None) -> str:
+    """Return how well pictures match their prompt, empty where it is not known."""
+    shown = (value for index, value in matches.items() if picture in (None, index))
+    return ", ".join(f"{value:.3f}" for value in shown)
+
+
 async def in_session(arguments: Namespace, settings: Settings, work: Work) -> int | None:
     """Open everything for some work in a session; a bad --out raises `UserError` before."""
     copy_to, later = out_of(arguments), getattr(arguments, "later", False)
@@ -408,6 +430,9 @@ async def history(arguments: Namespace, settings: Settings) -> None:
     text = arguments.limit
     if (limit := read_whole(text, 1, 1000)) is None:
         raise OptionError("limit", text, "a whole number between 1 and 1000")
+    if (like := arguments.like) is not None:
+        await in_session(arguments, settings, lambda session: session.alike(like, limit))
+        return
     await in_session(arguments, settings, lambda session: session.history(limit))
 
 

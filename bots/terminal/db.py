@@ -82,6 +82,7 @@ async def restore(arguments: argparse.Namespace, settings: Settings) -> int:
     async with Storage.open(
         settings.data_dir, settings.database_url, settings.pictures_url
     ) as storage:
+        await storage.vectors.prune()
         report = await storage.care.check()
     _say(f"{arguments.file} was restored to {urls.show(url)}.")
     if before:
@@ -98,6 +99,7 @@ async def prune(arguments: argparse.Namespace, settings: Settings) -> None:
         settings.data_dir, settings.database_url, settings.pictures_url
     ) as storage:
         pruned = await storage.care.prune(age)
+        await storage.vectors.prune()
         swept = await storage.care.sweep()
     _say(fill(DELETED, jobs=pruned.jobs, files=pruned.files + swept))
 

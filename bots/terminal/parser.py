@@ -128,6 +128,9 @@ RESULT: Final = _value(
 )
 WORKFLOW: Final = _value("file", None, "a workflow exported by ComfyUI, or a picture")
 LIMIT: Final = _value("--limit", "N", "how many (default 20)", default="20")
+LIKE: Final = _value(
+    "--like", "WORDS", "of everybody's pictures those that show this, or are like a picture (12.3)"
+)
 ONCE: Final = _flag("--once", "print it once and exit")
 REASON: Final = _value("reason", "REASON", "shown to people who wait", nargs="+")
 PLACE: Final = _value("place", "PLACE", PLACES, nargs="?", default="*")
@@ -173,7 +176,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "making-of": ("draw a picture again, and write a page on how it was made", ID, PAGE, GIF),
     "read": ("show what a picture file or workflow says of how it was made", RECIPE, RESULT),
     "run": ("draw what a ComfyUI workflow or a picture file says", *(WORKFLOW, RESULT, *DRAWING)),
-    "history": ("list your latest pictures", LIMIT),
+    "history": ("list your latest pictures, or find some by what they show", LIMIT, LIKE),
     "show": ("show a picture and its recipe", ID, OUT),
     "queue": ("show running and waiting jobs, live", ONCE),
     "top": ("show what a service is doing, live: queue, rates, errors, device", ONCE),
@@ -194,6 +197,8 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "styles remove": ("remove a style", STYLE),
     "pictures": ("move the stored pictures: move",),
     "pictures move": ("take pictures to MARBLE_PICTURES_URL or elsewhere, while in use", TO, FROM),
+    "clip": ("find pictures by what they show: index",),
+    "clip index": ("prepare older pictures for `history --like`; it may be ended at any time",),
     "db": ("manage the database: upgrade, check, backup, restore, prune, export, forget",),
     "db upgrade": ("upgrade the database to this version (makes a backup first)",),
     "db check": ("look for damage and missing pictures", DEEP),
@@ -216,8 +221,8 @@ def build_parser() -> Parser:
         command.set_defaults(words=words)
         for names, how in arguments:
             command.add_argument(*names, **how)
-        if words in ("models", "styles", "db", "pictures"):
-            required = words in ("db", "pictures")  # the others list what there is
+        if words in ("models", "styles", "db", "pictures", "clip"):
+            required = words in ("db", "pictures", "clip")  # the others list what there is
             groups[words] = command.add_subparsers(dest="act", metavar="COMMAND", required=required)
     return parser
 

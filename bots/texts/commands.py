@@ -32,6 +32,7 @@ _DESCRIPTIONS: Final[Mapping[str, str]] = {
     "imagine:workflow": "draw by a workflow of Marble's owner; without a prompt, by its own",
     "history": "Your latest pictures",
     "history:search": "only prompts with these words",
+    "history:like": "only what shows this, or is like a picture such as 12.3",
     "history:favourites": "only what you marked with ⭐",
     "show": "Show a picture again",
     ":picture": "12 for a job, 12.3 for a picture",

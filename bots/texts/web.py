@@ -45,6 +45,7 @@ class WebWords:
     # Pictures
     pictures = "Pictures"
     search = "Search the prompts"
+    like = "Or what they show"
     find = "Find"
     nothing_found = "No prompt of yours has these words."
     progress = "Steps drawn"

@@ -216,6 +216,7 @@ class Words:
     nothing_yet = "No pictures yet. Describe one and it will appear here."
     no_favourites = "No favourites yet. “Favourite” below a picture adds it."
     history_title = "Your pictures"
+    alike_title = "Your pictures that are most like it"
     favourites_title = "Your favourites"
     settings_title = "Your settings"
     settings_empty = "Nothing is set; each model's own defaults apply."
@@ -490,9 +491,9 @@ class Words:
     )
     privacy = (
         "**What is stored:** the recipes you request, their pictures, the pictures you give to "
-        "start from, where and when you asked, your favourites and settings, the styles that you "
-        "made for others, when you used the web page, bans, and what you did as a moderator: all "
-        "with Marble's owner.\n"
+        "start from, what the pictures show as numbers for the search, where and when you asked, "
+        "your favourites and settings, the styles that you made for others, when you used the web "
+        "page, bans, and what you did as a moderator: all with Marble's owner.\n"
         "**What is not:** other messages. Marble reads only what is meant for it: commands and "
         "menus, buttons, reactions and replies to its own pictures, and what you write to it in "
         "private.\n"

@@ -1,4 +1,4 @@
-"""My pictures: a grid of them, search, favourites, page by page."""
+"""My pictures: a grid of them, searches, favourites, page by page."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from aiohttp import web
 
 from bots.chat.access import Audience, find_audience
 from bots.chat.actions import find
+from bots.chat.alike import find_alike
 from bots.web.cards import Card, card_of, find_cards
 from bots.web.request import Request, Route
 from storage import parse_name
@@ -23,16 +24,21 @@ async def pictures(request: Request) -> web.StreamResponse:
     """Show a page of one's pictures: all, those that a search finds, or favourites."""
     asked = request.http.query
     sought, before = asked.get("q", "").strip(), asked.get("before", "")
-    favourites = "favourites" in asked
-    cards, last = await (
-        _favourites(request, before) if favourites else _history(request, sought, before)
-    )
+    favourites, like = "favourites" in asked, asked.get("like", "").strip()
+    if like:
+        cards, last = await _alike(request, like), ""
+    elif favourites:
+        cards, last = await _favourites(request, before)
+    else:
+        cards, last = await _history(request, sought, before)
     kind = {"favourites": "1"} if favourites else {"q": sought} if sought else {}
     return request.render(
         "pictures.html",
         cards=cards,
         older=f"/pictures?{urlencode({**kind, 'before': last})}" if last else "",
         sought=sought,
+        like=like,
+        compares=request.app.settings.clip_model is not None,
         favourites=favourites,
         is_first=not before,
     )
@@ -55,6 +61,15 @@ async def _history(request: Request, sought: str, before: str) -> Page:
     kept = [job for job, count in zip(jobs, counts, strict=False) if count < PAGE]
     more = len(kept) < len(jobs) or len(jobs) == PAGE
     return await find_cards(request, kept), str(kept[-1].id) if more else ""
+
+
+async def _alike(request: Request, like: str) -> list[Card]:
+    """Return the cards of one's pictures that are most like words or a picture."""
+    found = await find_alike(request.app, request, like, PAGE)
+    jobs = [each.job.id for each in found]
+    marked = await request.app.storage.favourites.among(request.person, jobs)
+    view = await request.app.gate.view(request.place)
+    return [card_of(each.job, each.picture, view, request.words, marked) for each in found]
 
 
 async def _favourites(request: Request, before: str) -> Page:

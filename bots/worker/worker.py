@@ -63,6 +63,7 @@ class Worker:
         self._executor = executor
         self._task_of = task_of
         self.caps = caps
+        self.rendered = asyncio.Event()  # set when pictures were recorded
         self._news: dict[int, JobNews] = {}
         self._by_person: defaultdict[str, set[int]] = defaultdict(set)  # their jobs with news
         self._epochs: dict[int, int] = {}  # of our claims on the jobs that run
@@ -288,6 +289,7 @@ class Worker:
             kind = self._kind_of(job)
             await self._jobs.rendered(job.id, job.epoch, pictures, kind)
             outcome = "rendered"
+            self.rendered.set()
             for picture in pictures:
                 self.observer.judged(picture.verdict)
         except Lost as error:

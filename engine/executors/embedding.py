@@ -42,8 +42,9 @@ class Embedding:
     """
 
     def __init__(self, model: str | None) -> None:
-        self._helper = None if model is None else Helper(PROGRAM, model)
+        self._helper = None if model is None else Helper(PROGRAM, model, threads=1)
         self._known: tuple[str, int] | None = None
+        self._logged = ""  # why it failed last
 
     async def __aenter__(self) -> Self:
         return self
@@ -105,8 +106,11 @@ class Embedding:
         except HelperBusy:
             raise UserError(Sentence("clip_busy")) from None
         except HelperFailed as error:
-            log.error("Pictures and texts could not be compared: %s", error)
+            if self._logged != str(error):  # once, however often it is asked
+                log.error("Pictures and texts could not be compared: %s", error)
+            self._logged = str(error)
             raise UserError(Sentence("clip_fails")) from error
+        self._logged = ""
         if "damaged" in answer.header:
             raise DamagedPicture(first + answer.header["damaged"])
         self._known = answer.header["name"], answer.header["width"]

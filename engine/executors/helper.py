@@ -18,8 +18,7 @@ from engine.executors.child import child_environment
 
 PATIENCE: Final = 180.0  # seconds for an answer, in which a model may be loaded
 IDLE: Final = 600.0  # seconds after the last answer
-# Half of the processors: the tick and the chats need theirs.
-THREADS: Final = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // 2))}
+THREADS: Final = max(1, (os.cpu_count() or 1) // 2)  # the tick and the chats need theirs
 
 
 class HelperBusy(Exception):
@@ -31,10 +30,14 @@ class HelperFailed(Exception):
 
 
 class Helper:
-    """Asks one program (`python -m program argument`), one question at a time, in order."""
+    """Asks one program (`python -m program argument`), one question at a time, in order.
 
-    def __init__(self, program: str, argument: str) -> None:
+    threads: of its arithmetic.
+    """
+
+    def __init__(self, program: str, argument: str, threads: int = THREADS) -> None:
         self._command = (sys.executable, "-P", "-m", program, argument)
+        self._environment = {"OMP_NUM_THREADS": str(threads)}
         self._process: Process | None = None
         self._last: Process | None = None  # it may have been killed and not ended yet
         self._idle: asyncio.TimerHandle | None = None
@@ -91,8 +94,9 @@ class Helper:
 
     async def _running(self) -> Process:
         if self._process is None or self._process.returncode is not None:
+            environment = {**self._environment, **child_environment()}
             self._last = self._process = await asyncio.create_subprocess_exec(
-                *self._command, stdin=PIPE, stdout=PIPE, env={**THREADS, **child_environment()}
+                *self._command, stdin=PIPE, stdout=PIPE, env=environment
             )
         return self._process
 

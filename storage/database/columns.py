@@ -12,8 +12,10 @@ from sqlalchemy import (
     Boolean,
     DateTime,
     Dialect,
+    Float,
     ForeignKey,
     Integer,
+    LargeBinary,
     String,
     Text,
     false,
@@ -115,6 +117,8 @@ Time = Annotated[datetime, mapped_column(UTCTime)]
 Document = Annotated[dict[str, Any], mapped_column(JSON)]
 Sha256 = Annotated[str, mapped_column(String(64))]
 Sha256Id = Annotated[str, mapped_column(String(64), primary_key=True)]
+Bytes = Annotated[bytes, mapped_column(LargeBinary)]
+Real = Annotated[float, mapped_column(Float)]
 Seed64 = Annotated[int, mapped_column(Seed)]
 Found = Annotated[Sequence[str], mapped_column(Words)]
 

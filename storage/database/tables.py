@@ -188,6 +188,30 @@ class FavouriteRow(Base):
     )
 
 
+class VectorRow(Base):
+    """A picture's vector (fp16, little-endian) by one model; `match` is its cosine with its prompt.
+
+    Vectors of different models cannot be compared. Ids are never used twice.
+    """
+
+    __tablename__ = "vectors"
+    id: Mapped[col.Id]
+    job: Mapped[col.Amount]
+    picture: Mapped[col.Count]
+    model: Mapped[col.Line]
+    width: Mapped[col.Count]
+    vector: Mapped[col.Bytes]
+    match: Mapped[col.Real | None]
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["job", "picture"], ["pictures.job", "pictures.index"], ondelete="CASCADE"
+        ),
+        Index("ix_vectors_picture", "job", "picture", "model", "width", unique=True),
+        Index("ix_vectors_model", "model", "width", "id"),
+        {"sqlite_autoincrement": True},
+    )
+
+
 class PersonSettingsRow(Base):
     """A person's settings, as plain values by name."""
 
@@ -333,7 +357,7 @@ jobs, pictures, outbox = _all["jobs"], _all["pictures"], _all["outbox"]
 messages, favourites, inputs = _all["messages"], _all["favourites"], _all["inputs"]
 person_settings, place_settings = _all["person_settings"], _all["place_settings"]
 bans, seen_events, audit = _all["bans"], _all["seen_events"], _all["audit"]
-letters, styles = _all["letters"], _all["styles"]
+letters, styles, vectors = _all["letters"], _all["styles"], _all["vectors"]
 web_links, web_sessions, web_grants = (
     _all[name] for name in ("web_links", "web_sessions", "web_grants")
 )

@@ -7,7 +7,7 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, Connection, Executable, Select, Table, exists, select
+from sqlalchemy import Column, Connection, Executable, Select, Table, exists, func, select
 
 from engine.recipe.recipe import Recipe
 from storage.database.tables import (
@@ -15,6 +15,7 @@ from storage.database.tables import (
     bans,
     favourites,
     inputs,
+    jobs,
     letters,
     messages,
     people,
@@ -22,6 +23,7 @@ from storage.database.tables import (
     pictures,
     seen_events,
     styles,
+    vectors,
     web_grants,
     web_sessions,
 )
@@ -46,12 +48,19 @@ def about(connection: Connection, person: str) -> dict[str, Any]:
         "bans": select(bans).where(bans.c.person == person),
         "acts": select(audit).where((audit.c.by == person) | (audit.c.target == person)),
         "styles": select(styles).where(styles.c.made_by == person),
+        "vectors": _counted(person),
         "letters": select(letters).where(letters.c.person == person),
         "events": select(seen_events).where(seen_events.c.person == person),
         "signed_in": select(*_without(web_sessions, "id")).where(web_sessions.c.person == person),
         "opened": select(*_without(web_grants, "id", "reply")).where(web_grants.c.person == person),
     }
     return {name: _rows(connection, query) for name, query in queries.items()}
+
+
+def _counted(person: str) -> Select[Any]:
+    """Count the vectors of a person's pictures by model: numbers that nobody can read."""
+    of = select(vectors.c.model, func.count().label("count")).join(jobs, jobs.c.id == vectors.c.job)
+    return of.where(jobs.c.person == person).group_by(vectors.c.model)
 
 
 def _without(table: Table, *secret: str) -> list[Column[Any]]:

@@ -29,6 +29,7 @@ from storage.database.tables import (
 )
 from storage.people.personal_data import given_by
 from storage.records import Forgotten
+from storage.vectors.vectors import Vectors
 
 NOBODY: Final = "forgotten"
 
@@ -39,6 +40,7 @@ class Privacy:
 
     database: Database
     care: Care
+    vectors: Vectors
 
     async def knows(self, person: str) -> bool:
         """Return whether anything is kept of a person."""
@@ -57,6 +59,7 @@ class Privacy:
         while not await self.database.write(lambda c: _forget(c, person), OUTCOME):
             more, files = await self._remove(person)  # asked meanwhile
             count, removed = count + more, removed + files
+        await self.vectors.prune()
         await self.database.tidy()
         return Forgotten(known=found, jobs=count, files=removed)
 
@@ -67,6 +70,8 @@ class Privacy:
         """
         count, files = await self.care.remove_jobs((jobs.c.id == job) & ENDED)
         await self.care.drop(files, unused_for=0)
+        if count:
+            await self.vectors.prune()
         return count > 0
 
     async def _remove(self, person: str) -> tuple[int, int]:

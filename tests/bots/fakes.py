@@ -1,20 +1,22 @@
 """Stand-ins for the engine that do what a script says, without a model."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Container, Mapping
+from collections.abc import AsyncGenerator, Container, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bots.admission.gate import Admission
 from bots.operations.settings import load_settings
 from bots.requests.studio import Asker
 from bots.worker.queue_view import task_of
-from engine.errors import Cancelled
+from engine.errors import Cancelled, UserError
 from engine.events import Event, Picture, Progress, Stage
 from engine.executors import Executor, Health
+from engine.executors.embedding import DamagedPicture, Embedding, Vector
 from engine.formats.metadata import write_png
 from engine.models import catalogue
 from engine.models.catalogue import Checkpoint
@@ -150,3 +152,34 @@ def alter(patch: pytest.MonkeyPatch, **models: Mapping[str, Any]) -> None:
         return replace(found, **changes)
 
     patch.setattr(catalogue, "describe", altered)
+
+
+class FakeEmbedding(Embedding):
+    """Gives vectors by the first byte of a file or text; raises where it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__("scripted")
+        self._known = ("scripted-1", 4)
+        self.broken: set[bytes] = set()
+        self.nan: set[bytes] = set()
+        self.fails = False
+        self.asked: list[int] = []
+
+    async def start(self) -> None:
+        if self.fails:
+            raise UserError("The model fails.")
+
+    async def pictures(self, pictures: Sequence[bytes]) -> list[Vector]:
+        await self.start()
+        self.asked.append(len(pictures))
+        for number, picture in enumerate(pictures):
+            if picture in self.broken:
+                raise DamagedPicture(number)
+        return [self._vector(picture, picture in self.nan) for picture in pictures]
+
+    async def text(self, text: str) -> Vector:
+        return self._vector(text.encode(), text == "nan")
+
+    def _vector(self, data: bytes, is_nan: bool) -> Vector:
+        found = np.random.default_rng(list(data[:200])).standard_normal(4)
+        return np.array(found / np.linalg.norm(found) * (np.nan if is_nan else 1), np.float32)

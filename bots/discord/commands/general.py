@@ -13,7 +13,7 @@ from bots.discord.buttons import button
 from bots.discord.commands.define import Offers
 from bots.discord.handler import Answer, Handler
 from bots.discord.interaction import InteractionRequest
-from bots.discord.pages import FIRST, favourites_page, history_page
+from bots.discord.pages import FIRST, alike_page, favourites_page, history_page
 from bots.discord.replies import CONTENT, FileData, Reply, listed
 from bots.presentation.text import cut
 
@@ -59,11 +59,14 @@ async def history(
     handler: Handler,
     request: InteractionRequest,
     search: str | None = None,
+    like: str | None = None,
     favourites: bool = False,
 ) -> None:
-    """Show the person's latest pictures."""
+    """Show the person's latest pictures, or those that are searched for."""
     if favourites:
         page = await favourites_page(handler, request, FIRST)
+    elif like:
+        page = await alike_page(handler, request, like)
     else:
         page = await history_page(handler, request, FIRST, search or "")
     await request.answer(page)

@@ -12,6 +12,7 @@ COMMANDS: Final[Mapping[str, CommandText]] = {
     "imagine:workflow": CommandText("工作流", "按所有者的工作流画；不填提示词则用它自己的"),
     "history": CommandText("历史", "你最近的图片"),
     "history:search": CommandText("搜索", "只看提示词含有这些字的"),
+    "history:like": CommandText("相似", "只看内容是这些的，或与某张图（如 12.3）相似的"),
     "history:favourites": CommandText("收藏", "只看收藏的图片"),
     "show": CommandText("查看", "再次显示一张图"),
     ":picture": CommandText("图片", "任务 12，或其第三张 12.3"),

@@ -42,6 +42,7 @@ class ChineseWeb(WebWords):
     # Pictures
     pictures = "图片"
     search = "搜索提示词"
+    like = "或画面内容"
     find = "搜索"
     nothing_found = "你的提示词中没有这些词。"
     progress = "已画步数"

@@ -7,6 +7,9 @@ import json
 import re
 import zipfile
 
+from bots.requests.likeness import Likeness
+from engine.executors.embedding import Embedding
+from storage import Storage
 from tests.bots.discord.conftest import Marble
 from tests.fakes.discord import FakeDiscord, Person
 from tests.fakes.discord.world import MANAGE_MESSAGES
@@ -35,6 +38,28 @@ async def test_history_turns_pages_and_opens_pictures(
     found = await ann.types("history", search="number 4")
     assert "**8**" not in await found.said("**4**")
     assert await (await bob.types("history")).said("No pictures yet")
+
+
+async def test_own_pictures_are_found_by_what_they_show(
+    marble: Marble, ann: Person, bob: Person
+) -> None:
+    for person in (ann, bob):
+        await (await person.imagine("a lion", size="64")).picture()
+    refused = await ann.types("history", like="a lion")
+    assert "`marble clip index`" in await refused.said("compared")
+    async with Storage.open(marble.data) as storage, Embedding("starter") as embedding:
+        likeness = Likeness(storage, embedding)
+        lacking = await storage.vectors.lacking(await likeness.tower())
+        assert await likeness.index(lacking) == []
+    page = await ann.types("history", like="a lion")
+    text = await page.said("most like it")
+    assert page.ephemeral
+    assert "**1.1** a lion" in text
+    assert "**2.1**" not in text
+    assert page.message.attachments[0].filename == "pictures.jpg"
+    # Both see this channel: hers that are like his.
+    assert "**1.1**" in await (await ann.types("history", like="2.1")).said("most like it")
+    assert "no picture 9" in await (await ann.types("history", like="9")).said("There is")
 
 
 async def test_a_picture_is_shown_again_where_it_was_drawn_only(

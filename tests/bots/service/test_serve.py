@@ -15,6 +15,7 @@ import pytest
 from bots.admission.gate import Gate
 from bots.operations.settings import load_settings
 from bots.requests.descriptions import Descriptions
+from bots.requests.likeness import Likeness
 from bots.requests.studio import Asker
 from bots.requests.styles import Stylebook
 from bots.requests.workflow_folder import WorkflowFolder
@@ -90,7 +91,7 @@ def scene(house: House) -> Scene:
         studio=house.studio,
         styles=Stylebook(house.storage, gate),
         descriptions=Descriptions(None),
-        embedding=Embedding(None),
+        likeness=Likeness(house.storage, Embedding(None)),
         workflows=Workflows(WorkflowFolder(None), house.studio, house.storage.pictures, gate),
         health=house.executor.health,
         commands=Commands(gate.roles),

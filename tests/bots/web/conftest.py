@@ -19,6 +19,7 @@ from playwright.async_api import async_playwright
 from bots.admission.gate import Gate
 from bots.operations.settings import load_settings
 from bots.requests.descriptions import Descriptions
+from bots.requests.likeness import Likeness
 from bots.requests.studio import Studio
 from bots.requests.styles import Stylebook
 from bots.requests.workflow_folder import WorkflowFolder
@@ -28,8 +29,8 @@ from bots.service.commands import Commands
 from bots.service.front_door import listening
 from bots.web.site import Site
 from bots.worker.pausing import Pausing
-from engine.executors.embedding import Embedding
 from tests.bots.conftest import House
+from tests.bots.fakes import FakeEmbedding
 from tests.ports import free_port
 
 ADA, BOB, OWNER = "discord:1", "telegram:2", "discord:9"
@@ -138,7 +139,7 @@ def app(house: House) -> App:
         studio=studio,
         styles=Stylebook(house.storage, gate),
         descriptions=Descriptions(None),
-        embedding=Embedding(None),
+        likeness=Likeness(house.storage, FakeEmbedding()),
         workflows=Workflows(WorkflowFolder(None), studio, house.storage.pictures, gate),
         health=house.executor.health,
         commands=Commands(gate.roles),

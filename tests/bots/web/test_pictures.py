@@ -91,6 +91,23 @@ async def test_a_search_finds_words_of_own_prompts(house: House, ada: Browser) -
     assert WORDS.nothing_found in (await ada.get("/pictures?q=glass")).words
 
 
+async def test_own_pictures_are_found_by_what_they_show(
+    house: House, served: Served, ada: Browser
+) -> None:
+    first = await drawn(house, "a marble cat", count=2)
+    theirs = await drawn(house, "a marble owl", person=BOB)
+    assert "marble clip index" in (await ada.get("/pictures?like=an+owl")).words
+    likeness = served.app.likeness
+    await likeness.index([*first.pictures, *theirs.pictures])
+    found = await likeness.find("an owl", 9, None)
+    own = [each.picture.name for each in found if each.job.id == first.id]
+    page = await ada.get("/pictures?like=an+owl")
+    assert names(page) == own
+    assert 'name="like" type="search" value="an owl"' in page.text
+    assert names(await ada.get("/pictures?like=1.1")) == ["1.2"]
+    assert "There is no picture" in (await ada.get(f"/pictures?like={theirs.id}")).words
+
+
 async def test_favourites_are_listed_and_marked(house: House, served: Served, ada: Browser) -> None:
     await drawn(house, count=2)
     await ada.get("/pictures/1.2")
