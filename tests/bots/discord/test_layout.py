@@ -104,7 +104,11 @@ async def scene(
         async def view(place: str, adult: object = None) -> View:
             return View(storage.pictures)
 
-        app: Any = SimpleNamespace(storage=storage, gate=SimpleNamespace(view=view))
+        app: Any = SimpleNamespace(
+            storage=storage,
+            gate=SimpleNamespace(view=view),
+            settings=load_settings({}, env_file=""),
+        )
         shown = Placeholders(app, client, Losses(app, client))
         scene = Scene(discord, message, pending, shown, grids, [])
         app.worker = SimpleNamespace(follow=scene.follow)
