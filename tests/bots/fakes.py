@@ -65,6 +65,7 @@ class FakeExecutor(Executor):
         self.unloadable: list[Exception] = []  # for one job each, while it loads
         self.deaf = False
         self.loads = False
+        self.preview: bytes | None = None  # a JPEG of each picture at its first step
         self.times = 1  # its pictures are of 8 × 8 pixels, or so many times as wide and high
         self.specs: list[Spec] = []
         self.cancelled: set[tuple[int, int]] = set()
@@ -103,7 +104,8 @@ class FakeExecutor(Executor):
             yield Progress(stage=Stage.LOAD, step=0, total=1)
             if self.unloadable:
                 raise self.unloadable.pop(0)
-        yield Progress(stage=Stage.DENOISE, step=0, total=recipe.steps)
+        total, preview = recipe.steps, self.preview
+        yield Progress(stage=Stage.DENOISE, step=0, total=total, preview=preview)
         self.begun.set()
         if self.running == self.slots:
             self.full.set()

@@ -14,7 +14,7 @@ from aiohttp import ClientResponse
 from bots.requests.studio import Asker
 from bots.texts import EN, web_words_of
 from bots.web import live
-from engine.events import Progress, Stage
+from engine.events import Stage
 from storage import Job
 from storage.records import EVERYWHERE
 from tests.bots.conftest import House
@@ -127,12 +127,11 @@ async def test_a_preview_is_shown_to_who_asked_where_nothing_is_checked(
     house: House, served: Served, ada: Browser
 ) -> None:
     house.executor.gate.clear()
+    house.executor.preview = b"a jpeg"
     job = await imagined(house)
     await house.executor.begun.wait()
-    news = house.worker._news[job.id]
-    news.publish(Progress(stage=Stage.DENOISE, step=2, total=4, preview=b"a jpeg"))
     async with streaming(ada) as told:
-        said = (await until(told, "progress", job.id, step=2))[1]
+        said = (await until(told, "progress", job.id, step=0))[1]
     async with ada.client.get(ada.origin + said["preview"]) as answer:
         assert (await answer.read(), answer.headers["Content-Type"]) == (b"a jpeg", "image/jpeg")
         assert answer.headers["Cache-Control"] == "no-store"
@@ -140,7 +139,7 @@ async def test_a_preview_is_shown_to_who_asked_where_nothing_is_checked(
     assert (await bob.get(said["preview"])).status == 404
     await served.app.gate.change(EVERYWHERE, {"safety": "spoiler"}, OWNER)
     async with streaming(ada) as told:
-        assert "preview" not in (await until(told, "progress", job.id, step=2))[1]
+        assert "preview" not in (await until(told, "progress", job.id, step=0))[1]
     assert (await ada.get(said["preview"])).status == 204
 
 
