@@ -9,6 +9,7 @@ from typing import Final
 FIRST: Final = 10_000
 EACH: Final = 500  # ports of one worker of pytest-xdist
 WORKERS: Final = 32
+REFUSED: Final = frozenset({10080})  # in that range, which browsers refuse (WHATWG Fetch, 2.9)
 
 _worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % WORKERS
 # Runs beside this one begin elsewhere.
@@ -19,6 +20,8 @@ def free_port() -> int:
     """Return a port that nobody listens on, of this worker's own range."""
     while True:
         port = FIRST + _worker * EACH + next(_offsets) % EACH
+        if port in REFUSED:
+            continue
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
