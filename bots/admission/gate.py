@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from bots.admission import rules
 from bots.admission.in_force import InForce, Limit, check_narrowing, nowhere, resolve
@@ -204,15 +204,20 @@ class Gate:
         """
         self._first_ids[new] = self._first_id(old)
 
-    async def change(self, place: str, changes: Mapping[str, str], by: str) -> None:
+    async def change(
+        self, place: str, changes: Mapping[str, str], by: str, *, is_open: bool | None = None
+    ) -> None:
         """Change a place's own rules; an empty text removes one.
 
-        Raises `UserError` for who is no owner, or `OptionError`. The moderators' log records it.
+        is_open: as in `narrow`. Raises `UserError` for who is no owner, or `OptionError`. The
+        moderators' log records it.
         """
         self.roles.require(Role.OWNER, by)
         read = {name: read_rule(name, text) for name, text in changes.items()}
         stored = {PREFIX + name: value for name, value in read.items()}
-        log = [AuditEntry(by=by, act="rules", place=place, detail=read)]
+        log = [AuditEntry(by=by, act="rules", place=place, detail=read)] if read else []
+        if is_open is not None:
+            _add_open(stored, log, place, by, is_open=is_open)
         await self.storage.people.change_place_settings(place, stored, log=log)
 
     async def narrow(
@@ -235,9 +240,8 @@ class Gate:
 
         stored = {POLICY + name: value for name, value in read.items()}
         log = [AuditEntry(by=by, act="policy", place=place, detail=read)] if read else []
-        if is_open is not None:  # None: the places around it decide again
-            stored[OPEN] = None if is_open else False
-            log.append(AuditEntry(by=by, act="open", place=place, detail={OPEN: is_open}))
+        if is_open is not None:
+            _add_open(stored, log, place, by, is_open=is_open)
         people = self.storage.people
         await people.change_place_settings(place, stored, check=check, log=log)
 
@@ -284,3 +288,11 @@ class Gate:
         """Map a moved place or person to the first id seen in this process, so counters go on."""
         whole, within, rest = key.partition("/")
         return self._first_ids.get(whole, whole) + within + rest
+
+
+def _add_open(
+    stored: dict[str, Any], log: list[AuditEntry], place: str, by: str, *, is_open: bool
+) -> None:
+    """Add to what is stored and logged that a place is open or not."""
+    stored[OPEN] = None if is_open else False  # None: the places around it decide again
+    log.append(AuditEntry(by=by, act="open", place=place, detail={OPEN: is_open}))

@@ -58,17 +58,19 @@ async def latest_acts(
     return await acts(within=within, person=person, before=before, limit=limit)
 
 
-async def set_rules(app: App, place: str, typed: Mapping[str, str], *, by: str) -> None:
+async def set_rules(
+    app: App, place: str, typed: Mapping[str, str], is_open: bool | None = None, *, by: str
+) -> None:
     """Change the owner's rules of a place as they were typed: all of them, or none.
 
     typed: texts by the names of `rulebook.RULES`, an empty one removes a rule; nothing is changed
-    where there are none. Raises `UserError` for who is no owner, and for a rule that cannot be read
-    or names what is not there.
+    where there are none. is_open: as in `change_rules`. Raises `UserError` for who is no owner, and
+    for a rule that cannot be read or names what is not there.
     """
     app.gate.roles.require(Role.OWNER, by)
     changes, _ = await asyncio.to_thread(complete_names, app.settings.models_dir, typed)
-    if changes:
-        await app.gate.change(place, changes, by)
+    if changes or is_open is not None:
+        await app.gate.change(place, changes, by, is_open=is_open)
 
 
 async def change_rules(

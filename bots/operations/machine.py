@@ -12,6 +12,8 @@ from typing import Final
 
 ASKED: Final = "name,utilization.gpu,memory.used,memory.total,temperature.gpu"
 PROC: Final = Path("/proc")  # Linux; nowhere else
+PATIENCE: Final = 5.0  # seconds for nvidia-smi, which hangs where the driver does
+KEPT: Final = 2.0  # seconds for which what it told is told again
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class Machine:
 
 
 async def read_gpus() -> list[Gpu]:
-    """Return what `nvidia-smi` tells of each GPU; nothing where it is not there or fails."""
+    """Return what `nvidia-smi` tells of each GPU; nothing where it is not there, fails or hangs."""
     if not (program := shutil.which("nvidia-smi")):
         return []
     process = await asyncio.create_subprocess_exec(
@@ -49,11 +51,36 @@ async def read_gpus() -> list[Gpu]:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
     )
-    said, _ = await process.communicate()
+    try:
+        async with asyncio.timeout(PATIENCE):
+            said, _ = await process.communicate()
+    except TimeoutError:
+        return []
+    finally:
+        if process.returncode is None:
+            process.kill()
     if process.returncode:
         return []
     lines = (line.split(", ") for line in said.decode("utf-8", "replace").splitlines())
     return [Gpu(*parts) for parts in lines if len(parts) == len(ASKED.split(","))]
+
+
+class Gpus:
+    """The GPUs as all who look at them see them: read by one at a time, for all of them."""
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+        self._kept: list[Gpu] = []
+        self._until = 0.0  # of the loop's clock
+
+    async def read(self) -> list[Gpu]:
+        """Return what `read_gpus` does, or did within the last seconds."""
+        async with self._lock:
+            loop = asyncio.get_running_loop()
+            if loop.time() >= self._until:
+                self._kept = await read_gpus()
+                self._until = loop.time() + KEPT
+            return self._kept
 
 
 def read_machine() -> Machine:

@@ -250,8 +250,7 @@ class Studio:
         found = [await self.get(name) for name in names]
         pictures = [the_picture(*each) for each in found]
         given = (*(picture.sha256 for picture in pictures), *others)
-        if len(given) not in BLENDED:
-            raise UserError(Sentence("blend_so_many", count=len(given), most=int(BLENDED.high)))
+        check_blended(len(given))
         recipes = [job.recipe for job, _ in found]
         origin: dict[str, Any] = {}
         if found:
@@ -630,6 +629,12 @@ class Studio:
         for job in jobs:
             self._worker.submit(job, await self._worker.caps(job.person, job.place))
         return jobs
+
+
+def check_blended(count: int) -> None:
+    """Raise `UserError` for too few pictures to make one of, or too many."""
+    if count not in BLENDED:
+        raise UserError(Sentence("blend_so_many", count=count, most=int(BLENDED.high)))
 
 
 def _event_of(asker: Asker, number: int) -> str | None:

@@ -12,7 +12,15 @@ from typing import Final
 
 from bots.requests.options import BY_NAME, MIDJOURNEY, Flag, Option, find_flag
 from bots.requests.permutations import permutations
-from engine.errors import OptionError, UnknownOption, UserError, closest, shorten, some
+from engine.errors import (
+    LISTED,
+    OptionError,
+    UnknownOption,
+    UserError,
+    closest,
+    shorten,
+    some,
+)
 from engine.recipe.limits import is_blank
 from engine.sentences import Sentence
 
@@ -30,7 +38,10 @@ _FLAG: Final = re.compile(
     rf"([A-Za-z][\w-]*)(?:[=:：]|(?=[\s{_CLOSE}{_HIDDEN}])|$)"
 )
 _NUMBER: Final = re.compile(r"\.?\d")
-_EDGES: Final = re.compile(rf"^[\s{_HIDDEN}]+|[\s{_HIDDEN}]+$")
+# Each run of blanks is looked at once, however long: it is never gone back into.
+_BLANKS: Final = rf"[\s{_HIDDEN}]"
+_EDGES: Final = re.compile(rf"^{_BLANKS}++|(?<!{_BLANKS}){_BLANKS}++$")
+_NEXT: Final = re.compile(rf"{_BLANKS}*+(\S{{0,500}})")  # no value of an option is longer
 _WORD: Final = re.compile(r"\S+")
 _LIST: Final = re.compile(r'(?:"[^"]*"|\S)+')  # no blank ends it in quotes
 COMMAS: Final = ",;，、；"  # after a value of one word
@@ -89,7 +100,7 @@ def check_known(names: Iterable[str], known: Collection[str]) -> None:
     if len(unknown) == 1 and unknown[0].lower() not in MIDJOURNEY:
         raise UnknownOption(f"--{unknown[0]}", flags)
     pairs = []
-    for name in unknown:
+    for name in unknown[:LISTED]:
         theirs = MIDJOURNEY.get(name.lower())
         if ours := closest(f"--{name}", flags) if theirs is None else theirs:
             pairs.append(f"--{name} → {ours}")
@@ -211,22 +222,25 @@ def _flags(text: str, known: Mapping[str, Flag]) -> Iterator[re.Match[str]]:
     One hyphen begins an option where what follows can only be its value. Raises `UserError` where
     it may be words as well.
     """
+    edges = [found.start() for found in _EDGES.finditer(text) if found.end() == len(text)]
+    end = edges[-1] if edges else len(text)
     for found in _FLAG.finditer(text):
         before = text[found.start() - 1 : found.start()]
         sign, name = text[found.start() : found.start(1)], found[1].lower()
         if len(sign) == 1 and sign in _HYPHENS:
-            if _is_flag(name, _WORD.match(_EDGES.sub("", text[found.end() :])), known):
+            following = _NEXT.match(text, found.end(), end)
+            if _is_flag(name, following[1] if following else "", known):
                 yield found
         elif is_blank(before) or name in known or name in MIDJOURNEY:
             yield found
 
 
-def _is_flag(name: str, following: re.Match[str] | None, known: Mapping[str, Flag]) -> bool:
+def _is_flag(name: str, following: str, known: Mapping[str, Flag]) -> bool:
     """Return whether a name behind one hyphen is an option's; following: the word after it.
 
     Raises `UserError` where that may be words, or the value of an option that takes any.
     """
-    flag, value = known.get(name), following[0].rstrip(COMMAS) if following else ""
+    flag, value = known.get(name), following.rstrip(COMMAS)
     if not value or (flag is None and name not in MIDJOURNEY):
         return False
     if flag is None:

@@ -6,6 +6,7 @@ the result then goes to that chat, too.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -120,10 +121,8 @@ async def _show(
     fault: Fault = NO_FAULT,
     texts: dict[str, str] | None = None,
 ) -> web.StreamResponse:
-    job, model = (
-        opened.target.job,
-        request.app.studio.catalogue.get(opened.target.job.recipe.checkpoint),
-    )
+    job, catalogue = opened.target.job, request.app.studio.catalogue
+    model = await asyncio.to_thread(catalogue.get, job.recipe.checkpoint)
     return request.render(
         "brush.html",
         status=fault.status,

@@ -49,6 +49,12 @@ class Refused(MarbleError):
         self.facts = facts
 
 
+def too_large(limit: int) -> Refused:
+    """Return the error of what is larger than so many bytes."""
+    kib = limit // 2**10
+    return Refused(413, "too_large", limit=f"{kib} KiB" if kib < 2**10 else f"{kib // 2**10} MiB")
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """The answer to a request that failed; wait: as of `Refused`. allowed: the methods of a 405."""

@@ -12,7 +12,7 @@ from bots.chat.access import Audience, find_audience
 from bots.chat.actions import find
 from bots.chat.alike import find_alike
 from bots.web.cards import Card, card_of, find_cards
-from bots.web.request import Request, Route
+from bots.web.request import SLOW, Request, Route
 from storage import parse_name
 
 PAGE: Final = 60  # pictures
@@ -54,7 +54,8 @@ async def _history(request: Request, sought: str, before: str) -> Page:
     """Return a page of all that somebody asked for, or of what a search finds of it."""
     history, number = request.app.storage.history, parse_name(before)[0] if before else None
     if sought:
-        jobs = await history.search(sought, person=request.person, before=number, limit=PAGE)
+        async with request.http.app[SLOW]:
+            jobs = await history.search(sought, person=request.person, before=number, limit=PAGE)
     else:
         jobs = await history.page(person=request.person, before=number, limit=PAGE)
     counts = accumulate((max(1, len(job.pictures)) for job in jobs), initial=0)

@@ -17,6 +17,7 @@ CSRF_FIELD: Final = "csrf"
 CSRF_HEADER: Final = "X-CSRF-Token"
 GUESSES: Final = 30  # links and unknown sessions that a client's address may show in a minute
 CHANGES: Final = 60  # in a minute, by a session
+READS: Final = 1200  # in a minute, by a session; a page of pictures has 60 files
 
 
 def csrf_of(token: str) -> str:
@@ -78,3 +79,10 @@ class Rates:
         if wait := self._buckets.wait(key, per_minute, now):
             raise Refused(429, "too_many", wait)
         self._buckets.take(key, per_minute, now)
+
+    def count_once(self, what: Hashable, key: Hashable, per_minute: int) -> None:
+        """Do as `count`, but for what was counted within the last minute."""
+        now = time.monotonic()
+        if not self._buckets.wait(what, 1, now):
+            self.count(key, per_minute)
+            self._buckets.take(what, 1, now)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -28,8 +29,7 @@ from bots.texts import say
 from bots.web.errors import Refused
 from bots.web.request import Request, Route, see_other
 from engine.events import News, Waiting
-from storage import DatabaseFault, UnknownJob
-from storage.errors import UnreadableRecipe
+from storage import DatabaseFault, Job
 from storage.states import OVER
 
 LOOK: Final = 0.5  # seconds between two looks at a person's jobs
@@ -45,6 +45,8 @@ HEADERS: Final = {
 }
 
 Event = tuple[str, dict[str, Any]]  # its name and what it says
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -118,27 +120,25 @@ class Watch:
         now = asyncio.get_running_loop().time()
         if now < self._not_before:
             return
-        for job in sorted(jobs):
-            try:
-                event = await self._end(job)
-            except DatabaseFault:
-                event = None
-            if event is None:
+        if not (numbers := sorted(jobs)):
+            return
+        try:
+            found = await self._request.app.storage.jobs.several(numbers)
+        except DatabaseFault:
+            self._not_before = now + AGAIN
+            return
+        for number in numbers:
+            if event := self._end(number, found.get(number)):
+                self.told.discard(number)
+                yield event
+            else:
                 self._not_before = now + AGAIN
-                continue
-            self.told.discard(job)
-            yield event
 
-    async def _end(self, number: int) -> Event | None:
+    def _end(self, number: int, job: Job | None) -> Event | None:
         """Return how a job ended; one that is not theirs is answered like one that is gone."""
         words = self._request.words
-        gone: Event = ("end", {"job": number, "status": GONE, "line": ""})
-        try:
-            job = await self._request.app.storage.jobs.get(number)
-        except (UnknownJob, UnreadableRecipe):
-            return gone
-        if job.person != self._request.person:
-            return gone
+        if job is None or job.person != self._request.person:
+            return "end", {"job": number, "status": GONE, "line": ""}
         if job.status not in OVER:
             return None
         line = say(job.error, words) if job.error else words.statuses[job.status.value]
@@ -151,15 +151,19 @@ async def events(request: Request) -> web.StreamResponse:
     told = {*_numbers(asked.get("jobs", "")), *_numbers(request.http.headers.get("Last-Event-ID"))}
     watch = Watch(request, told)
     watch.previews = (await request.app.gate.view(request.place)).previews
-    if "once" in asked or request.http.method == "HEAD":
+    if "once" in asked:
         found = await watch.look()
         return web.json_response([{"event": name, **said} for name, said in found])
     streams = request.http.app[STREAMS]
     with streams.opened(request.token):
         response = web.StreamResponse(headers=HEADERS)
-        with suppress(ConnectionError):  # the page is closed
-            await response.prepare(request.http)
+        await response.prepare(request.http)
+        try:
             await _stream(response, watch, request, streams.closing)
+        except ConnectionError:
+            pass  # the page is closed
+        except Exception as error:  # it has begun: another answer would be written into it
+            log.error("a stream of events failed", exc_info=error)
     return response
 
 
@@ -170,7 +174,7 @@ async def _stream(
     loop = asyncio.get_running_loop()
     await response.write(_written("hello", {}, watch.told))
     beat = loop.time() + BEAT
-    while not closing.is_set():
+    while not closing.is_set() and not _is_closed(request.http):
         for name, said in await watch.look():
             await response.write(_written(name, said, watch.told))
         if loop.time() >= beat:
@@ -190,6 +194,11 @@ async def stop(request: Request) -> web.StreamResponse:
     if request.wants_json:
         return web.json_response({"said": said})
     return see_other(f"/pictures/{number}")
+
+
+def _is_closed(http: web.Request) -> bool:
+    """Return whether the reader has gone away."""
+    return http.transport is None or http.transport.is_closing()
 
 
 async def _is_signed_in(request: Request) -> bool:
@@ -213,6 +222,6 @@ def _numbers(text: str | None) -> set[int]:
 
 
 ROUTES: Final = (
-    Route("GET", "/events", events),
+    Route("GET", "/events", events, head=False),
     Route("POST", "/jobs/{job}/cancel", stop),
 )

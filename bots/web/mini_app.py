@@ -60,11 +60,11 @@ async def enter(request: Request) -> web.StreamResponse:
     response = web.json_response({"to": local_path(form.get("to"))})
     if request.session and request.session.person == person:  # the page was reloaded
         return response
-    if not await app.storage.moderation.first_sight(f"mini-app:{given}", person):
+    session = await app.storage.web_access.open_once(f"mini-app:{given}", person)
+    if session is None:
         raise Refused(403, "open_again")
     if request.session:
         await app.storage.web_access.end(request.token)
-    session = await app.storage.web_access.open_session(person)
     request.cookies.set(response, session, embedded=True)
     return response
 

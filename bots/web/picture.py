@@ -105,7 +105,8 @@ async def show(
         refusal=await _refusal(request),
         recipe=list(recipe_lines(job, words, target.picture)),
         device_note=device_note(job, words),
-        no_graph=bool(target.pictures) and not await _has_graph(app.studio.catalogue, job.recipe),
+        no_graph=bool(target.pictures)
+        and not await asyncio.to_thread(_has_graph, app.studio.catalogue, job.recipe),
         buttons=_buttons(target, words),
         labels={name: action.label_in(words) for name, action in ACTIONS.items()},
         emoji={name: action.emoji for name, action in ACTIONS.items()},
@@ -161,8 +162,8 @@ async def _refusal(request: Request) -> str:
     return ""
 
 
-async def _has_graph(catalogue: Catalogue, recipe: Recipe) -> bool:
-    """Return whether the PNG of a recipe holds a graph for ComfyUI."""
+def _has_graph(catalogue: Catalogue, recipe: Recipe) -> bool:
+    """Return whether the PNG of a recipe holds a graph for ComfyUI; opens model files."""
 
     def named(name: str) -> Checkpoint | None:
         with suppress(UserError):

@@ -15,7 +15,7 @@ from bots.chat.suggestions import describe as describe_picture
 from bots.chat.suggestions import read_target
 from bots.requests.options import parse_values
 from bots.requests.recipe_form import form_values, recipe_texts
-from bots.requests.studio import Asker
+from bots.requests.studio import Asker, check_blended
 from bots.requests.typed_options import read_request
 from bots.texts import say
 from bots.web.cards import find_cards
@@ -96,8 +96,9 @@ async def _blend(request: Request, target: Target) -> web.StreamResponse:
     words, options = read_request(texts.get("words", ""))
     values = parse_values(options) | ({"prompt": words} if words else {})
     names = texts.get("others", "").replace(",", " ").split()
-    targets = [target, *[await find(request.app, "blend", name, request) for name in names]]
     files = await uploads_of(request)
+    check_blended(1 + len(names) + len(files))
+    targets = [target, *[await find(request.app, "blend", name, request) for name in names]]
 
     async def fetch(file: bytes) -> bytes:
         return file

@@ -38,8 +38,18 @@ class ThumbnailMaker:
         if (task := self._making.get(name)) is None:
             task = asyncio.create_task(self._make(picture, files), name=f"thumbnail-{name}")
             self._making[name] = task
-            task.add_done_callback(lambda _: self._making.pop(name))
+            task.add_done_callback(partial(self._end, name))
         return await asyncio.shield(task)
+
+    async def close(self, _: web.Application) -> None:
+        """Wait until what is being made is made: it reads files that are closed afterwards."""
+        await asyncio.gather(*self._making.values(), return_exceptions=True)
+
+    def _end(self, name: str, task: asyncio.Task[bytes]) -> None:
+        """Forget what has ended; its error is told to who waits for it, and else to nobody."""
+        del self._making[name]
+        if not task.cancelled():
+            task.exception()
 
     async def _make(self, picture: Picture, files: Pictures) -> bytes:
         async with self._slots:
@@ -112,7 +122,7 @@ def _keep_thumbnail(picture: Picture, files: Pictures) -> bytes:
 
 
 ROUTES: Final = (
-    Route("GET", "/thumbnails/{name}.webp", small),
-    Route("GET", "/originals/{name}.png", original),
-    Route("GET", "/jobs/{job}/preview", preview),
+    Route("GET", "/thumbnails/{name}.webp", small, head=False),
+    Route("GET", "/originals/{name}.png", original, head=False),
+    Route("GET", "/jobs/{job}/preview", preview, head=False),
 )

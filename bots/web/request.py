@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
+import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -14,9 +17,11 @@ from multidict import MultiDictProxy
 from bots.admission.roles import Role
 from bots.chat.access import Relation, Target, Viewer
 from bots.chat.actions import find
+from bots.requests.derive import the_picture
 from bots.requests.studio import Asker
 from bots.service.app import App
 from bots.texts import LANGUAGES, WebWords, Words, language_of, web_words_of, words_of
+from bots.web.errors import too_large
 from bots.web.guard import CSRF_FIELD, csrf_of
 from bots.web.sessions import Cookies
 from engine.errors import UserError
@@ -24,9 +29,11 @@ from engine.sentences import Sentence
 from storage.records import Grant, Session
 
 PLATFORM: Final = "web"
+NONCE: Final = "nonce"  # a form's field, which tells that it was sent again
 GRANT: Final = "grant"  # in addresses that a chat's button opens (`storage.people.web_access`)
 LANGUAGE_NAMES: Final = {tag: web_words_of(tag).language_name for tag in LANGUAGES}
 SMALL: Final = 64 * 2**10  # bytes of a form without files
+LONGEST: Final = 16 * 2**10  # characters of a form's field
 # What the head of each page leads to: path, label (of `WebWords`), and who sees it.
 NAVIGATION: Final = (
     ("/pictures", "pictures", Role.MEMBER),
@@ -39,6 +46,8 @@ UNREADABLE: Final = (
     *(ValueError, LookupError, RuntimeError, AssertionError),
     web.RequestPayloadError,
 )
+# Held while the database looks through a lot of rows.
+SLOW: Final = web.AppKey("slow", asyncio.Semaphore)
 HOME: Final = NAVIGATION[0][0]
 
 
@@ -57,6 +66,7 @@ class Request:
     page: str = "/"  # the address of the page itself, or of the one whose form was sent
     session: Session | None = None
     files: list[web.FileField] = field(default_factory=list, repr=False)  # of the form
+    event: str | None = None  # the same for a form that a browser sends again
 
     @property
     def words(self) -> Words:
@@ -82,7 +92,7 @@ class Request:
     @property
     def asker(self) -> Asker:
         """Return who asks, for the studio."""
-        return Asker(person=self.person, place=self.place)
+        return Asker(person=self.person, place=self.place, event=self.event)
 
     @property
     def viewer(self) -> Viewer:
@@ -114,10 +124,16 @@ class Request:
     async def find(self, action: str, name: str) -> Target:
         """Return the picture of a name for an action of `bots.chat.actions`; raises `UserError`.
 
-        A grant shows it as the message does that it was made for.
+        A grant shows it as the message does that it was made for, and no other picture.
         """
         grant = await self.granted()
-        return await find(self.app, action, name, self, grant.message if grant else None)
+        if grant is None:
+            return await find(self.app, action, name, self)
+        target = await find(self.app, action, name, self, grant.message)
+        picture = the_picture(target.job, target.picture)
+        if (target.job.id, picture.index) != (grant.job, grant.picture):
+            raise UserError(Sentence("grant_ended"))
+        return target
 
     @property
     def grant_query(self) -> str:
@@ -126,13 +142,28 @@ class Request:
         return f"?{urlencode({GRANT: token})}" if token else ""
 
     async def form(self) -> MultiDictProxy[Any]:
-        """Return the fields of a form that was sent; raises `HTTPBadRequest` where it is none."""
+        """Return the fields of a form that was sent.
+
+        Raises `HTTPBadRequest` where it is none, and `Refused` where a field is too long.
+        """
         try:
             form = await self.http.post()
         except UNREADABLE as error:
             raise web.HTTPBadRequest from error
         self.files = [each for each in form.values() if isinstance(each, web.FileField)]
+        if any(isinstance(each, str) and len(each) > LONGEST for each in form.values()):
+            raise too_large(LONGEST)
+        if form.get(NONCE) and not self.wants_json:  # a script knows what it sends
+            self.event = self._event(form)
         return form
+
+    def _event(self, form: MultiDictProxy[Any]) -> str:
+        """Return the event of a form as it was filled in: one that was changed is another."""
+        fields = [
+            (name, each if isinstance(each, str) else each.filename) for name, each in form.items()
+        ]
+        sent = json.dumps([self.token, self.http.path, fields])
+        return f"{PLATFORM}:{hashlib.sha256(sent.encode()).hexdigest()}"
 
     def close_files(self) -> None:
         """Remove what was kept of files of a form while it was read."""
@@ -183,7 +214,8 @@ Handler = Callable[[Request], Awaitable[web.StreamResponse]]
 class Route:
     """An address and its handler.
 
-    public: it needs no session. least: the role that it needs. largest: bytes of a body.
+    public: it needs no session. least: the role that it needs. largest: bytes of a body with
+    files. head: it answers HEAD, too, for which all of its work is done.
     """
 
     method: str
@@ -192,6 +224,7 @@ class Route:
     public: bool = False
     least: Role = Role.MEMBER
     largest: int = SMALL
+    head: bool = True
 
 
 def see_other(path: str) -> web.Response:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import secrets
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -11,6 +13,7 @@ from aiohttp import web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from bots.admission.roles import Role
+from bots.operations.machine import Gpus
 from bots.service.app import App
 from bots.service.front_door import Handler
 from bots.web import (
@@ -25,12 +28,14 @@ from bots.web import (
     picture_actions,
     picture_files,
 )
-from bots.web.errors import Refused, fault_of
+from bots.web.engine_room.devices import GPUS
+from bots.web.errors import Refused, fault_of, too_large
 from bots.web.guard import (
     CHANGES,
     CSRF_FIELD,
     CSRF_HEADER,
     GUESSES,
+    READS,
     Rates,
     check_csrf,
     check_origin,
@@ -38,12 +43,13 @@ from bots.web.guard import (
 )
 from bots.web.live import STREAMS, Streams
 from bots.web.picture_files import MAKER, ThumbnailMaker
-from bots.web.request import Request, Route, chosen_language
+from bots.web.request import SLOW, SMALL, Request, Route, chosen_language
 from bots.web.sessions import LANGUAGE, Cookies
 from bots.web.static_files import StaticFiles
 
 TEMPLATES: Final = Path(__file__).with_name("templates")
 READING: Final = ("GET", "HEAD")
+SLOW_READS: Final = 2  # at once, of the four that a database answers; the chats need some, too
 METRICS: Final = "/metrics"  # on this port for owners alone
 TELEGRAM: Final = "https://web.telegram.org https://*.telegram.org"  # shows pages within its own
 POLICY: Final = (
@@ -104,12 +110,14 @@ class Site:
         for route in ROUTES:
             handler = partial(self._let_in, route)
             if route.method == "GET":
-                site.router.add_get(route.path, handler)
+                site.router.add_get(route.path, handler, allow_head=route.head)
             else:
                 site.router.add_route(route.method, route.path, handler)
         site.router.add_get("/static/{name:.+}", self.static.serve)
-        site[MAKER], site[STREAMS] = ThumbnailMaker(), Streams()
+        site[MAKER], site[STREAMS], site[GPUS] = ThumbnailMaker(), Streams(), Gpus()
+        site[SLOW] = asyncio.Semaphore(SLOW_READS)
         site.on_shutdown.append(site[STREAMS].close)
+        site.on_cleanup.append(site[MAKER].close)
         site.on_response_prepare.append(_add_headers)
         return site
 
@@ -149,28 +157,31 @@ class Site:
             return
         request.session = await self.app.storage.web_access.session(request.token)
         if request.session is None:
-            self.rates.count(request.client, GUESSES)
+            self.rates.count_once((request.client, hash(request.token)), request.client, GUESSES)
 
     async def _let_in(self, route: Route, http: web.Request) -> web.StreamResponse:
         """Let a route answer where its asker may have it; raises `Refused` or `UserError`."""
         request = http[REQUEST]
-        request.http = http = http.clone(client_max_size=route.largest)
+        largest = route.largest if http.content_type.startswith("multipart/") else SMALL
+        request.http = http = http.clone(client_max_size=largest)
         if http.method not in READING:
             request.page = page_of(route.path, str(http.rel_url))
-        if (http.content_length or 0) > route.largest:
-            raise _too_large(route)
+        if (http.content_length or 0) > largest:
+            raise too_large(largest)
         if route.public and ("token" in http.match_info or http.method not in READING):
             self.rates.count(request.client, GUESSES)
         if not route.public:
             if request.session is None:
                 raise Refused(401, "not_signed_in")
             self.app.gate.roles.require(route.least, request.person)
+            if http.method in READING:
+                self.rates.count((request.token, "read"), READS)
         try:
             if http.method not in READING:
                 await self._check_change(request)
             return await route.handler(request)
         except web.HTTPRequestEntityTooLarge as error:
-            raise _too_large(route) from error
+            raise too_large(largest) from error
         finally:
             request.close_files()
 
@@ -209,7 +220,7 @@ def make_templates(static: StaticFiles) -> Environment:
         auto_reload=False,
         cache_size=-1,
     )
-    templates.globals["static"] = static.url
+    templates.globals |= {"static": static.url, "nonce": partial(secrets.token_urlsafe, 16)}
     for name in templates.list_templates():
         templates.get_template(name)
     return templates
@@ -220,16 +231,13 @@ def explain(request: Request, error: Exception) -> web.Response:
     fault = fault_of(error, request.words, request.web_words)
     status, headers, sentence = fault.status, fault.headers, fault.sentence
     if request.wants_json:
-        return web.json_response({"error": sentence}, status=status, headers=headers)
-    template = "sign_in.html" if status == 401 else "error.html"
-    return request.render(template, status=status, headers=headers, sentence=sentence)
-
-
-def _too_large(route: Route) -> Refused:
-    """Return the error of a body that is too large for a route."""
-    kib = route.largest // 2**10
-    limit = f"{kib} KiB" if kib < 2**10 else f"{kib // 2**10} MiB"
-    return Refused(413, "too_large", limit=limit)
+        response = web.json_response({"error": sentence}, status=status, headers=headers)
+    else:
+        template = "sign_in.html" if status == 401 else "error.html"
+        response = request.render(template, status=status, headers=headers, sentence=sentence)
+    if status == 401 and request.token:  # it has ended
+        request.cookies.clear(response)
+    return response
 
 
 async def _add_headers(http: web.Request, response: web.StreamResponse) -> None:

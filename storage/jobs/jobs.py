@@ -24,7 +24,7 @@ from storage.jobs import transitions as steps
 from storage.jobs.intake import find_by_event, insert_job, row_of
 from storage.jobs.picture_files import Pictures
 from storage.jobs.quota import Allow, Quota, everything_passes
-from storage.jobs.rows import JOB, find, to_job, to_jobs, with_pictures
+from storage.jobs.rows import JOB, find, jobs_by_id, to_job, to_jobs, with_pictures
 from storage.jobs.workers import note, take_back
 from storage.records import Job, NewJob
 from storage.states import Status, Step
@@ -101,6 +101,10 @@ class Jobs:
     async def get(self, job: int) -> Job:
         """Return a job with its pictures; raises `UnknownJob` or `UnreadableRecipe`."""
         return await self.database.read(lambda c: with_pictures(c, find(c, job)))
+
+    async def several(self, numbers: Collection[int]) -> dict[int, Job]:
+        """Return those of some jobs that are there and can be read, with pictures, by number."""
+        return await self.database.read(lambda c: jobs_by_id(c, numbers))
 
     async def list_queued(self, after: int = 0, limit: int = PAGE) -> tuple[Job, ...]:
         """Return what waits for a worker and has a number above `after`, oldest first."""

@@ -1,7 +1,9 @@
 """Who is signed in to the web page: links from the chats, sessions, grants.
 
 A token is 32 random bytes and is known to its holder alone: its sha256 is kept. Nobody can guess
-one, so whoever shows one is the person it was made for.
+one, so whoever shows one is the person it was made for. The path of a link from a picture's button
+holds its grant's token, until the link is used or swept; it is good beside the person's session
+alone.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from sqlalchemy import Column, Connection, Table, delete, insert, select, update
 
 from storage.clock import Clock
 from storage.database.database import OUTCOME, Database
-from storage.database.tables import people, web_grants, web_links, web_sessions
+from storage.database.tables import people, seen_events, web_grants, web_links, web_sessions
 from storage.errors import DatabaseFault
 from storage.jobs.rows import add_if_new
 from storage.records import Grant, Json, Link, Session
@@ -76,6 +78,20 @@ class WebAccess:
     async def open_session(self, person: str) -> str:
         """Return the token of a new session of somebody whom the platform has made known."""
         return await self.database.write(lambda c: self._open(c, person))
+
+    async def open_once(self, event: str, person: str) -> str | None:
+        """Do as `open_session`, once for an event; None where it was seen.
+
+        The event is kept of no person: it is known also after everything of theirs was removed.
+        """
+
+        def unit(connection: Connection) -> str | None:
+            seen = {"id": event, "created_at": self.now()}
+            if not add_if_new(connection, seen_events, seen):
+                return None
+            return self._open(connection, person)
+
+        return await self.database.write(unit, OUTCOME)
 
     async def session(self, token: str) -> Session | None:
         """Return the session of a token and note its use; None where it has ended."""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
 from aiohttp import web
 
 from bots.admission.roles import Role
-from bots.operations.machine import memory_of, read_gpus, read_machine
+from bots.operations.machine import Gpus, memory_of, read_machine
 from bots.web.engine_room.page import TABS, show
 from bots.web.request import Request, Route
 from bots.worker.engines_view import UP, load_engines
 
 PATH: Final = TABS["devices"][0]
+GPUS: Final = web.AppKey("gpus", Gpus)
 ELSEWHERE: Final = "ray"  # the executor whose engines may be on other machines
 
 
@@ -21,13 +23,15 @@ async def devices(request: Request) -> web.StreamResponse:
     settings = request.app.settings
     here = settings.executor != ELSEWHERE
     engines = await load_engines(settings)
+    pids = [row.pid if here else None for row in engines]
+    memory = await asyncio.to_thread(lambda: [memory_of(pid) for pid in pids])
     return show(
         request,
         "devices",
-        engines=[(row, memory_of(row.pid) if here else None) for row in engines],
+        engines=list(zip(engines, memory, strict=True)),
         up=UP,
-        gpus=await read_gpus(),
-        machine=read_machine(),
+        gpus=await request.http.app[GPUS].read(),
+        machine=await asyncio.to_thread(read_machine),
     )
 
 

@@ -9,7 +9,7 @@ from aiohttp import web
 from bots.admission.roles import Role
 from bots.web.engine_room.page import TABS, show
 from bots.web.engine_room.plots import plot
-from bots.web.request import Request, Route
+from bots.web.request import SLOW, Request, Route
 from engine.queue.estimates import MILLION
 from storage.records import EVERYWHERE
 
@@ -19,7 +19,8 @@ PATH: Final = TABS["figures"][0]
 async def figures(request: Request) -> web.StreamResponse:
     """Show the last day."""
     app = request.app
-    day = await app.storage.figures.day()
+    async with request.http.app[SLOW]:
+        day = await app.storage.figures.day()
     hours = day.hours
     held = await app.gate.in_force(EVERYWHERE)
     return show(

@@ -13,6 +13,7 @@ from bots.chat.moderation import put_ahead
 from bots.web.engine_room.page import TABS, read_form, show
 from bots.web.request import Request, Route, see_other
 from bots.worker.queue_view import QueueEntry, load_queue
+from storage import parse_name
 
 ROWS: Final = 50  # jobs that are shown
 PATH: Final = TABS["queue"][0]
@@ -82,7 +83,9 @@ async def draw_next(request: Request) -> web.StreamResponse:
 async def cancel_job(request: Request) -> web.StreamResponse:
     """Cancel a job, by the chats' own rules of who may."""
     form = await read_form(request)
-    await cancel(request.app, request, request.words, form.get("job", ""))
+    name = form.get("job", "")
+    parse_name(name)  # without a name, the chats' rules mean one's own latest job
+    await cancel(request.app, request, request.words, name)
     return see_other(PATH)
 
 

@@ -130,10 +130,8 @@ async def change(request: Request) -> web.StreamResponse:
     is_open = None
     if form.get(OPEN, "") != form.get(BEFORE + OPEN, ""):
         is_open = form.get(OPEN) != CLOSED
-    if request.role is Role.OWNER:
-        await set_rules(app, place, typed, by=by)
-        typed = {}
-    await change_rules(app, place, typed, is_open, by=by)
+    store = set_rules if request.role is Role.OWNER else change_rules
+    await store(app, place, typed, is_open, by=by)
     return see_other(within(PATH, place=place, saved="1"))
 
 

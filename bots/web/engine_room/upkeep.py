@@ -25,7 +25,7 @@ async def upkeep(request: Request) -> web.StreamResponse:
     return show(
         request,
         "upkeep",
-        disk=shutil.disk_usage(app.settings.data_dir),
+        disk=await asyncio.to_thread(shutil.disk_usage, app.settings.data_dir),
         where=app.storage.database.where,
         kept=app.settings.backups,
         backups=await asyncio.to_thread(list_backups, app.settings),

@@ -1,12 +1,15 @@
 """What a machine tells of itself, and what is said where it does not."""
 
+import asyncio
 import os
 from pathlib import Path
 
 import pytest
 
 from bots.operations import machine
-from bots.operations.machine import Gpu, memory_of, read_gpus, read_machine
+from bots.operations.machine import Gpu, Gpus, memory_of, read_gpus, read_machine
+from tests.bots.service.test_commands import until
+from tests.conftest import PATIENCE
 
 TOLD = "H200, 93, 1200, 144000, 61\nA40, 0, 3, 46000, 30\nNo more, 1"
 
@@ -46,3 +49,31 @@ def test_where_the_system_tells_nothing_nothing_is_said(
     monkeypatch.setattr(os, "getloadavg", fail)
     found = read_machine()
     assert (found.load, found.memory, found.available) == (None, None, None)
+
+
+@pytest.fixture
+def stuck(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Put a program in the place of NVIDIA's that never ends; its starts stand in the file."""
+    starts = tmp_path / "starts"
+    program = tmp_path / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\necho $$ >> {starts}\nexec sleep 1000\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(machine, "PATIENCE", 0.5)
+    return starts
+
+
+async def test_a_driver_that_hangs_is_waited_for_once_and_leaves_no_process(stuck: Path) -> None:
+    gpus = Gpus()
+    async with asyncio.timeout(PATIENCE):
+        assert await asyncio.gather(*(gpus.read() for _ in range(8))) == [[]] * 8
+        [pid] = map(int, (await asyncio.to_thread(stuck.read_text)).split())
+        await until(lambda: not _runs(pid))  # which takes the kernel a moment
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

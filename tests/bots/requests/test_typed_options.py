@@ -1,6 +1,8 @@
 """One reader of words and options, for every place where a prompt can be typed."""
 
 import re
+import time
+from contextlib import suppress
 
 import pytest
 
@@ -376,3 +378,20 @@ def test_a_value_that_is_missing_is_asked_for() -> None:
     with pytest.raises(OptionError, match="--seed must be followed by a value"):
         read_request("a cat --seed")
     assert find("ar").name == "size"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["-a ", "-a,", "-s ", "-seed x ", "{", "{a,", "--nothing ", "a::", "<:a", "\u200b a -q ", '"'],
+)
+def test_no_text_takes_longer_than_its_length_explains(text: str) -> None:
+    """What the processor did is counted, so that a busy machine is no slower."""
+    started = time.process_time()
+    with suppress(UserError):
+        read_request(text * (32_000 // len(text)))
+    assert time.process_time() - started < 5.0
+
+
+def test_a_flag_behind_one_hyphen_is_read_in_a_long_text() -> None:
+    words = "a cat, " * 200
+    assert read_request(f"{words}-seed 7")[1] == [("seed", "7")]

@@ -8,16 +8,19 @@ import secrets
 from pathlib import Path
 
 import pytest
-from aiohttp import ClientSession, CookieJar, web
+from aiohttp import ClientSession, CookieJar, FormData, web
 
 from bots.service.app import App
 from bots.service.front_door import listening
 from bots.texts import web_words_of
 from bots.web.guard import CHANGES, GUESSES, client_of, csrf_of, local_path
+from bots.web.request import LONGEST
 from bots.web.sessions import Cookies
 from bots.web.site import ROUTES, Site
 from bots.web.static_files import FOLDER
+from tests.bots.conftest import House
 from tests.bots.web.conftest import ADA, BOB, Browser, Served
+from tests.bots.web.test_pictures import drawn
 
 EN = web_words_of("en")
 SAME = "same-origin"
@@ -315,3 +318,64 @@ async def test_metrics_are_for_owners_alone(served: Served, ada: Browser) -> Non
         assert "marble_jobs" in (await (await served.sign_in("discord:9")).get("/metrics")).text
         assert (await served.browser().get("/livez")).status == 200
     assert (await served.browser().get("/livez")).status == 404
+
+
+@pytest.mark.parametrize("path", ["/imagine", "/language"])
+@pytest.mark.parametrize("kind", ["urlencoded", "multipart"])
+async def test_a_field_that_is_too_long_is_refused_before_it_is_understood(
+    ada: Browser, path: str, kind: str
+) -> None:
+    assert ada.page
+    fields = {"csrf": ada.page.csrf, "prompt": "a" * (LONGEST + 1)}
+    data = FormData(fields, default_to_multipart=kind == "multipart")
+    headers = {"Origin": ada.origin}
+    async with ada.client.post(ada.origin + path, data=data, headers=headers) as answer:
+        assert (answer.status, EN.too_large.format(limit="16 KiB") in await answer.text()) == (
+            413,
+            True,
+        )
+
+
+async def test_only_a_form_with_files_may_be_large(served: Served, ada: Browser) -> None:
+    fields = {f"field{number}": "a" * 10_000 for number in range(8)}
+    page = await ada.post("/imagine", fields)
+    assert (page.status, EN.too_large.format(limit="64 KiB") in page.words) == (413, True)
+
+
+async def test_nothing_is_read_and_made_for_who_asks_for_the_head_alone(
+    house: House, served: Served, ada: Browser
+) -> None:
+    job = await drawn(house)
+    for path in ("/events", f"/thumbnails/{job.id}.webp", f"/originals/{job.id}.png"):
+        async with ada.client.head(ada.origin + path) as answer:
+            assert answer.status == 405, path
+    assert served.app.storage.pictures.thumbnails.get(job.pictures[0].sha256) is None
+    async with ada.client.head(ada.origin + "/pictures") as answer:
+        assert answer.status == 200
+
+
+async def test_a_page_that_is_signed_out_counts_once_and_forgets_its_cookie(
+    served: Served,
+) -> None:
+    """A list asks for sixty thumbnails at once, all with the same ended session."""
+    client = ClientSession(headers={"X-Forwarded-For": "192.0.2.77"})
+    served.clients.append(client)
+    stale = Browser(served.origin, client)
+    name, token = Cookies(secure=False).name(), secrets.token_urlsafe(32)
+    for _ in range(GUESSES + 5):
+        page = await stale.get("/thumbnails/1.webp", cookies={name: token})
+        assert page.status == 401
+        [kept] = [each for each in page.headers.getall("Set-Cookie") if each.startswith(f"{name}=")]
+        assert "Max-Age=0" in kept
+    link = f"/in/{await served.app.storage.web_access.make_link(ADA)}"
+    assert (await stale.get(link)).status == 200
+
+
+async def test_one_session_reads_so_much_in_a_minute(
+    served: Served, ada: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bots.web.site.READS", 3)
+    bob = await served.sign_in(BOB)
+    answers = [(await bob.get("/events?once&jobs=1-2-3")).status for _ in range(4)]
+    assert (answers[0], answers[-1]) == (200, 429)
+    assert await alive(served, ada)

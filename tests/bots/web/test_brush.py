@@ -220,3 +220,22 @@ async def test_without_a_script_margins_alone_make_the_canvas_larger(
     assert (await newest(served)).recipe.margins == Margins(left=64)
     both = await sent(ada, f"/brush/{job.id}", painted(), texts)
     assert (both.status, WORDS.mask_or_margins in both.words) == (400, True)
+
+
+async def test_a_grant_opens_no_other_picture_and_posts_none(
+    house: House, served: Served, ada: Browser
+) -> None:
+    """Also not one's own: what is drawn from it would come to the chat of the grant."""
+    job = await drawn(house, place=PLACE, count=2)
+    own = await drawn(house, person=BOB)
+    path = await opened(served, job)
+    query, bob = path.partition("?")[2], await served.sign_in(BOB)
+    for name in (f"{own.id}", f"{job.id}.2"):
+        for page in (
+            await bob.get(f"/brush/{name}?{query}"),
+            await bob.get(f"/originals/{name}.png?{query}"),
+            await sent(bob, f"/brush/{name}?{query}", painted(), {"words": "a dog"}),
+        ):
+            assert page.status == 403, name
+    assert (await bob.get(f"/brush/{job.id}.1?{query}")).status == 200
+    assert len(await served.app.storage.history.page()) == 2

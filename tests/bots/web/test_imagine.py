@@ -176,3 +176,19 @@ async def test_nothing_is_kept_of_a_file_of_who_may_not_ask(
 async def ban(served: Served, person: str = ADA) -> None:
     """Ban somebody everywhere."""
     await served.app.storage.moderation.ban(person, by=OWNER, reason="rude")
+
+
+async def test_a_form_that_is_sent_twice_draws_once_and_one_that_was_changed_again(
+    served: Served, ada: Browser
+) -> None:
+    page = await ada.get("/imagine")
+    [nonce] = re.findall(r'name="nonce" value="([^"]+)"', page.text)
+    form = {"prompt": "a cat", "nonce": nonce}
+    first, second = await ada.post("/imagine", form), await ada.post("/imagine", form)
+    assert (first.status, second.status, first.path) == (200, 200, second.path)
+    assert len(await served.app.storage.history.page()) == 1
+    await ada.post("/imagine", {**form, "prompt": "a dog"})  # after "back"
+    await ada.post("/imagine", {"prompt": "a cat", "nonce": nonce[:-1]})  # opened anew
+    bob = await served.sign_in(BOB)
+    await bob.post("/imagine", form)
+    assert len(await served.app.storage.history.page()) == 4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -16,10 +17,12 @@ from bots.texts import EN, web_words_of
 from bots.web import live
 from engine.events import Stage
 from storage import Job
+from storage.database.database import Database
 from storage.records import EVERYWHERE
 from tests.bots.conftest import House
-from tests.bots.web.conftest import ADA, BOB, OWNER, Browser, Served
+from tests.bots.web.conftest import ADA, BOB, HOST, OWNER, Browser, Served
 from tests.bots.web.test_pictures import drawn, finished
+from tests.conftest import PATIENCE
 
 Told = tuple[str, dict[str, Any], str]  # an event's name, what it says, and its id
 
@@ -101,12 +104,6 @@ async def test_asking_once_tells_the_same(house: House, served: Served, ada: Bro
     assert (told["event"], told["status"]) == ("end", "rendered")
 
 
-async def test_who_asks_for_the_head_alone_opens_no_stream(ada: Browser) -> None:
-    for _ in range(live.MOST + 1):
-        async with ada.client.head(f"{ada.origin}/events") as answer:
-            assert answer.status == 200
-
-
 async def test_others_jobs_are_told_like_those_that_do_not_exist(
     house: House, served: Served, ada: Browser
 ) -> None:
@@ -144,8 +141,20 @@ async def test_a_preview_is_shown_to_who_asked_where_nothing_is_checked(
 
 
 async def test_streams_of_a_session_are_few_and_another_may_be_opened_once_one_is_closed(
-    served: Served, ada: Browser
+    served: Served, ada: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(live, "BEAT", 10 * PATIENCE)  # the end is seen at the next look
+    ended: list[asyncio.Event] = []
+    stream = live._stream
+
+    async def noted(*arguments: Any) -> None:
+        ended.append(over := asyncio.Event())
+        try:
+            await stream(*arguments)
+        finally:
+            asyncio.get_running_loop().call_soon(over.set)
+
+    monkeypatch.setattr(live, "_stream", noted)
     open_ones = [streaming(ada) for _ in range(live.MOST)]
     for each in open_ones:
         await anext(await each.__aenter__())
@@ -153,14 +162,59 @@ async def test_streams_of_a_session_are_few_and_another_may_be_opened_once_one_i
     assert (page.status, web_words_of("en").too_many_streams in page.words) == (429, True)
     async with streaming(await served.sign_in(ADA)) as told:  # another session's
         await anext(told)
-    for each in open_ones:
-        await each.__aexit__(None, None, None)
-    while (page := await ada.get("/events?once")).status == 200:
-        answer = await ada.client.get(ada.origin + "/events")
-        answer.close()
-        if answer.status == 200:
-            break
-    assert answer.status == 200
+    for stream_of_one in open_ones:
+        await stream_of_one.__aexit__(None, None, None)
+    async with asyncio.timeout(PATIENCE):
+        for over in ended:
+            await over.wait()
+    async with streaming(ada) as told:
+        await anext(told)
+
+
+async def test_a_fault_ends_a_stream_and_writes_no_page_into_it(
+    served: Served,
+    ada: Browser,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def broken(_: object) -> None:
+        raise RuntimeError("inner words")
+
+    monkeypatch.setattr(live.Watch, "look", broken)
+    [(name, token)] = ada.cookies.items()
+    reader, writer = await asyncio.open_connection(HOST, served.app.settings.web_port)
+    asked = (
+        f"GET /events HTTP/1.1\r\nHost: x\r\nCookie: {name}={token}\r\nConnection: close\r\n\r\n"
+    )
+    with caplog.at_level(logging.ERROR, "bots.web"):
+        writer.write(asked.encode())
+        answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    assert (answer.count(b"HTTP/1.1"), b"<html" in answer) == (1, False)
+    assert answer.endswith(b"0\r\n\r\n")  # it is whole
+    assert "inner words" in caplog.text
+
+
+async def test_many_jobs_are_looked_up_at_once(
+    served: Served, ada: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = []
+    read = Database.read
+
+    async def counted(self: Database, *arguments: Any) -> Any:
+        reads.append(arguments)
+        return await read(self, *arguments)
+
+    monkeypatch.setattr(Database, "read", counted)
+
+    async def cost(count: int) -> int:
+        reads.clear()
+        jobs = "-".join(str(number) for number in range(1, count + 1))
+        assert (await ada.get(f"/events?once&jobs={jobs}")).status == 200
+        return len(reads)
+
+    assert await cost(50) == await cost(1)
 
 
 async def test_a_stream_ends_with_its_session(

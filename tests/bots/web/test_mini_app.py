@@ -19,6 +19,8 @@ from bots.texts import web_words_of
 from bots.web.errors import Refused
 from bots.web.mini_app import AHEAD, OLDEST, read_init_data
 from bots.web.site import Site
+from storage.errors import DatabaseBusy
+from storage.people.web_access import WebAccess
 from tests.bots.web.conftest import HOST, Browser, Page, Served
 
 TOKEN = "123456:AAbbCCddEEffGGhhIIjjKKllMMnnOOppQQr"
@@ -144,3 +146,29 @@ async def test_only_pages_for_telegram_may_be_framed_and_only_there(
 
 async def test_without_a_bot_there_is_no_such_page(served: Served) -> None:
     assert (await served.browser().get("/mini")).status == 404
+
+
+async def test_what_telegram_signed_opens_no_second_session_after_all_was_deleted(
+    telegram_page: Served,
+) -> None:
+    data, storage = init_data(time.time()), telegram_page.app.storage
+    assert (await open_it(telegram_page.browser(), data)).status == 200
+    await storage.privacy.forget("telegram:2")
+    again = telegram_page.browser()
+    assert (await open_it(again, data)).status == 403
+    assert not again.cookies
+
+
+async def test_who_could_not_be_signed_in_may_come_again(
+    telegram_page: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The session and that it was opened are written together, or neither."""
+
+    def away(*_: object) -> str:
+        raise DatabaseBusy("marble.db")
+
+    data, browser = init_data(time.time()), telegram_page.browser()
+    with monkeypatch.context() as broken:
+        broken.setattr(WebAccess, "_open", away)
+        assert (await open_it(browser, data)).status == 503
+    assert (await open_it(browser, data)).status == 200

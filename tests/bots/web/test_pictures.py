@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import io
 import re
+import threading
 from html import unescape
 from typing import Any
 
 import pytest
+from aiohttp import web
 from PIL import Image
 
+from bots.admission.visibility import View
 from bots.chat.actions import ACTIONS
 from bots.requests.studio import Asker
 from bots.texts import EN, web_words_of
 from bots.web import gallery
+from bots.web.picture_files import ThumbnailMaker
 from engine.events import Picture as Drawn
 from engine.events import Verdict
 from engine.formats.metadata import read_recipe, write_png
@@ -316,3 +322,47 @@ def fields_of(page: Page, action: str) -> dict[str, str]:
         chosen = re.search(r"<option selected>([^<]*)<", body)
         found[name] = chosen[1] if chosen else ""
     return {name: unescape(text) for name, text in found.items() if name != "csrf"}
+
+
+async def test_no_picture_is_looked_up_for_more_than_are_blended(
+    house: House, ada: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, asked = await drawn(house), []
+    await ada.get(f"/pictures/{job.id}")
+    get = type(house.storage.jobs).get
+
+    async def counted(self: Any, number: int) -> Job:
+        asked.append(number)
+        return await get(self, number)
+
+    monkeypatch.setattr(type(house.storage.jobs), "get", counted)
+    page = await ada.post(f"/pictures/{job.id}/blend", {"others": f"{job.id} " * 1000})
+    assert (page.status, "1001" in page.words) == (400, True)
+    assert len(asked) < 5
+
+
+async def test_what_is_made_is_waited_for_as_the_page_closes_and_no_error_is_lost(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await drawn(house)
+    started, go, lost = asyncio.Event(), threading.Event(), list[dict[str, Any]]()
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: lost.append(context))
+
+    def make(*_: object) -> bytes:
+        loop.call_soon_threadsafe(started.set)
+        go.wait()
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr("bots.web.picture_files._keep_thumbnail", make)
+    maker, view = ThumbnailMaker(), View(files=house.storage.pictures)
+    waiting = asyncio.create_task(maker.find(job.pictures[0], view))
+    await started.wait()
+    waiting.cancel()
+    closing = asyncio.create_task(maker.close(web.Application()))
+    await asyncio.wait([waiting])
+    assert not closing.done()
+    go.set()
+    await closing
+    gc.collect()
+    assert lost == []
