@@ -17,6 +17,8 @@ import pytest
 from bots.terminal.cli import main
 from tests.bots.fakes import EDITING, alter
 
+LATER = 3600.0  # seconds until vectors of new pictures are made
+
 context = multiprocessing.get_context("forkserver")
 context.set_forkserver_preload(
     [
@@ -81,6 +83,8 @@ def serve(environment: Mapping[str, str], folder: Path, log: Path) -> None:
     with log.open("ab") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
+    # Nobody's vectors are made: each service would start a process with torch for them.
+    pytest.MonkeyPatch().setattr("bots.service.indexing.LATER", LATER)
     if editing := environment.get("MARBLE_TEST_EDITING"):  # a model that edits by words
         alter(pytest.MonkeyPatch(), **{editing: EDITING})
     faulthandler.enable()
