@@ -12,16 +12,15 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from bots.admission.visibility import Withheld
 from bots.chat.access import Target
 from bots.presentation.lines import alt_text
-from bots.requests.derive import the_picture
 from bots.requests.options import parse_values
 from bots.requests.studio import Asker
 from bots.requests.typed_options import read_request
 from bots.web.errors import NO_FAULT, Fault, fault_of
 from bots.web.option_fields import UPLOADS, texts_of, uploads_of
 from bots.web.picture_actions import asked
+from bots.web.picture_files import find_shown
 from bots.web.request import Request, Route
 from engine.errors import OptionError, UserError
 from engine.recipe.limits import RANGES, Range, check, read_whole
@@ -63,11 +62,7 @@ async def draw(request: Request) -> web.StreamResponse:
 
 async def _open(request: Request) -> Opened:
     """Return the picture of an address; raises `UserError` for who may not draw from it."""
-    target = await request.find("region", request.http.match_info["name"])
-    picture = the_picture(target.job, target.picture)
-    view = await request.app.gate.view(request.place)
-    if not view.shows(picture):
-        raise Withheld(view.reason(picture))
+    target, picture, _ = await find_shown(request, "region")
     asker = request.asker
     if grant := await request.granted():
         asker = replace(asker, place=grant.place, reply=grant.reply)

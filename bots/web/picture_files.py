@@ -10,6 +10,7 @@ from typing import Final
 from aiohttp import web
 
 from bots.admission.visibility import View, Withheld
+from bots.chat.access import Target
 from bots.presentation.fit import thumbnail
 from bots.presentation.grid import preview_of
 from bots.requests.derive import the_picture
@@ -61,14 +62,14 @@ MAKER: Final = web.AppKey("thumbnails", ThumbnailMaker)
 
 async def small(request: Request) -> web.StreamResponse:
     """Answer with a picture's thumbnail, which a list shows as it does the prompt."""
-    picture, view = await _find(request, "recipe")
+    _, picture, view = await find_shown(request, "recipe")
     maker = request.http.app[MAKER]
     return await _answer(request, picture, "webp", partial(maker.find, picture, view))
 
 
 async def original(request: Request) -> web.StreamResponse:
     """Answer with a picture's file as it is: every pixel, and the recipe inside."""
-    picture, view = await _find(request, "original")
+    _, picture, view = await find_shown(request, "original")
     await request.app.gate.admit(request.asker)
     return await _answer(request, picture, "png", partial(asyncio.to_thread, view.read, picture))
 
@@ -86,14 +87,14 @@ async def preview(request: Request) -> web.StreamResponse:
     return web.Response(body=jpeg, content_type="image/jpeg")
 
 
-async def _find(request: Request, action: str) -> tuple[Picture, View]:
-    """Return the picture of an address and how it may be shown; raises `UserError`."""
+async def find_shown(request: Request, action: str) -> tuple[Target, Picture, View]:
+    """Return the one picture of an address and how it is shown; raises `UserError` if it is not."""
     target = await request.find(action, request.http.match_info["name"])
     picture = the_picture(target.job, target.picture)
     view = await request.app.gate.view(request.place)
     if not view.shows(picture):
         raise Withheld(view.reason(picture))
-    return picture, view
+    return target, picture, view
 
 
 async def _answer(

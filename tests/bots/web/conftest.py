@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from html import unescape
 from typing import Any
@@ -146,9 +147,9 @@ def app(house: House) -> App:
     )
 
 
-@pytest.fixture
-async def served(app: App) -> AsyncIterator[Served]:
-    """Yield the served page."""
+@asynccontextmanager
+async def serving(app: App) -> AsyncIterator[Served]:
+    """Serve the page of an app."""
     origin = app.settings.web_address
     assert origin is not None
     site = Site(app, origin).application()
@@ -157,6 +158,13 @@ async def served(app: App) -> AsyncIterator[Served]:
         yield served
         for client in served.clients:
             await client.close()
+
+
+@pytest.fixture
+async def served(app: App) -> AsyncIterator[Served]:
+    """Yield the served page."""
+    async with serving(app) as served:
+        yield served
 
 
 @pytest.fixture

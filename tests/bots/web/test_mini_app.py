@@ -14,14 +14,12 @@ from urllib.parse import urlencode
 import pytest
 
 from bots.service.app import App
-from bots.service.front_door import listening
 from bots.texts import web_words_of
 from bots.web.errors import Refused
 from bots.web.mini_app import AHEAD, OLDEST, read_init_data
-from bots.web.site import Site
 from storage.errors import DatabaseBusy
 from storage.people.web_access import WebAccess
-from tests.bots.web.conftest import HOST, Browser, Page, Served
+from tests.bots.web.conftest import Browser, Page, Served, serving
 
 TOKEN = "123456:AAbbCCddEEffGGhhIIjjKKllMMnnOOppQQr"
 NOW = 1_790_000_000.0
@@ -76,15 +74,8 @@ def test_what_is_forged_or_old_is_refused(data: str, message: str) -> None:
 async def telegram_page(app: App) -> AsyncIterator[Served]:
     """Yield the page of a Marble that has a bot, reached by TLS."""
     settings = replace(app.settings, telegram_token=TOKEN)
-    app = replace(app, settings=settings)
-    origin = app.settings.web_address
-    assert origin is not None
-    site = Site(app, origin).application()
-    async with listening(site, HOST, app.settings.web_port, "MARBLE_WEB_PORT"):
-        served = Served(app, origin)
+    async with serving(replace(app, settings=settings)) as served:
         yield served
-        for client in served.clients:
-            await client.close()
 
 
 async def open_it(browser: Browser, data: str, **more: str) -> Page:
