@@ -10,7 +10,7 @@ from typing import Final
 from rich.console import Console
 from rich.text import Text
 
-from bots.presentation.lines import shown_prompt
+from bots.requests.permutations import without_choices
 from bots.terminal.arguments import FORMATS
 from bots.terminal.console import Listing, styled
 from bots.terminal.pictures import show
@@ -37,7 +37,10 @@ def headline(job: Job) -> Text:
         " → ".join(recipe.models),
         *([f"style {job.style}"] if job.style else []),
     )
-    name, words = styled(str(job.id), "bold"), styled(f"  {shown_prompt(job)}\n", "none")
+    name, words = (
+        styled(str(job.id), "bold"),
+        styled(f"  {without_choices(recipe.prompt)}\n", "none"),
+    )
     return Text.assemble(name, words, styled(" · ".join(facts), "dim"))
 
 
