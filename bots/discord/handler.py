@@ -135,6 +135,8 @@ class Handler:
         request.check_permissions()
         await self.acknowledge(request)
         await self._acknowledgements.over()
+        if not request.guest:
+            await self.losses.find_none(request.place)
         async with self._slots.take():
             await self.add_place(request)  # the gate needs it
             yield

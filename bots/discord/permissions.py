@@ -74,8 +74,8 @@ def moved_note(place: str, permission: str | None, words: Words) -> str:
 class Losses:
     """Tells moderators, by their log, of each permission that is missing in a place.
 
-    Once for each loss: until it is granted again, which Discord says as it happens, and as Marble
-    connects.
+    Once for each loss: until it is granted again, which Discord says as it happens, seconds after
+    Marble connects, and with each request.
     """
 
     def __init__(self, app: App, client: discord.Client) -> None:
@@ -103,7 +103,13 @@ class Losses:
 
     async def review(self, guild: discord.Guild) -> None:
         """Forget the losses of a server that are none any more: the next one is told again."""
-        granted = {event for event in self._told if _is_granted(guild, event)}
+        await self._forget({event for event in self._told if _is_granted(guild, event)})
+
+    async def find_none(self, place: str) -> None:
+        """Forget the losses of a place where nothing is missing, as a request from there shows."""
+        await self._forget({event for event in self._told if event.startswith(f"{PREFIX}{place}:")})
+
+    async def _forget(self, granted: set[str]) -> None:
         self._told -= granted
         try:
             await self._moderation.forget_events(granted)

@@ -47,6 +47,7 @@ from bots.telegram.commands import (
     FAVOURITES,
     FORGET,
     OLDER,
+    REGION,
     forget,
     latest,
     show_favourites,
@@ -187,7 +188,7 @@ async def region(request: Request, target: Target, message: int) -> None:
     if request.address.private:
         await show_region(request, token)
         return
-    url = f"{request.bot.link}?start={token}"
+    url = f"{request.bot.link}?start={REGION}{token}"
     await request.tell(words.region_private, buttons=keyboards.link(words.region_open, url))
 
 

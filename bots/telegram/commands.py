@@ -56,6 +56,7 @@ PATIENCE: Final = 60.0  # seconds that the lists wait for what the server can do
 OLDER: Final = "older"  # what the button below them carries
 FAVOURITES: Final = "favourites"  # … below favourites; and what is typed behind `/history`
 LIKE: Final = re.compile(r"like\s+(.+)", re.IGNORECASE | re.DOTALL)  # behind `/history`, too
+REGION: Final = "region-"  # begins what a link to `/start` carries, before a token
 LOGOUT: Final = "logout"  # what is typed behind `/web`
 FORGET: Final = "forget"  # … the button that removes all data
 
@@ -86,8 +87,9 @@ async def _help(request: Request, parsed: ParsedMessage) -> None:
 
 async def _start(request: Request, parsed: ParsedMessage) -> None:
     """Show the help, or open the picture of a button that led here from a group."""
-    if parsed.text and request.address.private:
-        await show_region(request, parsed.text)
+    token = parsed.text.removeprefix(REGION)
+    if token != parsed.text and request.address.private:
+        await show_region(request, token)
     else:
         await _help(request, parsed)
 

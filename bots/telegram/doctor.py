@@ -63,6 +63,9 @@ def _webhook(wanted: str | None, there: str, error: str | None) -> Finding:
         cure = "`marble serve` sets its own when it starts; stop the program that set this one"
         return Finding(WHAT, State.POOR, f"another webhook is set ({there})", cure)
     if wanted and error:
-        cure = "check that your web server passes it on to where Marble listens (docs/web.md)"
+        cure = (
+            "check that your web server passes it on to MARBLE_TELEGRAM_WEBHOOK_LISTEN, or, where "
+            "that is empty, to MARBLE_WEB_PORT (docs/web.md)"
+        )
         return Finding(WHAT, State.BAD, f"the last webhook call failed: {error}", cure)
     return Finding(WHAT, State.GOOD, f"updates come by {'webhook' if wanted else 'polling'}")

@@ -160,7 +160,8 @@ class Request:
     def _event(self, form: MultiDictProxy[Any]) -> str:
         """Return the event of a form as it was filled in: one that was changed is another."""
         fields = [
-            (name, each if isinstance(each, str) else each.filename) for name, each in form.items()
+            (name, each.filename if isinstance(each, web.FileField) else str(each))
+            for name, each in form.items()
         ]
         sent = json.dumps([self.token, self.http.path, fields])
         return f"{PLATFORM}:{hashlib.sha256(sent.encode()).hexdigest()}"

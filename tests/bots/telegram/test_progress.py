@@ -156,7 +156,7 @@ async def test_what_is_recorded_of_two_who_turn_a_message_at_once_is_what_it_sho
     async def view(place: str) -> None:
         return None
 
-    async def at_once(read: Any, job: Any, pictures: Any, *more: Any) -> Any:
+    async def at_once(read: Any, job: Any, pictures: Any, *more: Any, **also: Any) -> Any:
         return SimpleNamespace(picture=pictures, buttons=None)
 
     monkeypatch.setattr("bots.telegram.replies.asyncio.to_thread", at_once)

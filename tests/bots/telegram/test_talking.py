@@ -487,6 +487,8 @@ async def test_a_link_that_starts_the_bot_shows_nobodys_picture(
     number = text_of(secret).splitlines()[1].partition(" ")[0]
     for command in (f"/start {number}", f"/start show-{number}"):
         assert await bob.chat.words(await bob.says(command), "Describe a picture")
+    refused = await bob.chat.words(await bob.says("/start region-nobodys"), "by somebody else")
+    assert number not in text_of(refused)
     assert "that you may see here" in text_of(
         await bob.chat.words(await bob.says(f"/show {number}"), "may see")
     )

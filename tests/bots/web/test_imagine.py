@@ -145,7 +145,7 @@ async def test_a_picture_of_ones_own_is_the_start_image_and_no_others(
     assert unseen.status == nothing.status == 404
     assert unseen.words.replace("2", "9999") == nothing.words
     page = await ada.post("/imagine", {"prompt": "a dog", "from": "2"})
-    assert page.status == 400
+    assert page.status == 404
     assert len(await served.app.storage.history.page(person=ADA)) == 2
 
 
