@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from bots.requests.likeness import Likeness
 from engine.errors import UserError
+from storage.records import Picture, Tower
 
 BATCH: Final = 4  # pictures at once: somebody's search waits for no more
 LATER: Final = 10.0  # seconds: replies go out first, and pictures that come together wait together
@@ -40,20 +42,26 @@ class Indexing:
             await asyncio.sleep(LATER)
             self.rendered.clear()
             try:
-                while await self._work():
-                    pass
+                await self._work()
             except UserError as error:
                 log.debug("pictures wait for their vectors: %s", error)
 
-    async def _work(self) -> bool:
-        """Make some vectors; return whether there may be more to do."""
+    async def _work(self) -> None:
+        """Make all vectors that lack; say once which could not be made."""
         tower = await self.likeness.tower()
+        failed: list[tuple[Picture, str]] = []
+        try:
+            while some := await self._lacking(tower):
+                new = await self.likeness.index(some)
+                self._left_out |= {(picture.job, picture.index) for picture, _ in new}
+                failed += new
+        finally:
+            if failed:
+                picture, why = failed[0]
+                text = "%d pictures cannot be found by their meaning; the first is %s: %s"
+                log.warning(text, len(failed), picture.name, why)
+
+    async def _lacking(self, tower: Tower) -> Sequence[Picture]:
         vectors = self.likeness.storage.vectors
         lacking = await vectors.lacking(tower, latest=LATEST, limit=LATEST)
-        some = [each for each in lacking if (each.job, each.index) not in self._left_out][:BATCH]
-        if not some:
-            return False
-        for picture, why in await self.likeness.index(some):
-            self._left_out.add((picture.job, picture.index))
-            log.warning("picture %s cannot be found by its meaning: %s", picture.name, why)
-        return True
+        return [each for each in lacking if (each.job, each.index) not in self._left_out][:BATCH]

@@ -19,14 +19,15 @@ import asyncio
 import gc
 import json
 import logging
-import os
 import random
 import re
 import sys
 import time
+import tracemalloc
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
 from typing import Any, Final
 
@@ -51,6 +52,7 @@ STEPS, PACE = 8, 0.25  # steps of a job, and seconds of each
 VISITOR: Final = "bench:1"  # who asked for most of the history
 SHOWN: Final = 60  # pictures of a page
 CONNECTIONS: Final = 6  # of a browser to one site
+SESSIONS: Final = 16  # of the visitor
 SIDE: Final = 256  # pixels of those that are shown
 BEAT: Final = 0.01  # seconds between two measurements of the lag
 SETTLED: Final = 2.0  # seconds after pages were opened
@@ -188,11 +190,25 @@ async def one_round(app: App, eyes: Lookers, seconds: float, into: Round) -> Non
     into.events += found["events"]
 
 
-def memory() -> int:
-    """Return the bytes of memory that this process has in use."""
+async def memory_of_streams(eyes: Lookers, tokens: Sequence[str]) -> int:
+    """Return the bytes of Python's memory that open streams take, while nothing else is done."""
+    tracemalloc.start()
+    await asyncio.sleep(SETTLED)
     gc.collect()
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
+    before, _ = tracemalloc.get_traced_memory()
+    await open_all(eyes, tokens)
+    gc.collect()
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    await eyes.do(do="close")
+    return after - before
+
+
+async def open_all(eyes: Lookers, tokens: Sequence[str]) -> None:
+    """Open a stream for each session."""
+    opened = await eyes.do(do="open", tokens=tokens)
+    assert opened == len(tokens), f"{opened} streams were opened"
+    await asyncio.sleep(SETTLED)
 
 
 def say(text: str) -> None:
@@ -205,17 +221,14 @@ async def compare(app: App, eyes: Lookers, options: argparse.Namespace) -> None:
     people = [f"bench:{1000 + number}" for number in range(options.people)]
     access = app.storage.web_access
     tokens = [await access.open_session(person) for person in people]
-    await eyes.do(do="know", token=await access.open_session(VISITOR))
+    own = [await access.open_session(VISITOR) for _ in range(SESSIONS)]
+    await eyes.do(do="know", tokens=own)
     asking = asyncio.create_task(ask(app, people, options.rate))
     await eyes.do(do="visit", seconds=SETTLED)  # thumbnails are made, templates are warm
-    alone, together, more = Round(), Round(), list[int]()
+    alone, together = Round(), Round()
     for _ in range(options.rounds):
         await one_round(app, eyes, options.seconds, alone)
-        before = memory()
-        opened = await eyes.do(do="open", tokens=tokens)
-        assert opened == len(tokens), f"{opened} streams were opened"
-        await asyncio.sleep(SETTLED)
-        more.append(memory() - before)
+        await open_all(eyes, tokens)
         await one_round(app, eyes, options.seconds, together)
         await eyes.do(do="close")
     asking.cancel()
@@ -227,7 +240,8 @@ async def compare(app: App, eyes: Lookers, options: argparse.Namespace) -> None:
         say(f"{name:<34}{one:>18}{two:>23}")
     say(f"{'pages loaded':<34}{len(alone.pages):>18}{len(together.pages):>23}")
     say(f"{'events told':<34}{alone.events:>18}{together.events:>23}")
-    say(f"memory of a stream: {max(0, more[0]) / len(tokens) / 1024:.0f} KiB (first opened)")
+    more = await memory_of_streams(eyes, tokens)
+    say(f"memory of a stream: {more / len(tokens) / 1024:.0f} KiB")
 
 
 async def look(origin: str) -> None:
@@ -246,14 +260,14 @@ class Eyes:
 
     def __init__(self, origin: str) -> None:
         self._origin = origin
-        self._token = ""
+        self._own = cycle([""])
         self._open: list[asyncio.Task[None]] = []
         self._events = 0
         self._free = asyncio.Semaphore(CONNECTIONS)
 
-    async def know(self, token: str) -> None:
-        """Keep the visitor's session."""
-        self._token = token
+    async def know(self, tokens: Sequence[str]) -> None:
+        """Keep the visitor's sessions, which take turns: each may read only so much a minute."""
+        self._own = cycle(tokens)
 
     async def open(self, tokens: Sequence[str]) -> int:
         """Open a stream for each session; return how many have begun."""
@@ -273,21 +287,26 @@ class Eyes:
         pages: list[float] = []
         small: list[float] = []
         end, self._events = time.monotonic() + seconds, 0
-        async with ClientSession(headers=self._headers(self._token)) as http:
+        async with ClientSession() as http:
             while time.monotonic() < end:
-                wait, page = await self._load(http, "/pictures")
+                as_visitor = self._headers(next(self._own))
+                wait, page = await self._load(http, "/pictures", as_visitor)
                 pages.append(wait)
                 paths = re.findall(r'src="(/thumbnails/[^"]+)"', page.decode())
                 assert len(paths) == SHOWN, f"{len(paths)} thumbnails"
-                loaded = await asyncio.gather(*(self._load(http, path) for path in paths))
+                loaded = await asyncio.gather(
+                    *(self._load(http, path, as_visitor) for path in paths)
+                )
                 small += [wait for wait, _ in loaded]
         return {"pages": pages, "thumbnails": small, "events": self._events}
 
-    async def _load(self, http: ClientSession, path: str) -> tuple[float, bytes]:
+    async def _load(
+        self, http: ClientSession, path: str, headers: dict[str, str]
+    ) -> tuple[float, bytes]:
         """Return the seconds from the question to the first byte, and all bytes."""
         async with self._free:
             began = time.monotonic()
-            async with http.get(self._origin + path) as answer:
+            async with http.get(self._origin + path, headers=headers) as answer:
                 waited = time.monotonic() - began
                 assert answer.status == 200, answer.status
                 return waited, await answer.read()
