@@ -316,6 +316,7 @@ def test_travelling_types_need_only_the_standard_library(name: str) -> None:
         "engine.models.control_files",
         "engine.pictures.control_images",
         "engine.models.signatures",
+        "engine.check.device_trial",
         "engine.executors",
         "engine.executors.inprocess",
         "engine.executors.child",

@@ -26,7 +26,8 @@ from bots.admission.rules import time_text
 from bots.operations import proxy
 from bots.operations.edit_model import EDIT_MODEL, find_edit_model
 from bots.operations.settings import OTHERS, PROXY, VARIABLES, Settings, unknown_settings
-from engine.errors import BrokenModel, UserError, nearest
+from engine.check.device_trial import DeviceSilent, DeviceTrial, NoTorch
+from engine.errors import BrokenModel, DeviceFault, UserError, nearest
 from engine.files.private import MIN_FREE
 from engine.models.catalogue import STARTER, Catalogue
 
@@ -199,28 +200,35 @@ async def check_database(settings: Settings) -> AsyncIterator[Finding]:
 
 async def check_device(settings: Settings) -> AsyncIterator[Finding]:
     """Try each device that has an engine, and look at its memory."""
-    try:
-        device = await asyncio.to_thread(import_module, "engine.check.device")
-        names = await asyncio.to_thread(device.names_of, settings.device)
-    except ImportError as error:
-        cure = 'install it (README, "Your GPU") into the environment that runs `marble`'
-        yield Finding("device", State.BAD, f"torch cannot be imported ({error})", cure)
-        return
-    for name in names:
-        label = f"{name}: " if len(names) > 1 else ""
+    async with DeviceTrial() as trial:
         try:
-            found = await asyncio.to_thread(device.look, name)
-        except UserError as error:
-            cure = 'set MARBLE_DEVICE=auto, or install torch for your GPU (README, "Your GPU")'
-            yield Finding("device", State.BAD, label + str(error).rstrip("."), cure)
-            continue
-        size = f"{found.memory / GIGABYTE:.0f} GB"
-        text = f"{label}{found.name} with torch {found.torch}, {size}"
-        yield Finding("device", State.GOOD, text)
-        if found.memory < PLAIN:
-            cure = "close other programs, or use a machine with more"
-            text = f"{label}{size} is little even for the bundled model"
-            yield Finding("memory", State.POOR, text, cure)
+            names = await trial.names_of(settings.device)
+        except DeviceFault as error:
+            yield _fault_of_device(error)
+            return
+        for name in names:
+            label = f"{name}: " if len(names) > 1 else ""
+            try:
+                found = await trial.look(name)
+            except DeviceFault as error:
+                yield _fault_of_device(error, label)
+                continue
+            size = f"{found.memory / GIGABYTE:.0f} GB"
+            text = f"{label}{found.name} with torch {found.torch}, {size}"
+            yield Finding("device", State.GOOD, text)
+            if found.memory < PLAIN:
+                cure = "close other programs, or use a machine with more"
+                text = f"{label}{size} is little even for the bundled model"
+                yield Finding("memory", State.POOR, text, cure)
+
+
+def _fault_of_device(error: DeviceFault, label: str = "") -> Finding:
+    cure = 'set MARBLE_DEVICE=auto, or install torch for your GPU (README, "Your GPU")'
+    if isinstance(error, NoTorch):
+        cure = 'install it (README, "Your GPU") into the environment that runs `marble`'
+    elif isinstance(error, DeviceSilent):  # it names the device and says what helps
+        label, cure = "", ""
+    return Finding("device", State.BAD, label + str(error).rstrip("."), cure)
 
 
 async def check_models(settings: Settings) -> AsyncIterator[Finding]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -31,9 +30,10 @@ from bots.worker.maintenance import Maintenance
 from bots.worker.pausing import Pausing
 from bots.worker.queue_view import limits_of, recall, remember, task_of
 from bots.worker.worker import Worker
+from engine.check.device_trial import DeviceTrial
+from engine.errors import DeviceFault
 from engine.executors import Health
 from engine.executors.base import end_task
-from engine.executors.child import child_environment
 from engine.executors.choose import EXECUTORS, make_executor
 from engine.executors.config import AUTO, SEPARATOR, EngineConfig
 from engine.executors.embedding import Embedding
@@ -211,25 +211,12 @@ async def report_devices(settings: Settings) -> None:
     named = [name for name in settings.device.split(SEPARATOR) if name not in (AUTO, "cpu")]
     if not named or settings.executor not in EXECUTORS:
         return
-    try:
-        trying = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "engine.device.trial", *named),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            env=child_environment(),
-        )
-    except OSError as error:  # no more processes or memory: the engines say so, too
-        log.error("MARBLE_DEVICE could not be tried: %s", error)
-        return
-    try:
-        found, _ = await trying.communicate()
-    finally:
-        if trying.returncode is None:
-            trying.kill()
-            await trying.wait()
-    for line in found.decode(errors="replace").splitlines():
-        log.error("MARBLE_DEVICE: %s", line)
+    async with DeviceTrial() as trial:
+        for name in named:
+            try:
+                await trial.look(name)
+            except DeviceFault as error:
+                log.error("MARBLE_DEVICE: %s: %s", name, error)
 
 
 def watch_engine(queue: Queue, health: Health, *, owner: bool = False) -> None:

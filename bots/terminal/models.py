@@ -17,12 +17,13 @@ from bots.requests.recipe_builder import lacking_options
 from bots.service.app import engine_config
 from bots.terminal.arguments import FAILED, OK
 from bots.terminal.console import Listing, open_console, styled
+from engine.check.device_trial import DeviceTrial
 from engine.errors import BrokenModel, DeviceFault, MarbleError, UnknownModel, UserError, some
 from engine.executors.config import SEPARATOR
 from engine.models.catalogue import Catalogue, Checkpoint
 from engine.models.downloads import find, offers
 from engine.models.folders import FOLDERS, ModelKind
-from engine.models.memory_plan import Fit, Plan, plan
+from engine.models.memory_plan import Fit, Plan, Room, plan
 from engine.models.model_files import find_parts, list_parts
 from engine.recipe.prompt_tags import plain
 from engine.sentences import fill
@@ -35,12 +36,10 @@ FINE: Final = Text("good", style="green")
 
 async def models(arguments: argparse.Namespace, settings: Settings) -> None:
     """List the models with their defaults, and what lies beside them."""
-    from engine.check.device import room_for_models  # with torch
-
     table, catalogue = Listing(*OF_MODELS, "memory", "draws with"), Catalogue(settings.models_dir)
     room, fault = None, ""
     try:
-        room = await asyncio.to_thread(room_for_models, settings.device)
+        room = await _room_for_models(settings.device)
     except DeviceFault as error:
         fault = str(error)
     for name in catalogue.names():
@@ -56,6 +55,13 @@ async def models(arguments: argparse.Namespace, settings: Settings) -> None:
         console.print(styled(f"Whether they fit is not known: {fault}", "red"))
     parts = [(name, kind) for kind, name in list_parts(settings.models_dir)]
     _print_below(console, ("part", "kind"), parts)
+
+
+async def _room_for_models(wanted: str) -> Room:
+    """Return what the first of some devices has for models."""
+    async with DeviceTrial() as trial:
+        first, *_ = await trial.names_of(wanted)
+        return (await trial.look(first)).room
 
 
 async def check(arguments: argparse.Namespace, settings: Settings) -> int:

@@ -1,50 +1,57 @@
-"""Check the device that the engine would use: its memory, and whether it computes."""
+"""The process that looks at devices for `engine.check.device_trial`.
+
+python -m engine.check.device
+
+It reads frames from its input: `{"device": "cuda:0"}`, which it answers with the fields of `Device`
+or with `{"fault": "…"}`, and `{}`, which it answers with `{"beside": […]}`, the devices beside the
+first one. Where torch cannot be imported it answers with `{"no_torch": "…"}`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import sys
+from dataclasses import asdict
 
-import torch
-
-from engine.device.backends import devices_beside, find_device, memory, name, try_device
-from engine.executors.config import AUTO, SEPARATOR
-from engine.models.memory_plan import Room
-from engine.pipeline.residency import budget, room
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Device:
-    """A device that works; torch: its version; memory: bytes; budget: bytes for models."""
-
-    name: str
-    kind: str
-    torch: str
-    memory: int
-    budget: int
+from engine.check.device_trial import Device
+from engine.errors import DeviceFault, first_line
+from engine.executors import wire
+from engine.executors.helper import answer_all, output_for_answers
 
 
 def look(wanted: str) -> Device:
     """Describe the device of that name (`MARBLE_DEVICE`) after a try; raises `DeviceFault`."""
+    import torch
+
+    from engine.device.backends import memory, name, try_device
+    from engine.pipeline.residency import room
+
     device = try_device(wanted)
     return Device(
-        name=name(device),
-        kind=device.type,
-        torch=torch.__version__,
-        memory=memory(device),
-        budget=budget(device),
+        name=name(device), torch=torch.__version__, memory=memory(device), room=room(device)
     )
 
 
-def names_of(wanted: str) -> list[str]:
-    """Return the devices that `MARBLE_DEVICE` means, of which each has an engine."""
-    if wanted != AUTO:
-        return wanted.split(SEPARATOR)
+def beside() -> list[str]:
+    """Return the devices beside the first one that `auto` means."""
+    from engine.device.backends import devices_beside  # with torch
+
     try:
-        return [AUTO, *devices_beside()]
+        return [*devices_beside()]
     except RuntimeError:  # `look` says why
-        return [AUTO]
+        return []
 
 
-def room_for_models(wanted: str) -> Room:
-    """Return what the first device has for models; raises `DeviceFault`."""
-    return room(find_device(names_of(wanted)[0]))
+def answer(question: wire.Frame) -> wire.Frame:
+    """Answer one frame."""
+    name = question.header.get("device")
+    try:
+        return wire.Frame(asdict(look(name)) if name else {"beside": beside()})
+    except DeviceFault as error:
+        return wire.Frame({"fault": str(error)})
+    except (ImportError, OSError) as error:  # the latter where one of torch's libraries is missing
+        return wire.Frame({"no_torch": first_line(error)})
+
+
+if __name__ == "__main__":
+    with output_for_answers() as output:
+        answer_all(answer, sys.stdin.buffer, output)

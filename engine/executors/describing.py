@@ -9,37 +9,30 @@ It reads frames from its input, each with a picture as its payload, and answers 
 from __future__ import annotations
 
 import io
-import os
 import sys
-from typing import Any, BinaryIO
+from functools import cache
+from typing import BinaryIO
 
 from PIL import Image
 
-from engine.errors import UserError, first_line
 from engine.executors import wire
-from engine.finish.describe import load_describer
+from engine.executors.helper import answer_all, output_for_answers
+from engine.finish.describe import Describer, load_describer
 
 
 def serve(name: str, pictures: BinaryIO, answers: BinaryIO) -> None:
     """Answer pictures until there are no more; the model is loaded for the first."""
-    describer = None
-    while True:
-        try:
-            data = wire.read(pictures).payload
-        except EOFError:
-            return
-        try:
-            describer = describer or load_describer(name)
-            answer: dict[str, Any] = {"words": describer.suggest(Image.open(io.BytesIO(data)))}
-        except UserError as error:
-            answer = {"error": str(error)}
-        except Exception as error:
-            answer = {"error": first_line(error)}
-        answers.write(wire.Frame(answer).to_bytes())
-        answers.flush()
+
+    @cache
+    def describer() -> Describer:
+        return load_describer(name)
+
+    def answer(question: wire.Frame) -> wire.Frame:
+        return wire.Frame({"words": describer().suggest(Image.open(io.BytesIO(question.payload)))})
+
+    answer_all(answer, pictures, answers)
 
 
 if __name__ == "__main__":
-    with os.fdopen(os.dup(1), "wb") as output:
-        os.dup2(2, 1)  # whatever a library prints is no answer
+    with output_for_answers() as output:
         serve(sys.argv[1], sys.stdin.buffer, output)

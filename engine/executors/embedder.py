@@ -12,12 +12,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import BinaryIO, Final
 
 from PIL import Image
 
-from engine.errors import ImageError, UserError, first_line
+from engine.errors import ImageError
 from engine.executors import wire
+from engine.executors.helper import answer_all, output_for_answers
 from engine.finish.towers import Towers, load_towers
 from engine.pictures.images import flatten, read_stored_image
 
@@ -30,23 +32,18 @@ class Damaged(Exception):
 
 def serve(name: str, questions: BinaryIO, answers: BinaryIO) -> None:
     """Answer frames until there are no more; the model is loaded for the first."""
-    towers = None
-    while True:
+
+    @cache
+    def towers() -> Towers:
+        return load_towers(name)
+
+    def answer(question: wire.Frame) -> wire.Frame:
         try:
-            question = wire.read(questions)
-        except EOFError:
-            return
-        try:
-            towers = towers or load_towers(name)
-            answer = _answer(towers, question)
+            return _answer(towers(), question)
         except Damaged as damaged:
-            answer = wire.Frame({"damaged": damaged.args[0]})
-        except UserError as error:
-            answer = wire.Frame({"error": str(error)})
-        except Exception as error:
-            answer = wire.Frame({"error": first_line(error)})
-        answers.write(answer.to_bytes())
-        answers.flush()
+            return wire.Frame({"damaged": damaged.args[0]})
+
+    answer_all(answer, questions, answers)
 
 
 def _answer(towers: Towers, question: wire.Frame) -> wire.Frame:
@@ -71,6 +68,5 @@ def _images(payload: bytes, lengths: Sequence[int]) -> Iterator[Image.Image]:
 if __name__ == "__main__":
     if hasattr(os, "nice"):  # not on Windows
         os.nice(NICE)
-    with os.fdopen(os.dup(1), "wb") as output:
-        os.dup2(2, 1)  # whatever a library prints is no answer
+    with output_for_answers() as output:
         serve(sys.argv[1], sys.stdin.buffer, output)

@@ -26,3 +26,15 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def model(tiny_folder: Path) -> StableDiffusion:
     """Return the tiny model, loaded once for all tests; none may change it for good."""
     return load(describe("tiny", tiny_folder), torch.device("cpu"))
+
+
+@pytest.fixture
+def three_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let torch see three devices of CUDA, none of which can be used."""
+
+    def break_down(*arguments: object, **more: object) -> None:
+        raise RuntimeError("CUDA error: uncorrectable ECC error encountered")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setattr(torch, "ones", break_down)

@@ -21,6 +21,7 @@ from bots.operations.doctor import (
 )
 from bots.operations.ray_cluster import check_ray, look_at_token, ray_settings
 from bots.operations.settings import Settings, load_settings
+from engine.check import device_trial
 from engine.errors import UserError
 from engine.models.catalogue import Catalogue
 from storage import NewJob, Storage
@@ -28,6 +29,7 @@ from tests.bots.fakes import alter
 from tests.classifiers import make_classifier
 from tests.describers import make_describer
 from tests.factories import make_recipe
+from tests.fakes.broken_torch import FAILS, HANGS, put_torch
 from tests.towers import make_towers
 
 
@@ -194,12 +196,30 @@ async def test_each_device_of_a_list_is_tried(settings: Settings) -> None:
 
 
 async def test_a_torch_that_cannot_be_imported(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "engine.check.device", None)
+    put_torch(FAILS, tmp_path, monkeypatch)
     finding = await ails(settings, "device")
-    assert "torch cannot be imported" in finding.text
+    assert finding.text == "torch cannot be imported (libcudart.so.12: cannot open it)"
     assert "Your GPU" in finding.cure
+
+
+@pytest.mark.parametrize("device", ["auto", "cuda:0,cuda:1"])
+async def test_devices_that_do_not_answer_hold_up_no_other_check(
+    settings: Settings, device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_torch(HANGS, tmp_path, monkeypatch)
+    monkeypatch.setattr(device_trial, "LIMIT", 0.5)
+    checks = [f"bots.operations.doctor:check_{name}" for name in ("device", "python")]
+    *devices, last = [
+        finding async for finding in examine(replace(settings, device=device), checks)
+    ]
+    assert [str(finding) for finding in devices] == [
+        f"wrong device     The device {name} did not answer within 0.5 s: leave it out of "
+        "MARBLE_DEVICE, or restart the machine; its log (`dmesg`) may say what its driver met"
+        for name in device.split(",")
+    ]
+    assert (last.what, last.state) == ("python", State.GOOD)
 
 
 async def test_a_model_that_is_broken_leaves_the_others(

@@ -1,14 +1,16 @@
 import asyncio
-from dataclasses import dataclass, field, replace
+import signal
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from unittest.mock import AsyncMock
+from typing import Any
 
 import pytest
 
 from bots.operations.settings import Settings, load_settings
 from bots.requests.studio import Asker
 from bots.service.app import open_app, report_devices, watch_engine
+from engine.check import device_trial
 from engine.errors import UserError
 from engine.events import Progress, Waiting
 from engine.executors import Health
@@ -20,6 +22,7 @@ from engine.recipe.recipe import Recipe
 from storage import NewJob, Status, Storage
 from tests.conftest import PATIENCE
 from tests.factories import make_recipe
+from tests.fakes.broken_torch import HANGS, put_torch
 
 WORDS = {"prompt": "a cat", "checkpoint": "tiny", "steps": 1}
 
@@ -192,50 +195,43 @@ async def test_devices_that_cannot_be_tried_are_one_line_and_no_end(
     await report_devices(replace(settings, device="cuda:0", executor="child"))
     [record] = caplog.records
     assert record.message == (
-        "MARBLE_DEVICE could not be tried: [Errno 11] Resource temporarily unavailable"
+        "MARBLE_DEVICE: cuda:0: The device cuda:0 could not be tried: [Errno 11] Resource "
+        "temporarily unavailable."
     )
 
 
-@dataclass
-class Trial:
-    """Be a process that tries devices; with nothing printed, it goes on until it is killed."""
-
-    printed: bytes = b""
-    returncode: int | None = None
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
-    waited: bool = False
-
-    async def communicate(self) -> tuple[bytes, None]:
-        if not self.printed:
-            await asyncio.Event().wait()
-        self.returncode = 0
-        return self.printed, None
-
-    def kill(self) -> None:
-        self.ended.set()
-
-    async def wait(self) -> None:
-        await self.ended.wait()
-        self.waited = True
-
-
-async def test_what_a_library_prints_about_a_device_may_be_of_any_encoding(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+async def test_devices_that_do_not_answer_are_told_and_no_longer_waited_for(
+    settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    trial = AsyncMock(return_value=Trial(b"cuda:0: no \xe9"))
-    monkeypatch.setattr("asyncio.create_subprocess_exec", trial)
-    await report_devices(replace(settings, device="cuda:0", executor="child"))
-    assert [record.message for record in caplog.records] == ["MARBLE_DEVICE: cuda:0: no \ufffd"]
+    put_torch(HANGS, tmp_path, monkeypatch)
+    monkeypatch.setattr(device_trial, "LIMIT", 0.5)
+    async with asyncio.timeout(PATIENCE):
+        await report_devices(replace(settings, device="cuda:0,cuda:1", executor="child"))
+    assert [record.message.partition(": leave")[0] for record in caplog.records] == [
+        "MARBLE_DEVICE: cuda:0: The device cuda:0 did not answer within 0.5 s",
+        "MARBLE_DEVICE: cuda:1: The device cuda:1 did not answer within 0.5 s",
+    ]
 
 
-async def test_a_trial_of_devices_that_is_cut_short_is_waited_for(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
+async def test_a_trial_of_devices_that_is_cut_short_ends_its_process(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trial = Trial()
-    monkeypatch.setattr("asyncio.create_subprocess_exec", AsyncMock(return_value=trial))
+    put_torch(HANGS, tmp_path, monkeypatch)
+    begun: asyncio.Queue[asyncio.subprocess.Process] = asyncio.Queue()
+    begin = asyncio.create_subprocess_exec
+
+    async def noted(*arguments: Any, **more: Any) -> asyncio.subprocess.Process:
+        process = await begin(*arguments, **more)
+        begun.put_nowait(process)
+        return process
+
+    monkeypatch.setattr("asyncio.create_subprocess_exec", noted)
     task = asyncio.create_task(
         report_devices(replace(settings, device="cuda:0", executor="child")), name="devices"
     )
-    await asyncio.sleep(0)
+    process = await begun.get()
     await end_task(task)
-    assert trial.waited
+    assert process.returncode == -signal.SIGKILL

@@ -1,6 +1,7 @@
 """`marble models`: a table of what is here, and of what cannot be used."""
 
 from pathlib import Path
+from unittest.mock import AsyncMock
 
 import pytest
 import torch
@@ -8,8 +9,10 @@ from safetensors.torch import save_file
 
 from bots.presentation.lines import size_of
 from bots.terminal.cli import main
+from engine.check import device_trial
 from engine.models.catalogue import Catalogue
 from engine.models.memory_plan import Room, plan
+from tests.fakes.broken_torch import HANGS, put_torch
 from tests.flow_models import make_z_image
 from tests.models import make_model
 from tests.tiny_vaes import makers_decoder, write_makers
@@ -51,7 +54,7 @@ def test_whether_a_model_fits_is_told_by_how_and_by_how_much(
 
     def told(budget: int) -> str:
         room = Room(budget=budget, value_bytes=4, main=2**40)
-        monkeypatch.setattr("engine.check.device.room_for_models", lambda wanted: room)
+        monkeypatch.setattr("bots.terminal.models._room_for_models", AsyncMock(return_value=room))
         assert main(["models"]) == 0
         return rows(capsys.readouterr().out)["flow"]
 
@@ -59,6 +62,20 @@ def test_whether_a_model_fits_is_told_by_how_and_by_how_much(
     assert f"fits, its parts in turns: {size_of(whole.network)} at a time" in told(whole.network)
     assert f"fits, by groups: {size_of(grouped)} at a time" in told(grouped)
     assert "does not fit: 1 MB more" in told(grouped - 10**6)
+
+
+def test_models_are_listed_beside_a_device_that_does_not_answer(
+    models: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    put_torch(HANGS, tmp_path, monkeypatch)
+    monkeypatch.setattr(device_trial, "LIMIT", 0.5)
+    assert main(["models"]) == 0
+    said = capsys.readouterr().out
+    assert rows(said)["mine"]
+    assert "Whether they fit is not known: The device auto did not answer within 0.5 s" in said
 
 
 def test_a_check_gives_a_verdict_for_each_and_tells_by_its_exit_code(
