@@ -51,14 +51,7 @@ class Marble:
 
     async def start(self, **changes: str) -> None:
         """Start it; `changes` are settings for this time only."""
-        settings = {
-            "MARBLE_DATA_DIR": str(self.folder / "data"),
-            "MARBLE_EXECUTOR": "tests.fakes.instant:make",
-            **self.environment,
-            **changes,
-        }
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith("MARBLE_")}
-        environment = {**inherited, "PYTHONPATH": str(ROOT), **settings}
+        environment = {**self._settings(), **changes}
         file = self.folder / "serve.log"
         if not self.fresh:
             self._process = Process(serve, environment, self.folder, file)
@@ -72,6 +65,28 @@ class Marble:
                 stdout=log,
                 stderr=log,
             )
+
+    async def command(self, *words: str) -> str:
+        """Return what another command of Marble's prints with the same settings."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "bots", *words),
+            stdout=asyncio.subprocess.PIPE,
+            env=self._settings(),
+            cwd=self.folder,
+        )
+        said, _ = await process.communicate()
+        assert process.returncode == 0
+        return said.decode()
+
+    def _settings(self) -> dict[str, str]:
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("MARBLE_")}
+        return {
+            **inherited,
+            "PYTHONPATH": str(ROOT),
+            "MARBLE_DATA_DIR": str(self.folder / "data"),
+            "MARBLE_EXECUTOR": "tests.fakes.instant:make",
+            **self.environment,
+        }
 
     async def ended(self, within: float | None = PATIENCE) -> int:
         """Wait until it has ended; return its exit code."""

@@ -23,7 +23,9 @@ from bots.admission.rulebook import (
 from bots.chat.listings import rule_label, value_text
 from bots.chat.moderation import change_rules, set_rules
 from bots.web.engine_room.page import TABS, present_place, read_form, room_of, show, within
+from bots.web.errors import NO_FAULT, Fault, fault_of
 from bots.web.request import Request, Route, see_other
+from engine.errors import UserError
 from engine.recipe.prompt_tags import plain
 from storage.people.people import Values
 from storage.records import EVERYWHERE
@@ -37,50 +39,65 @@ PLACES: Final = 200  # that are listed
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Field:
-    """A rule of a form: its own text in this place, the value in force there, and how one is
-    written."""
+    """A rule of a form: what stands there, the place's own text, the value in force there, and how
+    one is written."""
 
     name: str
     label: str
     text: str
+    own: str
     now: str
     example: str
 
 
 async def rules(request: Request) -> web.StreamResponse:
     """Show the rules of a place, and a form that changes them."""
-    query, app = request.http.query, request.app
-    is_owner = request.role is Role.OWNER
-    typed = query.get("place", EVERYWHERE if is_owner else "").strip()
+    owners = EVERYWHERE if request.role is Role.OWNER else ""
+    typed = request.http.query.get("place", owners).strip()
     place = await present_place(request, typed) if typed else ""
     _check_place(request, place)
+    return await _show(request, place)
+
+
+async def _show(
+    request: Request, place: str, form: Values | None = None, fault: Fault = NO_FAULT
+) -> web.Response:
+    """Return the page of a place; form: what somebody sent, of which a fault is said."""
+    app = request.app
     settings = await app.storage.people.all_place_settings()
     own = settings.get(place, {})
     held = await app.gate.in_force(place or EVERYWHERE)
+    was_closed = own.get(OPEN) is False
     return show(
         request,
         "rules",
+        status=fault.status,
+        headers=fault.headers,
+        sentence=fault.sentence,
         place=place,
         places=[each for each, values in sorted(settings.items()) if _has_rules(values)][:PLACES],
-        fields=_fields(request, held, own) if place else [],
-        closed=own.get(OPEN) is False,
+        fields=_fields(request, held, own, form or {}) if place else [],
+        was_closed=was_closed,
+        closed=form.get(OPEN) == CLOSED if form else was_closed,
         is_open=held.is_open,
-        saved=query.get("saved"),
+        saved=request.http.query.get("saved"),
     )
 
 
-def _fields(request: Request, held: InForce, own: Values) -> list[Field]:
+def _fields(request: Request, held: InForce, own: Values, form: Values) -> list[Field]:
     words, is_owner = request.words, request.role is Role.OWNER
     names, prefix = (tuple(RULES), PREFIX) if is_owner else (MODERATED, POLICY)
+    texts = {name: _text(name, own.get(prefix + name)) for name in names}
     return [
         Field(
             name=name,
             label=rule_label(name, words),
-            text=_text(name, own.get(prefix + name)),
+            text=form.get(FIELD + name, text),
+            own=text,
             now=_now(name, held.rules.get(name), request),
             example=_example(name),
         )
-        for name in names
+        for name, text in texts.items()
     ]
 
 
@@ -117,7 +134,10 @@ def _check_place(request: Request, place: str) -> None:
 
 
 async def change(request: Request) -> web.StreamResponse:
-    """Change what somebody changed on the form, all of it or nothing, with the chats' checks."""
+    """Change what somebody changed on the form, all of it or nothing, with the chats' checks.
+
+    What is wrong is said above the form as it was sent.
+    """
     app, form, by = request.app, await read_form(request), request.person
     place = await present_place(request, form.get("place", ""))
     _check_place(request, place)
@@ -131,7 +151,11 @@ async def change(request: Request) -> web.StreamResponse:
     if form.get(OPEN, "") != form.get(BEFORE + OPEN, ""):
         is_open = form.get(OPEN) != CLOSED
     store = set_rules if request.role is Role.OWNER else change_rules
-    await store(app, place, typed, is_open, by=by)
+    try:
+        await store(app, place, typed, is_open, by=by)
+    except UserError as error:
+        fault = fault_of(error, request.words, request.web_words)
+        return await _show(request, place, form, fault)
     return see_other(within(PATH, place=place, saved="1"))
 
 

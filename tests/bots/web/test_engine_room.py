@@ -370,6 +370,14 @@ async def test_of_rules_that_cannot_be_read_none_is_changed(
     assert (page.status, "must be" in page.words or "no model" in page.words) == (400, True)
     assert await acts_of(served) == []
     assert (await held(served, "discord:5")).is_open
+    if "place" not in wrong:  # nothing that was typed is lost
+        typed = {name: text for name, text in fields.items() if name.startswith("rule.")}
+        assert form_of(page).items() >= typed.items()
+        assert 'value="no" selected' in page.text
+        again = {**form_of(page), **dict.fromkeys(wrong, ""), "place": "discord:5", "open": "no"}
+        assert (await owner.post("/engine/rules", again)).status == 200
+        changed = await held(served, "discord:5")
+        assert (changed.is_open, changed.rules["waiting"]) == (False, 3)
 
 
 async def test_moderators_narrow_the_rules_of_places_and_never_those_of_everywhere(
@@ -455,6 +463,8 @@ async def test_a_ban_that_cannot_be_read_is_none(
     fields = {"person": ADA, "place": "*", "reason": "spam", **wrong}
     page = await moderator.post("/engine/bans", fields)
     assert (page.status, "must be" in page.words) == (400, True)
+    for name, text in fields.items():  # nothing that was typed is lost
+        assert f'name="{name}" value="{text}"' in page.text
     assert await acts_of(served) == []
 
 

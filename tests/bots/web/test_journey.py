@@ -1,13 +1,8 @@
-"""The whole way in a real browser: `marble serve`, the bundled model, a link from a chat.
-
-Each width, language and way of input goes all of it, so that whoever comes so can do everything.
-"""
+"""The whole way in a real browser: `marble serve`, the bundled model, a link from a chat."""
 
 from __future__ import annotations
 
 import io
-import re
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,92 +10,34 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 from playwright.async_api import Browser as Chrome
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import expect
 
-from bots.texts import WebWords, Words, web_words_of, words_of
 from storage import Storage
-from tests.bots.telegram.conftest import a_marble, a_server
-from tests.bots.web.conftest import Window
-from tests.fakes.telegram.people import person, text_of
-from tests.ports import free_port
+from tests.bots.web.visits import (
+    SLOWLY,
+    Visit,
+    Way,
+    ask_for_link,
+    in_every_way,
+    serve,
+    sign_in,
+)
 from tests.starter.judge import judge, load_judge
 
-SLOWLY = 120_000  # milliseconds that a picture may take on a slow machine
-STOPS = 120  # of the Tab key, after which something counts as out of reach
 Pixels = npt.NDArray[np.uint8]
 
 
-@dataclass
-class Hands:
-    """How somebody uses a page: by pointer, or by the keyboard alone."""
-
-    page: Page
-    keyboard: bool
-
-    async def press(self, what: Locator) -> None:
-        """Press a button, follow a link."""
-        if self.keyboard:
-            await self.reach(what)
-            await self.page.keyboard.press("Enter")
-        else:
-            await what.click()
-
-    async def write(self, what: Locator, text: str) -> None:
-        """Replace a field's text."""
-        if self.keyboard:
-            await self.reach(what)
-            await self.page.keyboard.press("Control+A")
-            await self.page.keyboard.type(text)
-        else:
-            await what.fill(text)
-
-    async def reach(self, what: Locator) -> None:
-        """Go to something by the Tab key."""
-        for _ in range(STOPS):
-            if await what.evaluate("each => each === document.activeElement"):
-                return
-            await self.page.keyboard.press("Tab")
-        raise AssertionError(f"no way to {what} by the Tab key")
-
-
-@dataclass
-class Visit:
-    """Somebody on the page."""
-
-    window: Window
-    hands: Hands
-    origin: str
-    words: Words
-    web_words: WebWords
-
-    @property
-    def page(self) -> Page:
-        return self.window.page
-
-    async def original(self, name: str) -> Pixels:
-        """Return the pixels of a picture as the page sends it."""
-        answer = await self.page.request.get(f"{self.origin}/originals/{name}.png")
-        assert answer.ok, name
-        return np.asarray(Image.open(io.BytesIO(await answer.body())).convert("RGB"))
-
-    async def open(self, path: str) -> None:
-        """Go to an address."""
-        await self.page.goto(self.origin + path)
-
-    async def drawn(self) -> str:
-        """Wait for the picture whose page is open, and return its name."""
-        await self.page.locator("img.large").wait_for(timeout=SLOWLY)
-        return self.page.url.rpartition("/")[2]
+async def original(visit: Visit, name: str) -> Pixels:
+    """Return the pixels of a picture as the page sends it."""
+    answer = await visit.page.request.get(f"{visit.origin}/originals/{name}.png")
+    assert answer.ok, name
+    return np.asarray(Image.open(io.BytesIO(await answer.body())).convert("RGB"))
 
 
 async def imagine(visit: Visit) -> str:
     """Ask for a picture, see that it is on its way, and wait for it."""
-    await visit.open("/imagine")
-    await visit.hands.write(
-        visit.page.locator("#prompt"), "a marble scholar holding a book --seed 1"
-    )
-    await visit.hands.press(visit.page.locator("button.primary").first)
-    await visit.page.wait_for_url(re.compile(r"/pictures/\d+$"))
+    await visit.ask("a marble scholar holding a book --seed 1")
+    await visit.asked()
     await visit.page.locator("[data-line], img.large").first.wait_for()
     return await visit.drawn()
 
@@ -199,39 +136,16 @@ async def extend(visit: Visit, name: str) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("width", "language", "keyboard"),
-    [(1280, "en", False), (390, "zh", False), (1280, "zh", True)],
-    ids=["wide", "narrow", "keyboard"],
-)
-async def test_from_a_chats_link_to_signing_out(
-    width: int,
-    language: str,
-    keyboard: bool,
-    chrome: Chrome,
-    tmp_path: Path,
-) -> None:
-    settings = {"MARBLE_WEB_PORT": str(free_port()), "MARBLE_EXECUTOR": "child"}
-    async with a_server() as telegram, a_marble(telegram, tmp_path, **settings):
-        ada = person(telegram)
-        told = await ada.chat.answer(await ada.says("/web"))
-        found = re.search(r"(http://\S+)(/in/\S+)", text_of(told))
-        assert found
-        origin = found[1]
-        context = await chrome.new_context(
-            viewport={"width": width, "height": 800}, locale=language, has_touch=width < 500
-        )
-        window = Window(await context.new_page())
-        hands = Hands(window.page, keyboard)
-        visit = Visit(window, hands, origin, words_of(language), web_words_of(language))
-        await visit.open(found[2])
-        await hands.press(window.page.locator("main button"))
-        await window.page.wait_for_url(re.compile(r"/pictures"))
+@in_every_way
+async def test_from_a_chats_link_to_signing_out(way: Way, chrome: Chrome, tmp_path: Path) -> None:
+    async with serve(tmp_path) as (_, ada):
+        visit = await sign_in(chrome, await ask_for_link(ada), way)
+        hands, window = visit.hands, visit.window
 
         first = await imagine(visit)
         again = await rerun(visit, first)
-        before = await visit.original(first)
-        assert np.array_equal(await visit.original(again), before)
+        before = await original(visit, first)
+        assert np.array_equal(await original(visit, again), before)
         await keep_and_find(visit, first)
 
         painted = await region(visit, first)
@@ -239,14 +153,14 @@ async def test_from_a_chats_link_to_signing_out(
             recipe = (await storage.jobs.get(painted)).recipe
             assert recipe.mask
             mask = np.asarray(Image.open(io.BytesIO(storage.pictures.fetch(recipe.mask))))
-        results = np.stack([await visit.original(f"{painted}.{number}") for number in range(1, 5)])
+        results = np.stack([await original(visit, f"{painted}.{number}") for number in range(1, 5)])
         assert (results[:, mask == 0] == before[mask == 0]).all()
         seen = judge(load_judge(), np.stack([before, *results]))
         held, *held_then = [each.names["object"] for each in seen]
         assert held == "book"
         assert "sword" in held_then
 
-        wider = await visit.original(await extend(visit, first))
+        wider = await original(visit, await extend(visit, first))
         height, width_before, _ = before.shape
         assert wider.shape[0] == height
         assert wider.shape[1] > width_before
