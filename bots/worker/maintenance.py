@@ -81,9 +81,9 @@ class Maintenance:
         # What nobody is to keep any longer goes all the same.
         pruned = await self.prune()
         swept = await self.storage.care.sweep()
-        await self.storage.vectors.prune()
         await self.storage.web_access.sweep()
         await asyncio.to_thread(self.storage.exports.sweep)
+        await self.storage.vectors.prune()
         log.info("maintenance: %d old jobs and %d unused files were deleted", pruned, swept)
         if failure:
             raise failure

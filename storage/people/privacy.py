@@ -59,8 +59,8 @@ class Privacy:
         while not await self.database.write(lambda c: _forget(c, person), OUTCOME):
             more, files = await self._remove(person)  # asked meanwhile
             count, removed = count + more, removed + files
-        await self.vectors.prune()
         await self.database.tidy()
+        await self.vectors.prune()
         return Forgotten(known=found, jobs=count, files=removed)
 
     async def forget_job(self, job: int) -> bool:

@@ -75,6 +75,11 @@ def _quantised(vectors: Floats) -> tuple[Floats, NDArray[Any]]:
     return scales, np.rint(vectors / scales[:, None]).astype(np.int8)
 
 
+def unfinished(path: Path) -> Path:
+    """Return what a file is called while it is written anew."""
+    return path.with_suffix(".part")
+
+
 class ScanFile:
     """The file of one model; blocks. Who changes it holds a lock on it."""
 
@@ -119,14 +124,20 @@ class ScanFile:
         self.look()
 
     def keep(self, living: Ids) -> None:
-        """Overwrite the rows of all other ids by zeros; write the file anew where many are."""
+        """Overwrite the rows of all other ids by zeros; write the file anew where many are.
+
+        A full disk leaves the zeros where they are.
+        """
         gone = (self.ids != 0) & ~np.isin(self.ids, living)
         if gone.any():
             self._rows[gone] = np.zeros((), self._record)
             self._rows.flush()  # type: ignore[attr-defined]  # a memmap, since it has rows
             self.ids[gone], self._scales[gone] = 0, 0
         if len(self.ids) and np.mean(self.ids == 0) > SPARE:
-            self._write_anew()
+            try:
+                self._write_anew()
+            except OSError:
+                unfinished(self.path).unlink(missing_ok=True)
 
     def best(self, question: Floats, count: int) -> Ids:
         """Return the ids of the rows whose scalar product with a vector is largest, unordered."""
@@ -149,7 +160,7 @@ class ScanFile:
         return np.array(chosen[chosen != 0])
 
     def _write_anew(self) -> None:
-        part = self.path.with_suffix(".part")
+        part = unfinished(self.path)
         part.unlink(missing_ok=True)
         private.create(part)
         with part.open("r+b") as file:

@@ -20,11 +20,12 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, func, select, tu
 
 from engine.files import private
 from storage.database.database import OUTCOME, Database
+from storage.database.faults import explain
 from storage.database.tables import jobs, pictures, vectors
 from storage.jobs.rows import add_if_new, jobs_by_id, to_picture
 from storage.liveness.locks import FileLock
 from storage.records import Alike, Picture, Tower
-from storage.vectors.scan import ScanFile
+from storage.vectors.scan import ScanFile, unfinished
 
 Floats = NDArray[np.float32]
 
@@ -151,7 +152,10 @@ class Vectors:
         return await self.database.read(unit)
 
     async def nearest(self, tower: Tower, question: Floats, limit: int) -> tuple[Alike, ...]:
-        """Return the nearest of all pictures, the best first."""
+        """Return the nearest of all pictures, the best first.
+
+        Raises a `DatabaseFault`, also where the file cannot be written.
+        """
         async with self._turn:
             file = await self._followed(tower)
             ids = await asyncio.to_thread(file.best, question, max(limit, CANDIDATES))
@@ -166,7 +170,10 @@ class Vectors:
         return await self.database.read(unit)
 
     async def prune(self) -> None:
-        """Take out of the files what is in the database no more."""
+        """Take out of the files what is in the database no more.
+
+        Raises a `DatabaseFault`, also where a file cannot be changed.
+        """
         files = await asyncio.to_thread(lambda: sorted(self.folder.glob("*.rows")))
         if not files:
             return
@@ -176,6 +183,7 @@ class Vectors:
         async with self._turn:
             for path in files:
                 async with _locked(path):
+                    unfinished(path).unlink(missing_ok=True)  # a killed process may have left it
                     if tower := towers.get(path):
                         file = await self._looked(tower)
                         await asyncio.to_thread(file.keep, await self._ids(tower))
@@ -273,14 +281,17 @@ def _alike(connection: Connection, scored: Sequence[tuple[float, int, int]]) -> 
 
 @asynccontextmanager
 async def _locked(path: Path) -> AsyncIterator[None]:
-    """Wait until no other process changes a file."""
+    """Wait until no other process changes a file; raises a `DatabaseFault` for the system's."""
     lock = FileLock(path.with_suffix(".lock"))
-    await asyncio.to_thread(private.make_folder, path.parent)
-    while True:
-        if await asyncio.to_thread(lock.take):
-            break
-        await asyncio.sleep(RETRY)
     try:
-        yield
-    finally:
-        lock.release()
+        await asyncio.to_thread(private.make_folder, path.parent)
+        while True:
+            if await asyncio.to_thread(lock.take):
+                break
+            await asyncio.sleep(RETRY)
+        try:
+            yield
+        finally:
+            lock.release()
+    except OSError as error:
+        raise explain(error, str(path)) or error from error

@@ -16,7 +16,7 @@ from engine.queue.queue import Queue
 from storage import NewJob, Storage, UnknownJob
 from storage.care import backups
 from storage.care.care import Care
-from storage.errors import NoProgram, PicturesFault
+from storage.errors import NoProgram, PicturesFault, Unreachable
 from storage.people.people import People
 from tests.factories import make_recipe
 
@@ -175,6 +175,18 @@ async def test_a_stop_in_the_night_ends_it_while_the_pictures_are_away(
     task.cancel()
     await asyncio.wait([task], timeout=10)
     assert task.cancelled()
+
+
+async def test_a_file_of_vectors_that_cannot_be_changed_keeps_no_export_for_longer(
+    maintenance: Maintenance,
+) -> None:
+    storage = maintenance.storage
+    left = storage.exports.folder / "1"
+    left.mkdir(parents=True)
+    (storage.vectors.folder / "some.rows").mkdir(parents=True)
+    with pytest.raises(Unreachable, match=r"some\.rows"):
+        await maintenance.night()
+    assert not left.exists()
 
 
 async def test_a_night_is_done_once(maintenance: Maintenance) -> None:

@@ -1,5 +1,7 @@
 """The file that is scanned: the best rows, by either arithmetic, and what is taken out of it."""
 
+import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +27,11 @@ def units(count: int, width: int, seed: int = 0) -> scan.Floats:
 
 def numbers(count: int, first: int = 1) -> scan.Ids:
     return np.arange(first, first + count, dtype=np.int64)
+
+
+def full(*_: object) -> None:
+    """Fail as a full disk does."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def open_file(folder: Path, width: int, dots: scan.Dots = numpy_dots) -> ScanFile:
@@ -79,6 +86,20 @@ def test_a_file_of_many_gaps_is_written_anew(tmp_path: Path) -> None:
         assert sorted(each.best(vectors[1], 8)) == [2, 7]
     file.append(numbers(1, 9), vectors[:1])
     assert file.last == 9
+
+
+def test_a_full_disk_leaves_zeros_in_place_of_what_is_taken_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vectors = units(8, 512)
+    file = open_file(tmp_path, 512)
+    file.append(numbers(8), vectors)
+    monkeypatch.setattr(os, "fsync", full)
+    file.keep(np.array([2, 7]))
+    assert np.fromfile(file.path, record_of(512))["id"].tolist() == [0, 2, 0, 0, 0, 0, 7, 0]
+    assert not np.fromfile(file.path, record_of(512))[0]["row"].any()
+    assert [path.name for path in tmp_path.iterdir()] == [file.path.name]
+    assert sorted(file.best(vectors[1], 8)) == [2, 7]
 
 
 def test_what_another_process_added_is_seen_and_half_a_row_is_dropped(tmp_path: Path) -> None:

@@ -1,17 +1,25 @@
 """Vectors in the database: of one model each, gone with their pictures, and searched exactly."""
 
+import os
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
 import numpy as np
 import pytest
 from sqlalchemy import select
 
 from storage import Job, Picture, Storage
 from storage.database.tables import vectors as table
+from storage.errors import DatabaseFault
 from storage.records import Alike, Tower
 from storage.vectors import vectors
+from storage.vectors.scan import unfinished
 from storage.vectors.vectors import NewVector
 from tests.factories import add_claimed
 from tests.storage.conftest import Home, a_job, drawn
-from tests.storage.vectors.test_scan import units
+from tests.storage.vectors.test_scan import full, units
 
 SMALL, WIDE = Tower("small-1", 16), Tower("wide-1", 512)
 
@@ -146,3 +154,58 @@ async def test_a_number_that_was_committed_late_is_found(storage: Storage) -> No
     assert len(await storage.vectors.nearest(SMALL, found[0], 2)) == 1
     await storage.database.write(lambda c: c.execute(table.insert().values(**late._mapping)))
     assert len(await storage.vectors.nearest(SMALL, found[0], 2)) == 2
+
+
+def fill_the_disk(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file.unlink()
+    monkeypatch.setattr(os, "fsync", full)
+
+
+def put_a_folder_in_its_place(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+def put_a_file_in_the_folders_place(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file.unlink()
+    file.parent.rmdir()
+    file.parent.write_text("")
+
+
+@pytest.mark.parametrize(
+    "break_it", [fill_the_disk, put_a_folder_in_its_place, put_a_file_in_the_folders_place]
+)
+async def test_a_file_that_cannot_be_used_is_said_and_what_is_deleted_is_gone(
+    storage: Storage,
+    break_it: Callable[[Path, pytest.MonkeyPatch], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job = await draw(storage, count=2)
+    found = units(2, 512)
+    await keep(storage, WIDE, list(job.pictures), found)
+    await storage.vectors.nearest(WIDE, found[0], 1)
+    [file] = storage.vectors.folder.glob("*.rows")
+    break_it(file, monkeypatch)
+    with pytest.raises(DatabaseFault, match=file.name):
+        await storage.vectors.nearest(WIDE, found[0], 1)
+    assert len(await storage.vectors.nearest_of(WIDE, job.person, found[0], 2)) == 2
+    with suppress(DatabaseFault):
+        await storage.privacy.forget(job.person)
+    assert not await storage.privacy.knows(job.person)
+    assert await rows(storage) == 0
+
+
+async def test_what_a_killed_process_left_of_a_file_is_removed(storage: Storage) -> None:
+    ada, bo = await draw(storage), await draw(storage, person="terminal:bo")
+    found = units(2, 512)
+    await keep(storage, WIDE, [*ada.pictures, *bo.pictures], found)
+    await storage.vectors.nearest(WIDE, found[0], 1)
+    [file] = storage.vectors.folder.glob("*.rows")
+    copy = unfinished(file)
+    shutil.copy(file, copy)
+    await storage.privacy.forget("terminal:bo")
+    assert not copy.exists()
+    assert file.exists()
+    shutil.copy(file, copy)
+    await storage.privacy.forget("terminal:ada")
+    assert not list(storage.vectors.folder.iterdir())
