@@ -272,6 +272,10 @@ ENGLISH: Final[Mapping[str, str]] = {
     "not_among": "Here {option} must be one of {names}, not {value}.",
     "picture_unsafe": "The safety check does not allow this picture here.",
     "picture_unchecked": "This picture is not shown here: the safety check could not read it.",
+    "best_first": "Best match first: {matches}.",
+    "best_unknown": "Nothing could compare the pictures with the prompt, so they are in the order "
+    "in which they were drawn.",
+    "best_of_one": "One picture is the best by itself: `--best` needs a `--count` of several.",
     "other_device": "Another kind of device drew this than the original: details may differ.",
     "some_left": "Some pictures are hidden here by the safety check.",
     "no_veil": "Here this picture must be behind a spoiler, and files cannot be.",

@@ -35,12 +35,14 @@ class NewJob:
     event: str | None = None
     style: str | None = None  # the name of one whose words the recipe holds
     making_of: bool = False  # it records how its parent's picture comes about
+    best: bool = False  # the picture that matches the prompt best is shown first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """Describe one stored picture: which, what it shows in pixels, its file's sha256, and what the
-    safety check said of it."""
+    """Describe one stored picture: which, what it shows in pixels, its file's sha256, what the
+    safety check said of it, and how well it matches its prompt (a cosine), where its job shows the
+    best first and that is known."""
 
     job: int
     index: int  # from 0
@@ -50,6 +52,7 @@ class Picture:
     size: int  # bytes of the file
     sha256: str
     verdict: Verdict = Verdict.UNCHECKED
+    match: float | None = None
 
     @property
     def name(self) -> str:
@@ -80,9 +83,10 @@ class Job:
     device: str | None = None  # the kind that drew it; until then the one that is to, if any
     device_wanted: str | None = None  # where another kind drew it: the one that drew its parent
     making_of: bool = False  # it records how its parent's picture comes about
+    best: bool = False  # the picture that matches the prompt best is shown first
     suspect: bool = False  # a worker died with it: it must not share an engine again
     ahead: bool = False  # an owner put it before all others
-    pictures: tuple[Picture, ...] = ()
+    pictures: tuple[Picture, ...] = ()  # in the order in which they are shown
 
     @property
     def adapter(self) -> str:

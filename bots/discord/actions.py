@@ -86,7 +86,7 @@ async def show_recipe(handler: Handler, request: Request, name: str) -> None:
     """Show what it was made from."""
     await handler.acknowledge(request, private=True)
     target = await handler.find(request, "recipe", name)
-    await request.answer(_recipe_of(target, request.words))
+    await request.answer(await _recipe_of(handler, target, request.words))
 
 
 async def send_original(handler: Handler, request: Request, name: str) -> None:
@@ -105,7 +105,7 @@ async def send_original(handler: Handler, request: Request, name: str) -> None:
         say(view.note(pictures), words),
     )
     below = "".join(f"\n{note}" for note in notes if note)
-    text = _recipe_of(target, words, CONTENT - len(below)) + below
+    text = await _recipe_of(handler, target, words, CONTENT - len(below)) + below
     replies = [Reply(content="", files=tuple(batch)) for batch in _batches([f for f, _ in fitted])]
     replies[0] = replace(replies[0], content=text)
     with dm_errors(words):
@@ -209,8 +209,9 @@ ACTIONS: Final[Mapping[str, Action]] = {
 }
 
 
-def _recipe_of(target: Target, words: Words, limit: int = CONTENT) -> str:
-    values = recipe_lines(target.job, words, target.picture)
+async def _recipe_of(handler: Handler, target: Target, words: Words, limit: int = CONTENT) -> str:
+    matches = await handler.app.storage.vectors.matches(target.job.id)
+    values = recipe_lines(target.job, words, target.picture, matches)
     return recipe_text(target.name, values, words, limit)
 
 

@@ -7,6 +7,7 @@ marble-menu:ID:NAME    marble-menu:upscale:12, where what is chosen names the pi
 
 import re
 from collections.abc import Iterator, Sequence
+from operator import attrgetter
 from typing import Any, Final, Self
 
 import discord
@@ -93,7 +94,8 @@ def result_buttons(
         name = name_of(job, pictures[0].index if job.recipe.count > 1 else None)
         return [*_rows(below_picture(page=page), name, words)]
     each = _buttons_for_each if len(pictures) <= FEW else _menus_for_each
-    return [*each(job, pictures, words), *_rows(FOR_ALL, name_of(job), words, len(FOR_EACH))]
+    numbered = sorted(pictures, key=attrgetter("index"))
+    return [*each(job, numbered, words), *_rows(FOR_ALL, name_of(job), words, len(FOR_EACH))]
 
 
 def _rows(

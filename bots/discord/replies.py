@@ -21,6 +21,7 @@ from bots.presentation.lines import (
     ALT_LIMIT,
     SEPARATOR,
     alt_text,
+    best_note,
     device_note,
     facts,
     name_of,
@@ -197,11 +198,12 @@ def pictures_reply(
     except (Withheld, DatabaseFault) as error:  # a fault: the file is gone
         why = tell(error, words) if isinstance(error, Withheld) else words.lost_picture
         return Reply(content=_caption(job, name, words, why), buttons=buttons)
-    most = Limit(size=limit)
-    shown = fit(pngs[0], most) if alone else fit_composed(compose(pngs), most)
+    most, numbers = Limit(size=limit), [each.index + 1 for each in pictures]
+    shown = fit(pngs[0], most) if alone else fit_composed(compose(pngs, numbers=numbers), most)
     shrunk = words.shrunk if pictures[0].size <= LIMIT else words.shrunk_everywhere
     notes = (
         shrunk if alone and not shown.whole else "",
+        "" if alone else best_note(job, words),
         say(view.note(pictures), words),
         device_note(job, words),
     )

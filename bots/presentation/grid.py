@@ -27,8 +27,10 @@ def arrange(count: int) -> Size:
     return columns, math.ceil(count / columns)
 
 
-def compose(pngs: Sequence[bytes], largest: int = LARGEST) -> Image.Image:
-    """Lay pictures out from the top left, each with its number from 1.
+def compose(
+    pngs: Sequence[bytes], largest: int = LARGEST, numbers: Sequence[int] = ()
+) -> Image.Image:
+    """Lay pictures out from the top left, each with its number: from 1, where none are given.
 
     Pictures may differ in size: each is centred in a cell of the largest. `largest` is in pixels of
     the grid's longer side. Blocks.
@@ -40,13 +42,14 @@ def compose(pngs: Sequence[bytes], largest: int = LARGEST) -> Image.Image:
     cell = (max(1, int(cell[0] * scale)), max(1, int(cell[1] * scale)))
     size = (_offset(columns, cell[0]) - GAP, _offset(rows, cell[1]) - GAP)
     grid = Image.new("RGB", size, BACKGROUND)
-    for number, image in enumerate(images):
-        left, top = (_offset(number % columns, cell[0]), _offset(number // columns, cell[1]))
+    shown = numbers or range(1, len(images) + 1)
+    for at, (number, image) in enumerate(zip(shown, images, strict=True)):
+        left, top = (_offset(at % columns, cell[0]), _offset(at // columns, cell[1]))
         image.thumbnail(cell, Image.Resampling.LANCZOS)
         grid.paste(
             image, (left + (cell[0] - image.width) // 2, top + (cell[1] - image.height) // 2)
         )
-        _label(grid, (left, top), cell, str(number + 1))
+        _label(grid, (left, top), cell, str(number))
     return grid
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from bots.presentation.text import cut, fit_list, one_line
@@ -20,9 +21,11 @@ FULL, EMPTY = "▰", "▱"
 IGNORED: Final = 800  # characters of what is not honoured
 ALT_LIMIT: Final = 1024  # characters, Discord's; nobody listens to more
 NO_WORDS: Final = '""'  # a prompt that is there and says nothing
+NO_MATCHES: Final[Mapping[int, float]] = MappingProxyType({})
 SEPARATOR: Final = " · "
 _FACTS: Final = re.compile(rf"^\d+(?:\.\d+)?{SEPARATOR}\d+×\d+{SEPARATOR}", re.MULTILINE)
 OTHER_DEVICE: Final = Sentence("other_device")
+BEST_UNKNOWN: Final = Sentence("best_unknown")
 Escape = Callable[[str], str]
 
 
@@ -95,6 +98,27 @@ def device_note(job: Job, words: Words) -> str:
     return say(OTHER_DEVICE, words) if job.device_wanted else ""
 
 
+def best_note(job: Job, words: Words) -> str:
+    """Return which pictures match the prompt best, where they are shown in that order."""
+    if not (job.best and job.pictures):
+        return ""
+    if any(each.match is None for each in job.pictures):
+        return say(BEST_UNKNOWN, words)
+    matches = {each.index: each.match for each in job.pictures if each.match is not None}
+    return say(Sentence("best_first", matches=match_text(job, matches)), words)
+
+
+def match_text(job: Job, matches: Mapping[int, float], picture: int | None = None) -> str:
+    """Write how well a job's pictures match its prompt, as far as that is known.
+
+    matches: by index; picture: the index of the only one that is meant.
+    """
+    known = [(each, matches[each.index]) for each in job.pictures if each.index in matches]
+    if picture is None and len(job.pictures) > 1:
+        return ", ".join(f"{each.name} ({match:.3f})" for each, match in known)
+    return ", ".join(f"{match:.3f}" for each, match in known if picture in (None, each.index))
+
+
 def facts(job: Job, words: Words, picture: int | None = None) -> Iterator[str]:
     """Yield a job's facts: its name, size, seed, model, style and parent.
 
@@ -112,10 +136,13 @@ def facts(job: Job, words: Words, picture: int | None = None) -> Iterator[str]:
         yield words.made_from.format(parent=parent_of(job))
 
 
-def recipe_lines(job: Job, words: Words, picture: int | None = None) -> Iterator[tuple[str, str]]:
+def recipe_lines(
+    job: Job, words: Words, picture: int | None = None, matches: Mapping[int, float] = NO_MATCHES
+) -> Iterator[tuple[str, str]]:
     """Yield the recipe as (label, value), whatever fields it has; what is empty is left out.
 
-    `picture` is the index of the one that is meant.
+    `picture` is the index of the one that is meant; `matches` say how well each matches its prompt,
+    by index.
     """
     values = job.recipe.to_dict()
     if picture is not None and job.recipe.count > 1:
@@ -124,6 +151,7 @@ def recipe_lines(job: Job, words: Words, picture: int | None = None) -> Iterator
         values["style"] = job.style
     if job.parent is not None:
         values["parent"] = parent_of(job)
+    values["match"] = match_text(job, matches, picture)
     return value_lines(values, words)
 
 

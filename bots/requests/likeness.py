@@ -79,6 +79,11 @@ class Likeness:
             await self.storage.vectors.add(self._tower, new)
         return left_out
 
+    async def matches(self, prompt: str, files: Sequence[bytes]) -> list[float]:
+        """Return how well picture files match a prompt, a cosine for each; raises `UserError`."""
+        words = await self._of_words(unweighted(prompt))
+        return [float(words @ _checked(each)) for each in await self.embedding.pictures(files)]
+
     async def _of_words(self, words: str) -> Vector:
         return _checked(await self.embedding.text(words))
 

@@ -23,6 +23,7 @@ from engine.recipe.limits import (
     SCHEDULES,
     Range,
     check,
+    one_of,
     parse_seed,
 )
 from engine.recipe.prompt_tags import take_loras
@@ -35,6 +36,8 @@ AnyFlag = TypeVar("AnyFlag", bound="Flag")
 
 _LORA: Final = re.compile(r'(?:"[^"]*"|[^,])+')  # one of several; its name may be quoted
 A_LORA: Final = Sentence("a_lora")
+BEST: Final = "best"  # among the values that were typed: whether the best match is shown first
+ON, OFF = "on", "off"
 IMAGE_WEIGHTS: Final = Range(0, 3)  # as Midjourney takes them
 WEIGHT: Final = 0.3  # of strength that each of them takes away; 1 is Marble's usual strength
 
@@ -104,6 +107,12 @@ def _image_weight(text: str) -> Values:
     return {"strength": ImageWeight(round(1 - WEIGHT * weight, 3))}
 
 
+def _best(text: str) -> Values:
+    if (chosen := text.strip().lower()) not in (ON, OFF):
+        raise OptionError(BEST, text, one_of((ON, OFF)))
+    return {BEST: chosen == ON}
+
+
 def _style(text: str) -> Values:
     return {STYLE: None if text.strip().lower() in NO_STYLE else style_name(text)}
 
@@ -128,6 +137,7 @@ class Option(Flag):
     field: str = ""  # of the recipe, where its name is another
     read: Callable[[str], object] = str
     own: bool = False  # it may be left to the model
+    alone: str = ""  # its value where none of its choices is typed behind it
     values: Callable[[str], Values] | None = None  # reads what is no single field
     choices: tuple[str, ...] = ()
     range: Range | None = None  # of a number
@@ -222,6 +232,14 @@ OPTIONS: Final = (
         range=RANGES["count"],
         example="N",
         help=f"how many pictures, {RANGES['count']}",
+    ),
+    Option(
+        name=BEST,
+        values=_best,
+        example=ON,
+        help="of several pictures, show the one that matches its prompt best first",
+        choices=(ON, OFF),
+        alone=ON,
     ),
     Option(
         name="model",

@@ -19,7 +19,7 @@ from bots.requests import derive
 from bots.requests.aspect import size_like
 from bots.requests.default_options import parse_saved
 from bots.requests.derive import of_picture, the_picture
-from bots.requests.options import TYPED_AS, typed_as
+from bots.requests.options import BEST, TYPED_AS, typed_as
 from bots.requests.recipe_builder import Built, RecipeBuilder, not_edited
 from bots.requests.styles import STYLE, WORDS, find_style, style_in, styled
 from bots.worker.worker import Worker
@@ -140,14 +140,15 @@ class Studio:
     async def _imagined(
         self, values: Mapping[str, Any], saved: Mapping[str, Any], asker: Asker
     ) -> _Draft:
-        kept = saved.keys() - values.keys()
+        kept, typed = saved.keys() - values.keys(), values
         values = {**saved, **values}
         model = self.catalogue.get(values.get("checkpoint", STARTER))
-        values, style, notes = await self._styled(values, asker, model)
+        values, origin, notes = await self._origin(values, asker, model)
         if values.get("image") and not {"width", "height"} & values.keys():
             size = await self._size_of(values["image"])
             values = {**values, **_in_shape(size, _usual_pixels(model), model)}
-        return _Draft(self.builder.complete(values, kept), notes, {"style": style})
+        built = self.builder.complete(values, kept)
+        return _Draft(built, [*notes, *_best_of_one(typed, built)], origin)
 
     async def rerun(self, name: str, values: Mapping[str, Any], asker: Asker) -> Job:
         """Commit and start a job that repeats another, with some values changed.
@@ -190,17 +191,17 @@ class Studio:
 
         Its style is the one of the place whose words are in it. said: what is said beside it.
         """
-        asked = STYLE in values
+        typed = values
         if recipe.prompt.strip():  # one without words may be meant so
             check_words(recipe.prompt)
         model = self.catalogue.get(values.get("checkpoint", recipe.checkpoint))
-        values, style, notes = await self._styled(values, asker, model, recipe)
-        notes = [*said, *notes]
+        values, origin, notes = await self._origin(values, asker, model, recipe)
         built = self.builder.change(recipe, values, foreign=True)
-        if not asked:
+        notes = [*said, *notes, *_best_of_one(typed, built)]
+        if STYLE not in typed:
             texts = {name: getattr(built.recipe, name) for name in WORDS}
-            style = style_in(texts, await self._storage.styles.list(asker.place))
-        return await self._submit(built, asker, notes, style=style)
+            origin["style"] = style_in(texts, await self._storage.styles.list(asker.place))
+        return await self._submit(built, asker, notes, **origin)
 
     async def edit(
         self,
@@ -444,8 +445,8 @@ class Studio:
                 raise UserError(Sentence("blend_words", model=model.name))
         usual = derive.manner(own) if own else saved if self._is_usual(model, saved) else {}
         usual = {name: usual[name] for name in usual.keys() - {"width", "height"}}
-        usual |= {COUNT: saved[COUNT]} if COUNT in saved else {}
-        filled, style, notes = await self._styled({**usual, **values}, asker, model)
+        usual |= {name: saved[name] for name in (COUNT, BEST) if name in saved}
+        filled, more, notes = await self._origin({**usual, **values}, asker, model)
         size = await self._size_of(given[0])
         start: dict[str, Any]
         if laid_over:
@@ -462,7 +463,8 @@ class Studio:
             notes.append(not_edited(model, values.get("strength", derive.START_STRENGTH)))
         filled = {**start, **filled, "checkpoint": model.name}
         built = self.builder.complete(filled, usual.keys() - values.keys())
-        return await self._submit(built, asker, notes, style=style, **origin)
+        notes += _best_of_one(values, built)
+        return await self._submit(built, asker, notes, **more, **origin)
 
     def _editor(
         self, values: Mapping[str, Any], saved: Mapping[str, Any], recipe: Recipe | None
@@ -505,24 +507,25 @@ class Studio:
             del values[STYLE]
         return values
 
-    async def _styled(
+    async def _origin(
         self,
         values: Mapping[str, Any],
         asker: Asker,
         model: Checkpoint,
         recipe: Recipe | None = None,
         style: str | None = None,
-    ) -> tuple[Mapping[str, Any], str | None, list[Sentence]]:
-        """Return values whose words hold those of the style that was asked for, and its name.
+        best: bool = False,
+    ) -> tuple[Mapping[str, Any], dict[str, Any], list[Sentence]]:
+        """Return values of recipe fields, with what else was asked for as `NewJob` takes it.
 
-        Words that were not typed are the recipe's; where no style was asked for, it is `style`. A
-        style's negative prompt is left out where the model has none, and said last.
+        style, best: where nothing else was asked for. The words hold those of the style; words that
+        were not typed are the recipe's. A style's negative prompt is left out where the model has
+        none, and said last.
         """
-        if STYLE not in values:
-            return values, style, []
-        rest = {name: value for name, value in values.items() if name != STYLE}
-        if values[STYLE] is None:
-            return rest, None, []
+        rest = {name: value for name, value in values.items() if name not in (STYLE, BEST)}
+        origin = {"style": values.get(STYLE, style), "best": values.get(BEST, best)}
+        if values.get(STYLE) is None:
+            return rest, origin, []
         known = find_style(values[STYLE], await self._storage.styles.list(asker.place))
         fields = [name for name in WORDS if name not in model.lacks]
         texts = {name: rest.get(name, getattr(recipe, name, "")) for name in fields}
@@ -530,7 +533,7 @@ class Studio:
         if known.negative and NEGATIVE in model.lacks:
             facts = {"option": NEGATIVE, "called": TYPED_AS[NEGATIVE], "model": model.name}
             notes.append(Sentence("style_left_out", style=known.name, **facts))
-        return {**rest, **styled(texts, known)}, known.name, notes
+        return {**rest, **styled(texts, known)}, {**origin, "style": known.name}, notes
 
     def _lay_over(self, given: Iterable[str]) -> str:
         return self._keep(
@@ -574,10 +577,13 @@ class Studio:
         """Commit and start a job for a recipe of another job's with some values changed."""
         kept = None if values.get("prompt", recipe.prompt) != recipe.prompt else parent.style
         model = self.catalogue.get(values.get("checkpoint", recipe.checkpoint))
-        values, style, notes = await self._styled(values, asker, model, recipe, kept)
-        built = self.builder.change(recipe, values)
+        changed, origin, notes = await self._origin(
+            values, asker, model, recipe, style=kept, best=parent.best
+        )
+        built = self.builder.change(recipe, changed)
+        notes += _best_of_one(values, built)
         return await self._submit(
-            built, asker, notes, parent=parent.id, parent_picture=picture, style=style
+            built, asker, notes, parent=parent.id, parent_picture=picture, **origin
         )
 
     async def _submit(
@@ -585,7 +591,7 @@ class Studio:
     ) -> Job:
         """Commit and start a job, and add to the asker's notes what is said beside it.
 
-        origin: its parent, parent_picture, style and making_of (`NewJob`).
+        origin: its parent, parent_picture, style, best and making_of (`NewJob`).
         """
         [job] = await self._commit([_Draft(built, origin=origin)], asker)
         asker.notes.extend((*notes, *built.notes))
@@ -637,6 +643,12 @@ def check_blended(count: int) -> None:
         raise UserError(Sentence("blend_so_many", count=count, most=int(BLENDED.high)))
 
 
+def _best_of_one(typed: Mapping[str, Any], built: Built) -> list[Sentence]:
+    """Return what is said where the best of one picture was asked for."""
+    alone = len(built.recipe.pictures) == 1
+    return [Sentence("best_of_one")] if typed.get(BEST) and alone else []
+
+
 def _event_of(asker: Asker, number: int) -> str | None:
     """Return the event of one of a request's jobs, from 0."""
     return f"{asker.event}/{number + 1}" if asker.event and number else asker.event
@@ -647,13 +659,16 @@ def _new_job(draft: _Draft, asker: Asker, number: int) -> NewJob:
     reply = asker.reply
     if number and asker.further_reply is not None:
         reply = asker.further_reply
+    origin, recipe = dict(draft.origin), draft.built.recipe
+    best = origin.pop("best", False) and len(recipe.pictures) > 1
     return NewJob(
-        recipe=draft.built.recipe,
+        recipe=recipe,
         person=asker.person,
         place=asker.place,
         reply=reply,
         event=_event_of(asker, number),
-        **draft.origin,
+        best=best,
+        **origin,
     )
 
 

@@ -260,6 +260,10 @@ def _take_value(option: Flag, name: str, tail: str) -> tuple[str, str]:
 
     name: the flag as it was typed.
     """
+    if isinstance(option, Option) and option.alone:
+        word = _WORD.match(tail)
+        if not word or word[0].rstrip(COMMAS).lower() not in option.choices:
+            return option.alone, tail.lstrip(COMMAS).strip()
     if not tail:
         raise OptionError(f"--{name}", "", Sentence("followed_by", example=option.example))
     if option.spoken and option.listed:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bots.requests.loaded_pictures import OURS, find_beside
-from bots.requests.options import OPTIONS, Values
+from bots.requests.options import BEST, OPTIONS, Values
 from bots.requests.styles import STYLE
 from engine.errors import GraphError, UserError
 from engine.formats.a1111.reader import is_a1111
@@ -127,7 +127,7 @@ class Workflow:
 
     def check(self, values: Values) -> None:
         """Raise `UserError` for what people may not set in it; values: by fields of a recipe."""
-        allowed = (*self.inputs, *([STYLE] if PROMPT in self.inputs else []))
+        allowed = (*self.inputs, BEST, *([STYLE] if PROMPT in self.inputs else []))
         given = [OPTION_OF.get(field, field) for field in values]
         if take_loras(values.get("prompt", ""))[1]:
             given.append(LORA)

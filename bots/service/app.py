@@ -117,6 +117,7 @@ async def open_app(settings: Settings, *, serving: bool = False) -> AsyncIterato
         make_executor(
             settings.executor, engine_config(settings), ray_settings(settings)
         ) as executor,
+        Embedding(settings.clip_model) as embedding,
     ):
         speeds = await recall(storage, settings)
         queue = Queue(lambda: executor.slots, limits_of(settings), speeds)
@@ -125,7 +126,16 @@ async def open_app(settings: Settings, *, serving: bool = False) -> AsyncIterato
         pausing = Pausing(storage.moderation, queue, gate.roles)
         await pausing.look()
         most = settings.running_per_person if serving else None
-        worker = Worker(storage, executor, queue, partial(task_of, settings), gate.caps, most=most)
+        likeness = Likeness(storage, embedding)
+        worker = Worker(
+            storage,
+            executor,
+            queue,
+            partial(task_of, settings),
+            gate.caps,
+            most=most,
+            match=likeness.matches,
+        )
         if serving:
             await _sweep(storage)
             await take_in(storage, worker)
@@ -149,8 +159,6 @@ async def open_app(settings: Settings, *, serving: bool = False) -> AsyncIterato
             if serving:  # a thousand take seconds once, and Discord's completion waits for three
                 ahead = _look_ahead(workflows)
                 await tasks.enter_async_context(_running(ahead, "marble-workflows"))
-            embedding = await tasks.enter_async_context(Embedding(settings.clip_model))
-            likeness = Likeness(storage, embedding)
             if serving and settings.clip_model:
                 indexing = Indexing(likeness, worker.rendered)
                 await tasks.enter_async_context(_running(indexing.run(), "marble-indexing"))

@@ -208,7 +208,8 @@ async def original(request: Request, target: Target, message: int) -> None:
 
 async def recipe(request: Request, target: Target, message: int) -> None:
     """List what it was made from."""
-    lines = recipe_lines(target.job, request.words, target.picture)
+    matches = await request.app.storage.vectors.matches(target.job.id)
+    lines = recipe_lines(target.job, request.words, target.picture, matches)
     title = request.words.recipe_title.format(name=target.name)
     text = fit_lines([title, *(f"{label}: {value}" for label, value in lines)], TEXT, utf16_length)
     await request.say(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from math import ceil
+from operator import attrgetter
 from typing import Final
 
 from telegram import CopyTextButton, InlineKeyboardButton, InlineKeyboardMarkup, WebAppInfo
@@ -84,10 +85,11 @@ def web(
 
 def _for_each(job: Job) -> Iterator[list[InlineKeyboardButton]]:
     """Yield the buttons for each picture of a grid; of many, each is shown first."""
-    for action in FOR_EACH if len(job.pictures) <= FEW else ("show",):
+    numbered = sorted(job.pictures, key=attrgetter("index"))
+    for action in FOR_EACH if len(numbered) <= FEW else ("show",):
         before = ACTIONS[action].number
         yield from _divided(
-            [_button(f"{before}{each.index + 1}", action, each.name) for each in job.pictures], MOST
+            [_button(f"{before}{each.index + 1}", action, each.name) for each in numbered], MOST
         )
 
 

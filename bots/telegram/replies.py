@@ -31,7 +31,7 @@ from bots.admission.visibility import View, Withheld
 from bots.chat.making_of import making_of_reply, page_address
 from bots.presentation.fit import Limit, fit, fit_composed
 from bots.presentation.grid import compose
-from bots.presentation.lines import caption, device_note
+from bots.presentation.lines import best_note, caption, device_note
 from bots.presentation.making_of import MakingOf, animation, brief
 from bots.presentation.text import cut, fit_lines, quote_names, utf16_length
 from bots.telegram import inline_messages, keyboards
@@ -312,8 +312,10 @@ def _read(
     except Withheld as error:
         text = _captioned(job, words, tell(error, words), picture=index)
         return Reply(text=text, buttons=buttons, picture=index, withheld=True)
-    shown = fit(pngs[0], PHOTO) if one else fit_composed(compose(pngs), PHOTO)
-    notes = say(view.note(pictures), words), device_note(job, words)
+    numbers = [each.index + 1 for each in pictures]
+    shown = fit(pngs[0], PHOTO) if one else fit_composed(compose(pngs, numbers=numbers), PHOTO)
+    best = "" if one else best_note(job, words)
+    notes = best, say(view.note(pictures), words), device_note(job, words)
     return Reply(
         text=_captioned(job, words, *notes, picture=index),
         buttons=buttons,

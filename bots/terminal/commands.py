@@ -4,7 +4,7 @@ import asyncio
 import logging
 import sys
 from argparse import Namespace
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -14,7 +14,7 @@ from typing import Any
 from bots.chat.answers import numbered_in
 from bots.chat.suggestions import numbered
 from bots.operations.settings import Settings
-from bots.presentation.lines import OTHER_DEVICE, name_of, parent_of
+from bots.presentation.lines import best_note, device_note, match_text, name_of, parent_of
 from bots.presentation.making_of import MakingOf, read_making_of
 from bots.requests.derive import the_picture
 from bots.requests.likeness import NAME
@@ -173,7 +173,7 @@ class Session:
             "style": job.style,
             "made from": job.parent and parent_of(job),
             "error": job.error,
-            "match": _match(await self._storage.vectors.matches(job.id), picture),
+            "match": match_text(job, await self._storage.vectors.matches(job.id), picture),
         }
         self.console.print(recipe_table(facts))
         self._show([kept for kept in job.pictures if picture in (None, kept.index)])
@@ -325,8 +325,8 @@ class Session:
         if job.status is not Status.RENDERED:
             raise UserError(job.error or f"Job {job.id} was cancelled.")
         self.console.print(headline(job))
-        if job.device_wanted:
-            self.console.print(styled(OTHER_DEVICE, "dim"), soft_wrap=True)
+        for note in filter(None, (best_note(job, EN), device_note(job, EN))):
+            self.console.print(styled(note, "dim"), soft_wrap=True)
         self._last = str(job.id)
         try:
             self._show(job.pictures, first)
@@ -342,12 +342,6 @@ class Session:
 
 def _when(job: Job) -> str:
     return job.created_at.astimezone().strftime("%Y-%m-%d %H:%M %Z")
-
-
-def _match(matches: Mapping[int, float], picture: int | None) -> str:
-    """Return how well pictures match their prompt, empty where it is not known."""
-    shown = (value for index, value in matches.items() if picture in (None, index))
-    return ", ".join(f"{value:.3f}" for value in shown)
 
 
 async def in_session(arguments: Namespace, settings: Settings, work: Work) -> int | None:

@@ -3,8 +3,9 @@
 import argparse
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -105,6 +106,7 @@ RECIPE_OPTIONS: Final = [
     )
     for each in (*OPTIONS, *SPELLINGS)
 ]
+ALONE: Final = {f"--{each.name}": each for each in OPTIONS if each.alone}
 DRAWING: Final[tuple[Argument, ...]] = (*RECIPE_OPTIONS, IMAGE, MASK, CONTROL, *OUTPUT)
 STRONG: Final = _flag("--strong", "change more of it")
 UPSCALE_FACTOR: Final = _value("--factor", "X", "how many times, 1 to 8 (default 2)", default="2")
@@ -210,6 +212,14 @@ COMMANDS: Final[Mapping[str, Command]] = {
 }
 
 
+def _with_values(words: Sequence[str]) -> Iterator[str]:
+    """Yield what was typed, with the values of options that stand alone."""
+    for word, following in zip_longest(words, words[1:], fillvalue=""):
+        option = ALONE.get(word)
+        bare = option and following.lower() not in option.choices
+        yield f"{word}={option.alone}" if option and bare else word
+
+
 def build_parser() -> Parser:
     """Describe the commands of the table."""
     parser = Parser(prog="marble", description="Words become pictures, on your own GPU and models.")
@@ -231,6 +241,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Return the arguments of a command line; raises `UserError`."""
     words = sys.argv[1:] if argv is None else argv
     words = [FLAG.sub(lambda found: found[0].lower(), word) for word in words]
+    words = list(_with_values(words))
     arguments, rest = build_parser().parse_known_args(words)
     flags = [word for word in rest if word.startswith("-")]
     if flags:

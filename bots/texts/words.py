@@ -100,6 +100,7 @@ class Words:
         "upscale": "upscale",
         "style": "style",
         "parent": "made from",
+        "match": "match with the prompt",
         # What moderators type
         "A place": "A place",
         "A person": "A person",

@@ -16,7 +16,7 @@ from bots.admission.rules import Refusal
 from bots.chat.access import Audience, Target, find_audience
 from bots.chat.actions import ACTIONS, find
 from bots.chat.making_of import read_making_of_job
-from bots.presentation.lines import device_note, name_of, parent_of, recipe_lines
+from bots.presentation.lines import best_note, device_note, name_of, parent_of, recipe_lines
 from bots.presentation.making_of import STYLE, page
 from bots.requests.recipe_form import recipe_texts
 from bots.texts import MAKING_OF, Words, tell
@@ -92,6 +92,7 @@ async def show(
     ]
     lacks = app.studio.lacks(job.recipe)
     own = job.person == request.person
+    matches = await app.storage.vectors.matches(job.id)
     ancestors, descendants = await _relatives(request, job)
     return request.render(
         "picture.html",
@@ -103,8 +104,12 @@ async def show(
         cards=cards,
         alone=len(cards) == 1,
         refusal=await _refusal(request),
-        recipe=list(recipe_lines(job, words, target.picture)),
-        device_note=device_note(job, words),
+        recipe=list(recipe_lines(job, words, target.picture, matches)),
+        notes=[
+            *filter(
+                None, ("" if len(cards) == 1 else best_note(job, words), device_note(job, words))
+            )
+        ],
         no_graph=bool(target.pictures)
         and not await asyncio.to_thread(_has_graph, app.studio.catalogue, job.recipe),
         buttons=_buttons(target, words),

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import Final
@@ -32,7 +32,16 @@ OVERTAKEN = (StaleEpoch, IllegalStep)
 UNEXPECTED = Sentence("unexpected")
 OVER_ALREADY: Final = JobNews()
 OVER_ALREADY.close()
+MATCHING: Final = 60.0  # seconds that a reply waits to learn which picture is the best
 WATCH: Final = 1.0  # seconds between two looks at a job that another process runs
+
+
+Match = Callable[[str, Sequence[bytes]], Awaitable[list[float]]]  # of a prompt and picture files
+
+
+async def no_match(prompt: str, files: Sequence[bytes]) -> list[float]:
+    """Compare nothing, where there is nothing to compare with."""
+    raise UserError(Sentence("clip_fails"))
 
 
 class _Elsewhere(Exception):
@@ -43,7 +52,8 @@ class Worker:
     """Runs jobs in the order of the queue, as many at once as the executor has slots.
 
     caps: of a person's jobs in a place, by group. publish_every: seconds between queue positions.
-    most: of a person's jobs that all processes may run at once, if that is limited.
+    most: of a person's jobs that all processes may run at once, if that is limited. match: returns
+    how well pictures match a prompt, for jobs that show the best first.
     """
 
     def __init__(
@@ -55,8 +65,10 @@ class Worker:
         caps: Callable[[str, str], Awaitable[Caps]],
         publish_every: float = EVERY,
         most: int | None = None,
+        match: Match = no_match,
     ) -> None:
         self.queue = queue
+        self._match = match
         self.most = most
         self._jobs = storage.jobs
         self._process = storage.worker
@@ -287,7 +299,8 @@ class Worker:
         try:
             pictures = await self._draw(job)
             kind = self._kind_of(job)
-            await self._jobs.rendered(job.id, job.epoch, pictures, kind)
+            matches = await self._matches(job, pictures) if job.best else None
+            await self._jobs.rendered(job.id, job.epoch, pictures, kind, matches)
             outcome = "rendered"
             self.rendered.set()
             for picture in pictures:
@@ -361,6 +374,21 @@ class Worker:
             raise
         self._note_stage(job.id, stage, since, None)
         return pictures
+
+    async def _matches(self, job: Job, pictures: Sequence[Picture]) -> list[float] | None:
+        """Return how well a job's pictures match its prompt, None where that cannot be known.
+
+        No other job waits for it: this one has left its engine.
+        """
+        self.queue.done(job.id)
+        try:
+            async with asyncio.timeout(MATCHING):
+                files = [each.png for each in pictures]
+                return await self._match(job.recipe.prompt, files)
+        except (UserError, TimeoutError) as error:
+            why = str(error) or "it took too long"
+            log.warning("job %d: which picture matches best is not known: %s", job.id, why)
+            return None
 
     def _note_stage(self, job: int, before: Stage | None, since: float, now: Stage | None) -> None:
         """Report a change of stage to metrics, and loading, drawing and decoding to the queue."""

@@ -70,7 +70,7 @@ class JobRow(Base):
 
     `cost` is the recipe's in pixels × steps; None for jobs of long before it was kept. `device` is
     the kind that drew it; until then the one that is to. `making_of`: it records how its parent's
-    picture comes about.
+    picture comes about. `best`: the picture that matches the prompt best is shown first.
     """
 
     __tablename__ = "jobs"
@@ -98,6 +98,7 @@ class JobRow(Base):
     device: Mapped[col.Line | None]
     ahead: Mapped[col.Off]
     making_of: Mapped[col.Off]
+    best: Mapped[col.Off]
     __table_args__ = (
         CheckConstraint(f"status IN ({STATUSES})", name="status"),
         Index("ix_jobs_queued", "id", **_where("status = 'queued'")),
@@ -112,7 +113,11 @@ class JobRow(Base):
 
 
 class PictureRow(Base):
-    """A finished picture; its file is named by its sha256. `verdict` is the safety check's."""
+    """A finished picture; its file is named by its sha256. `verdict` is the safety check's.
+
+    `match`: its cosine with its prompt, by which a job's pictures are ordered; None where they stay
+    as they were drawn.
+    """
 
     __tablename__ = "pictures"
     job: Mapped[col.OfJobId]
@@ -123,6 +128,7 @@ class PictureRow(Base):
     height: Mapped[col.Count]
     size: Mapped[col.Count]
     verdict: Mapped[col.Judged]
+    match: Mapped[col.Real | None]
     __table_args__ = (Index("ix_pictures_sha256", "sha256"),)
 
 

@@ -44,6 +44,7 @@ def row_of(new: NewJob, now: datetime) -> dict[str, Any]:
         "parent_picture": new.parent_picture,
         "style": new.style,
         "making_of": new.making_of,
+        "best": new.best,
         "cost": pixel_steps(recipe),
         "device": None,
         "epoch": 0,

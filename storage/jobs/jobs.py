@@ -155,11 +155,17 @@ class Jobs:
         return taken_back
 
     async def rendered(
-        self, job: int, epoch: int, drawn: Sequence[Drawn], device: str | None = None
+        self,
+        job: int,
+        epoch: int,
+        drawn: Sequence[Drawn],
+        device: str | None = None,
+        matches: Sequence[float] | None = None,
     ) -> Job:
         """Keep a job's pictures and put its reply into the outbox.
 
-        device: the kind that drew them, if known.
+        device: the kind that drew them, if known. matches: how well each of them matches its
+        prompt, where that decides their order.
         The files are safely on disk before the rows say that they exist.
         """
         rows = await self._keep(drawn)
@@ -174,7 +180,12 @@ class Jobs:
             )
             if changed and rows:
                 shared = {"job": job, "seed": int(row.recipe["seed"])}
-                connection.execute(_DRAWN, [{**each, **shared} for each in rows])
+                known: Sequence[float | None] = matches or [None] * len(rows)
+                found = [
+                    {**each, **shared, "match": match}
+                    for each, match in zip(rows, known, strict=True)
+                ]
+                connection.execute(_DRAWN, found)
             return with_pictures(connection, row)
 
         while (done := await self._recorded(unit)) is None:

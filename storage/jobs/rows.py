@@ -30,7 +30,7 @@ _ROWS: Final = select(*JOB).where(jobs.c.id.in_(bindparam("numbers", expanding=T
 _PICTURES: Final = (
     select(pictures)
     .where(pictures.c.job.in_(bindparam("numbers", expanding=True)))
-    .order_by(pictures.c.job, pictures.c.index)
+    .order_by(pictures.c.job, pictures.c.match.desc().nulls_last(), pictures.c.index)
 )
 
 
@@ -105,7 +105,7 @@ def jobs_by_id(connection: Connection, ids: Iterable[int]) -> dict[int, Job]:
 
 
 def pictures_of(connection: Connection, ids: list[int]) -> dict[int, tuple[Picture, ...]]:
-    """Return the pictures of several jobs, in order."""
+    """Return the pictures of several jobs, in the order in which they are shown."""
     found: dict[int, tuple[Picture, ...]] = {}
     if not ids:
         return found

@@ -121,13 +121,20 @@ class Vectors:
     async def matches(self, job: int) -> dict[int, float]:
         """Return how well a job's pictures match their prompt, by index, where it is known.
 
-        A picture's latest vector counts.
+        A picture's latest vector counts; where there is none, what decided the job's order.
         """
-        query = select(vectors.c.picture, vectors.c.match).where(
+        ordered = select(pictures.c.index, pictures.c.match).where(
+            pictures.c.job == job, pictures.c.match.is_not(None)
+        )
+        latest = select(vectors.c.picture, vectors.c.match).where(
             vectors.c.job == job, vectors.c.match.is_not(None)
         )
-        rows = await self.database.read(lambda c: c.execute(query.order_by(vectors.c.id)).all())
-        return {index: match for index, match in rows}
+
+        def unit(connection: Connection) -> dict[int, float]:
+            rows = connection.execute(latest.order_by(vectors.c.id)).all()
+            return {index: match for index, match in (*connection.execute(ordered), *rows)}
+
+        return await self.database.read(unit)
 
     async def nearest_of(
         self, tower: Tower, person: str, question: Floats, limit: int

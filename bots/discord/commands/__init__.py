@@ -16,7 +16,7 @@ from bots.discord.commands.imagine import imagine
 from bots.discord.handler import Answer, Handler
 from bots.discord.registration import description_text, name_text
 from bots.requests.default_options import SAVABLE
-from bots.requests.options import OPTIONS, Option
+from bots.requests.options import BEST, OPTIONS, Option
 
 # Discord is told again of all commands when their order changes.
 ANSWERS: Final[Mapping[str, Answer]] = {
@@ -51,9 +51,11 @@ ANSWERS: Final[Mapping[str, Answer]] = {
 NOT_DEFERRED: Final = frozenset(
     {"imagine", "edit", "blend", "making_of", "show", "help", "privacy", "mydata delete"}
 )
+# Discord takes 25 options of a command: this one is typed among the words, as `--best`.
+DRAWING: Final = tuple(option for option in OPTIONS if option.name != BEST)
 OPTIONS_OF: Final[Mapping[str, Sequence[Option]]] = {
-    "imagine": OPTIONS,
-    "edit": OPTIONS,
+    "imagine": DRAWING,
+    "edit": DRAWING,
     "settings set": SAVABLE,
 }
 OFFERS: Final[Mapping[str, Mapping[str, Offer]]] = {

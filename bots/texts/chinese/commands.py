@@ -91,6 +91,7 @@ COMMANDS: Final[Mapping[str, CommandText]] = {
     ":schedule": CommandText("调度", "噪声调度"),
     ":size": CommandText("尺寸", "宽和高（像素），如 768x512；或比例，如 3:2"),
     ":count": CommandText("张数", "图片数量"),
+    ":best": CommandText("最佳在前", "画几张时，最符合提示词的排在最前：on（开）或 off（关）"),
     ":model": CommandText("模型", "使用的模型"),
     ":refiner": CommandText("第二模型", "画最后几步、完成图片的第二个模型，或 none（不用）"),
     ":refiner-at": CommandText("接手", "步数进行到几成时由第二个模型接手"),

@@ -95,6 +95,7 @@ class Chinese(Words):
         "upscale": "放大",
         "style": "风格",
         "parent": "源自",
+        "match": "与提示词的符合程度",
         # What moderators type
         "A place": "地点",
         "A person": "用户",

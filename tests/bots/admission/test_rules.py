@@ -265,7 +265,7 @@ ASKED: dict[str, tuple[dict[str, Any], str, str]] = {
 }
 # Any number, whose numbers noise is, when a second model takes over, and words, which `blocked` is
 # for, whatever their grammar.
-FREE = {"seed", "noise", "refiner-at", "negative", "style", "syntax"}
+FREE = {"seed", "noise", "refiner-at", "negative", "style", "syntax", "best"}
 
 
 def test_words_are_blocked_in_parts_of_the_picture() -> None:

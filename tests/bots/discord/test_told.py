@@ -12,12 +12,16 @@ from PIL import Image
 
 from bots.admission.visibility import View
 from bots.discord import replies
+from bots.discord.buttons import ActionItem
 from bots.discord.reaction import ReactionRequest
+from bots.presentation.fit import Limit, fit, fit_composed
+from bots.presentation.grid import compose
 from bots.telegram import replies as telegram
 from bots.texts import words_of
 from storage import Storage
+from tests.bots.presentation.test_presentation import png
 from tests.factories import add_claimed
-from tests.storage.conftest import a_job, drawn
+from tests.storage.conftest import a_job, a_recipe, drawn
 
 EN = words_of("en")
 
@@ -52,6 +56,38 @@ async def test_a_reply_whose_picture_file_is_gone_says_so(tmp_path: Path) -> Non
         reply = replies.pictures_reply(job, job.pictures, View(storage.pictures), 2**20, EN)
         assert reply.content.endswith(EN.lost_picture)
         assert not reply.files
+
+
+async def test_the_best_match_is_first_in_the_grid_under_its_own_number(tmp_path: Path) -> None:
+    pngs = [png(64, 64, seed=n) for n in range(4)]
+    async with Storage.open(tmp_path) as storage:
+        job = await add_claimed(storage, a_job(recipe=a_recipe(count=4), best=True))
+        matches = [0.25, 0.125, 0.5, 0.375]
+        job = await storage.jobs.rendered(job.id, job.epoch, drawn(*pngs), None, matches)
+        view = View(storage.pictures)
+        reply = replies.pictures_reply(job, job.pictures, view, 2**20, EN)
+        theirs = telegram._read(job, job.pictures, view, words_of("zh"))
+        lost = await add_claimed(storage, a_job(recipe=a_recipe(count=4), best=True))
+        lost = await storage.jobs.rendered(lost.id, lost.epoch, drawn(*pngs))
+        unknown = replies.pictures_reply(lost, lost.pictures, view, 2**20, EN)
+        alone = replies.pictures_reply(job, job.pictures[:1], view, 2**20, EN)
+    order = "1.3 (0.500), 1.4 (0.375), 1.1 (0.250), 1.2 (0.125)"
+    assert reply.content.endswith(f"-# Best match first: {order}.")
+    assert theirs.text.endswith(f"最符合的在前：{order}。")
+    grid = compose([pngs[2], pngs[3], pngs[0], pngs[1]], numbers=[3, 4, 1, 2])
+    assert reply.files[0].data == fit_composed(grid, Limit(size=2**20)).data
+    assert theirs.photo == fit_composed(grid, telegram.PHOTO).data
+    numbered = {f"U{n}": f"1.{n}" for n in range(1, 5)}
+    buttons: Any = [each.item for each in reply.buttons if isinstance(each, ActionItem)]
+    ups = {each.label: each.custom_id for each in buttons if each.label in numbered}
+    assert [*ups.items()] == [(each, f"marble:upscale:{name}") for each, name in numbered.items()]
+    assert theirs.buttons
+    rows = theirs.buttons.inline_keyboard
+    ups = {each.text: each.callback_data for row in rows for each in row if each.text in numbered}
+    assert [*ups.items()] == [(each, f"upscale:{name}") for each, name in numbered.items()]
+    assert unknown.content.endswith("in the order in which they were drawn.")
+    assert "Best" not in alone.content
+    assert alone.files[0].data == fit(pngs[2], Limit(size=2**20)).data
 
 
 async def test_a_picture_of_another_kind_of_device_than_its_original_says_so(

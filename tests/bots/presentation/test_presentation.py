@@ -103,6 +103,16 @@ class TestGrid:
             assert grid.getpixel((left + 60, top + 60)) == colour  # the picture itself
             assert grid.getpixel((left + 1, top + 1)) == BACKGROUND  # its label's patch
 
+    def test_numbers_are_those_of_the_pictures_in_whatever_order(self) -> None:
+        red, blue = png(128, 128), png(128, 128, colour="blue")
+        usual, turned = (
+            np.asarray(compose(pngs, numbers=numbers))
+            for pngs, numbers in (((red, blue), (1, 2)), ((blue, red), (2, 1)))
+        )
+        left, right = (slice(None), slice(128)), (slice(None), slice(128 + GAP, None))
+        assert np.array_equal(usual[left], turned[right])
+        assert np.array_equal(usual[right], turned[left])
+
     def test_numbers_differ(self) -> None:
         grid = np.asarray(compose([png(128, 128)] * 2))
         first, second = grid[:24, :24], grid[:24, 128 + GAP :][:, :24]

@@ -6,9 +6,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from bots.requests.default_options import save_options
 from bots.requests.derive import NotInJob, change
 from bots.requests.recipe_builder import RecipeBuilder
-from bots.texts import tell, words_of
+from bots.texts import say, tell, words_of
 from engine.errors import (
     BrokenModel,
     MissingVae,
@@ -19,9 +20,16 @@ from engine.errors import (
 )
 from engine.models.catalogue import Catalogue
 from engine.recipe.parts import Lora
-from storage import Status, UnknownJob, UnknownPicture
+from storage import Job, Status, UnknownJob, UnknownPicture
 from tests.bots.conftest import ADA, House
 from tests.factories import make_recipe
+
+
+async def finished(house: House, job: Job) -> Job:
+    """Wait until a job is over and return it as it then stands."""
+    async for _ in house.worker.follow(job.id):
+        pass
+    return await house.storage.jobs.get(job.id)
 
 
 async def test_what_was_not_typed_comes_from_the_model(house: House) -> None:
@@ -206,3 +214,42 @@ async def test_a_rerun_with_other_words_may_bring_other_loras(house: House) -> N
 async def test_a_recipe_bears_its_models_full_name(house: House) -> None:
     recipe = house.studio.builder.complete({"prompt": "a cat", "checkpoint": "TINY"}).recipe
     assert recipe.checkpoint == "tiny"
+
+
+async def test_that_the_best_is_shown_first_is_asked_for_and_kept_by_grids_drawn_again(
+    house: House,
+) -> None:
+    studio, four = house.studio, {"prompt": "a cat", "count": 4, "checkpoint": "tiny"}
+    plain = await studio.imagine(four, ADA)
+    best = await studio.imagine({**four, "best": True}, ADA)
+    image = (await finished(house, best)).pictures[0].sha256
+    jobs = [
+        await studio.rerun(str(best.id), {"steps": 3}, ADA),
+        await studio.rerun(str(best.id), {"best": False}, ADA),
+        await studio.rerun(f"{best.id}.2", {}, ADA),
+        await studio.rerun(str(plain.id), {"best": True}, ADA),
+        await studio.edit_image(image, {**four, "best": True}, ADA),
+    ]
+    assert [each.best for each in (plain, best, *jobs)] == [
+        *(False, True),
+        *(True, False, False, True, True),
+    ]
+    assert "best" not in best.recipe.to_dict()
+
+
+async def test_the_best_of_one_picture_is_said_to_be_nothing(house: House) -> None:
+    asker = replace(ADA, notes=[])
+    alone = {"prompt": "a cat", "count": 1, "checkpoint": "tiny", "best": True}
+    job = await house.studio.imagine(alone, asker)
+    assert not job.best
+    assert [say(each, words_of("en")) for each in asker.notes] == [
+        "One picture is the best by itself: `--best` needs a `--count` of several."
+    ]
+    asker.notes.clear()
+    await save_options(house.storage.people, ADA.person, {"best": "on"})
+    del alone["best"]
+    saved = [
+        await house.studio.imagine({**alone, "count": count}, asker, ADA.person) for count in (1, 2)
+    ]
+    assert [each.best for each in saved] == [False, True]
+    assert asker.notes == []

@@ -81,7 +81,7 @@ def test_a_marked_text_is_a_part_of_the_prompt_where_the_graph_joins_it_with_oth
     with pytest.raises(UserError) as refused:
         workflow.check({"prompt": "a cat"})
     assert str(refused.value) == (
-        "In the workflow portrait nothing is marked as prompt; what may be set: seed, count."
+        "In the workflow portrait nothing is marked as prompt; what may be set: seed, count, best."
     )
 
 

@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -6,6 +7,7 @@ from typing import Any
 import pytest
 
 from bots.requests.studio import Asker
+from bots.worker import worker
 from bots.worker.progress import JobNews
 from bots.worker.worker import UNEXPECTED
 from engine.errors import BrokenModel, Lost, OutOfMemory, UserError
@@ -684,3 +686,71 @@ async def test_a_job_put_ahead_here_or_by_another_process_is_drawn_next(house: H
     assert drawn[0] == jobs[0].id
     assert drawn[1] == jobs[3].id
     assert drawn.index(jobs[2].id) < drawn.index(jobs[1].id)
+
+
+FOUR = {"prompt": "a cat", "count": 4, "seed": 7, "best": True}
+
+
+async def test_the_best_match_comes_first_and_no_other_job_waits_for_it(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, go_on = asyncio.Event(), asyncio.Event()
+    compared: list[tuple[str, Sequence[bytes]]] = []
+
+    async def match(prompt: str, files: Sequence[bytes]) -> list[float]:
+        compared.append((prompt, files))
+        asked.set()
+        await go_on.wait()
+        return [0.1, 0.3, 0.4, 0.2]
+
+    monkeypatch.setattr(house.worker, "_match", match)
+    best = await house.studio.imagine(FOUR, ADA)
+    await asked.wait()
+    other = await house.studio.imagine({"prompt": "a dog", "count": 2}, asker("bo"))
+    assert (await finish(house, other)).status is Status.RENDERED  # the engine has one slot
+    assert (await house.storage.jobs.get(best.id)).status is Status.RUNNING
+    go_on.set()
+    done = await finish(house, best)
+    assert [each.name for each in done.pictures] == ["1.3", "1.2", "1.4", "1.1"]
+    [(prompt, files)] = compared
+    assert prompt == "a cat"
+    assert [house.storage.pictures.read(each) for each in done.pictures] == [
+        files[each.index] for each in done.pictures
+    ]
+    assert await house.storage.jobs.get(best.id) == done
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+async def test_where_nothing_compares_pictures_they_stay_as_they_were_drawn(
+    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, hangs: bool
+) -> None:
+    async def match(prompt: str, files: Sequence[bytes]) -> list[float]:
+        if hangs:
+            await asyncio.Event().wait()
+        raise UserError("The model fails.")
+
+    monkeypatch.setattr(worker, "MATCHING", 0.01)
+    monkeypatch.setattr(house.worker, "_match", match)
+    done = await finish(house, await house.studio.imagine(FOUR, ADA))
+    assert done.status is Status.RENDERED
+    assert [(each.index, each.match) for each in done.pictures] == [(n, None) for n in range(4)]
+    assert ("it took too long" if hangs else "The model fails.") in caplog.text
+
+
+async def test_a_job_is_cancelled_while_its_best_picture_is_found(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def match(prompt: str, files: Sequence[bytes]) -> list[float]:
+        asked.set()
+        await go_on.wait()
+        return [0.0] * len(files)
+
+    monkeypatch.setattr(house.worker, "_match", match)
+    job = await house.studio.imagine(FOUR, ADA)
+    await asked.wait()
+    await house.worker.cancel(job.id)
+    go_on.set()
+    done = await finish(house, job)
+    assert (done.status, done.pictures) == (Status.CANCELLED, ())

@@ -20,6 +20,8 @@ from tests.conftest import PATIENCE
 from tests.factories import add_claimed
 from tests.storage.conftest import Home, a_job, a_recipe, drawn
 
+PNGS = (b"one", b"two", b"three", b"four")
+
 
 async def test_an_added_job_is_there_after_a_restart(home: Home) -> None:
     async with home.open() as storage:
@@ -398,6 +400,26 @@ async def test_a_job_remembers_whether_it_is_a_making_of(storage: Storage) -> No
         *(False, True, True),
         *(False, True),
     ]
+
+
+async def test_pictures_whose_match_is_kept_are_ordered_by_it_and_keep_their_names(
+    storage: Storage,
+) -> None:
+    job = await add_claimed(storage, a_job(recipe=a_recipe(count=4), best=True))
+    matches = [0.25, 0.75, 0.25, 0.5]
+    best = await storage.jobs.rendered(job.id, job.epoch, drawn(*PNGS), None, matches)
+    plain = await add_claimed(storage, a_job(recipe=a_recipe(count=4)))
+    plain = await storage.jobs.rendered(plain.id, plain.epoch, drawn(*PNGS))
+    assert best.best
+    assert [each.index for each in best.pictures] == [1, 3, 0, 2]
+    assert [each.match for each in best.pictures] == [0.75, 0.5, 0.25, 0.25]
+    for each in best.pictures:
+        assert storage.pictures.read(each) == PNGS[each.index]
+    assert [each.index for each in plain.pictures] == [0, 1, 2, 3]
+    found = await storage.jobs.several([best.id, plain.id])
+    assert found == {best.id: best, plain.id: plain}
+    assert await storage.vectors.matches(best.id) == dict(enumerate(matches))
+    assert await storage.vectors.matches(plain.id) == {}
 
 
 async def test_a_job_remembers_its_kind_of_device_and_another_of_that_seed_wants_it(
