@@ -1,12 +1,13 @@
 """One model's vectors in a file, in rows that are quick to scan.
 
-A row has a vector's id and its numbers: fp16 where it is narrow, else int8 with a scale of its own
-(half of the bytes to read; the best rows are then scored anew from the database). The file is
-mapped into memory; a row that is taken out is overwritten by zeros.
+A row has a vector's id and its numbers as int8 with a scale of its own: half of what the database
+reads. The best rows are then scored anew from there; `best` says how far the others may reach.
+The file is mapped into memory; a row that is taken out is overwritten by zeros.
 """
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +26,6 @@ Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
 Dots = Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]  # rows [n, w] and one [w]: [n]
 
-NARROW: Final = 128  # numbers in a vector up to which its row is fp16
 BLOCK: Final = 16_384  # rows that a thread scores at once
 THREADS: Final = min(4, os.cpu_count() or 1)
 STEPS: Final = 127  # int8 goes from −127 to 127
@@ -43,7 +43,7 @@ def _numkong() -> Any:
 
 
 def numkong_dots(rows: NDArray[Any], question: NDArray[Any]) -> NDArray[Any]:
-    """Return the same by NumKong, whose kernels read int8 and fp16 as they are."""
+    """Return the same by NumKong, whose kernels read int8 as it is."""
     found: NDArray[Any] = np.asarray(_numkong().cdist(question[None], rows, "dot"))[0]
     return found
 
@@ -54,8 +54,7 @@ DOTS: Final[Dots] = numkong_dots if find_spec("numkong") else numpy_dots
 
 def record_of(width: int) -> np.dtype[Any]:
     """Return the type of a row."""
-    kind = "<f2" if width <= NARROW else "i1"
-    return np.dtype([("id", "<i8"), ("scale", "<f4"), ("row", kind, (width,))])
+    return np.dtype([("id", "<i8"), ("scale", "<f4"), ("row", "i1", (width,))])
 
 
 def to_records(ids: Ids, vectors: Floats) -> NDArray[Any]:
@@ -67,9 +66,7 @@ def to_records(ids: Ids, vectors: Floats) -> NDArray[Any]:
 
 
 def _quantised(vectors: Floats) -> tuple[Floats, NDArray[Any]]:
-    """Return scales [n] and numbers [n, width] whose product is about the vectors."""
-    if vectors.shape[1] <= NARROW:
-        return np.ones(len(vectors), np.float32), vectors.astype("<f2")
+    """Return scales [n] and numbers [n, width] whose product is the vectors within half a scale."""
     largest = np.abs(vectors).max(axis=1)
     scales = (np.where(largest > 0, largest, 1) / STEPS).astype(np.float32)
     return scales, np.rint(vectors / scales[:, None]).astype(np.int8)
@@ -139,14 +136,17 @@ class ScanFile:
             except OSError:
                 unfinished(self.path).unlink(missing_ok=True)
 
-    def best(self, question: Floats, count: int) -> Ids:
-        """Return the ids of the rows whose scalar product with a vector is largest, unordered."""
-        _, [asked] = _quantised(question[None])
+    def best(self, question: Floats, count: int) -> tuple[Ids, float]:
+        """Return the ids of the rows whose scalar product with a vector is largest, unordered.
+
+        Then a bound: the product of no other row is larger. Vectors have length 1.
+        """
+        [scale], [asked] = _quantised(question[None])
         edges = [*range(0, len(self.ids), BLOCK), len(self.ids)]
 
         def block(edge: tuple[int, int]) -> tuple[Ids, Floats]:
             part = slice(*edge)
-            scores = self._dots(self._rows["row"][part], asked) * self._scales[part]
+            scores = self._dots(self._rows["row"][part], asked) * (self._scales[part] * scale)
             scores[self.ids[part] == 0] = -np.inf
             chosen = _largest(scores, count)
             return self.ids[part][chosen], scores[chosen]
@@ -154,10 +154,21 @@ class ScanFile:
         with ThreadPoolExecutor(THREADS, "vectors") as threads:
             found = list(threads.map(block, pairwise(edges)))
         if not found:
-            return self.ids[:0]
+            return self.ids[:0], -np.inf
         ids, scores = (np.concatenate(each) for each in zip(*found, strict=True))
-        chosen: Ids = ids[_largest(scores, count)]
-        return np.array(chosen[chosen != 0])
+        chosen = _largest(scores, count)
+        ids, scores = ids[chosen], scores[chosen]
+        if len(self.ids) <= count:
+            return ids[ids != 0], -np.inf
+        return ids[ids != 0], float(scores.min()) + self._largest_error(question, float(scale))
+
+    def _largest_error(self, question: Floats, scale: float) -> float:
+        """Return by how much a score may differ from the product of the vectors."""
+        largest = float(self._scales.max(initial=0)) / 2
+        of_rows = largest * float(np.abs(question).sum())
+        root = math.sqrt(self._width)  # × its length is the largest sum of a vector's numbers
+        of_question = scale / 2 * (root + largest * self._width)
+        return of_rows + of_question
 
     def _write_anew(self) -> None:
         part = unfinished(self.path)

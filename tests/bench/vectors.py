@@ -4,7 +4,8 @@
 --tries N    questions of each kind (default 200); a tenth of them of plain numpy
 --folder F   where the database and its files lie (default: a temporary folder)
 
-Width 64 is scanned in fp16, width 512 in int8; the best rows are scored anew from the database.
+Rows are scanned in int8, and the best scored anew from the database: for certain the nearest at
+width 64.
 Plain numpy makes fp32 of the same rows, block by block, in the same run.
 """
 
@@ -32,7 +33,7 @@ from storage.database.tables import jobs, pictures, vectors
 from storage.jobs.intake import row_of
 from storage.records import Tower
 from storage.vectors import scan
-from storage.vectors.scan import NARROW, Floats, numkong_dots, numpy_dots
+from storage.vectors.scan import Floats, numkong_dots, numpy_dots
 from storage.vectors.vectors import STORED, Vectors
 from tests.bench.storage import p
 from tests.factories import make_recipe
@@ -144,7 +145,6 @@ async def measure(home: Path, tower: Tower, count: int, tries: int) -> None:
     questions = units(tries, tower.width, 0)
     what = f"width {tower.width}"
     goal = f"goal {GOALS[tower.width]} ms" if count == 1_000_000 else ""
-    kind = "fp16" if tower.width <= NARROW else "int8"
     async with Storage.open(home) as storage:
         [made] = await timed(lambda q: storage.vectors.nearest(tower, q, BEST), questions[:1])
         say(f"{what}: first search, which makes the file", f"{made:.1f} s")
@@ -161,7 +161,7 @@ async def measure(home: Path, tower: Tower, count: int, tries: int) -> None:
         recall = sum(len(a & b) for a, b in zip(rows, truth, strict=True)) / (BEST * tries)
         say(f"{what}: recall@10 against fp32 over all", f"{recall:.4f}")
         for name, dots, some in (
-            (f"{what}: all pictures, NumKong, {kind}", numkong_dots, questions),
+            (f"{what}: all pictures, NumKong", numkong_dots, questions),
             (f"{what}: all pictures, plain numpy", numpy_dots, questions[: max(2, tries // 10)]),
         ):
             await report(name, storage.vectors, tower, dots, some, goal)

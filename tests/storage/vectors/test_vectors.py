@@ -72,6 +72,23 @@ async def test_the_nearest_pictures_come_first(
     assert {each.job.person for each in own} == {"terminal:bo"}
 
 
+@pytest.mark.parametrize("width", [16, 64, 128])
+async def test_of_many_that_are_nearly_the_same_none_is_missed(
+    storage: Storage, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vectors, "CANDIDATES", 5)
+    tower = Tower("near", width)
+    pictures = [p for _ in range(5) for p in (await draw(storage, count=64)).pictures]
+    found = units(1, width) + 0.005 * units(len(pictures), width, seed=1)
+    found /= np.linalg.norm(found, axis=1, keepdims=True)
+    await keep(storage, tower, pictures, found)
+    kept = found.astype(np.float16).astype(np.float32)
+    for question in units(10, width, seed=2) + units(1, width):
+        cosines = kept @ question / np.linalg.norm(kept, axis=1) / np.linalg.norm(question)
+        nearest = await storage.vectors.nearest(tower, question, 3)
+        assert [each.cosine for each in nearest] == pytest.approx(np.sort(cosines)[:-4:-1])
+
+
 async def test_vectors_of_another_model_or_width_are_not_mixed(storage: Storage) -> None:
     job = await draw(storage, count=2)
     first, second = job.pictures
