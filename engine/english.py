@@ -256,6 +256,8 @@ ENGLISH: Final[Mapping[str, str]] = {
     "nothing_yet": "You have no pictures yet; describe one first.",
     "nothing_denoised": "{name} was only enlarged: nothing was drawn, so there is no making-of.",
     "no_making_of": "This file carries no making-of; `marble making-of` makes one of a picture.",
+    "damaged_making_of": "The file of this making-of is damaged or of another version; "
+    "`marble making-of` makes a new one.",
     # Who may ask for what
     "being_restarted": "Marble is restarting.",
     "disk_nearly_full": "Marble's disk is nearly full, so nothing new starts; Marble's owner has "

@@ -10,6 +10,7 @@ import math
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from html import escape
 from typing import Final, Literal
 
@@ -19,10 +20,12 @@ from bots.presentation.lines import SEPARATOR
 from bots.presentation.text import cut
 from bots.texts import MAKING_OF, Words
 from bots.texts.making_of import MakingOfWords
+from engine.errors import UserError
 from engine.events import Stage
 from engine.making_of.record import Frame, Pass, Record, Text, Word, read_from
 from engine.recipe.prompt_tags import plain
 from engine.recipe.recipe import Recipe
+from engine.sentences import Sentence
 from storage import Job, Picture
 from storage.jobs.picture_files import Pictures
 
@@ -48,29 +51,46 @@ table{border-collapse:collapse}td,th{padding:.15rem .7rem .15rem 0;text-align:le
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MakingOf:
-    """A picture and how it came about; same: whether its file equals the first one's, in bytes."""
+    """A picture and how it came about.
+
+    same: whether its file equals the first one's, in bytes; None where that one cannot be read.
+    """
 
     name: str
     recipe: Recipe
     style: str | None
     png: bytes
     record: Record
-    same: bool
+    same: bool | None
 
 
 def read_making_of(job: Job, first: Picture, made: Job, store: Pictures) -> MakingOf:
     """Return the making-of of a job's picture that another job made; reads its file.
 
-    Raises `UserError` where it carries none, and `OSError` where it cannot be read.
+    Raises `UserError` where it carries none, is damaged, or cannot be read.
     """
     [again] = made.pictures
     png = store.read(again)
+    if sha256(png).hexdigest() != again.sha256:
+        raise UserError(Sentence("damaged_making_of"))
     record = read_from(png)
-    wanted = read_from(store.read(first)).sha256 if job.making_of else first.sha256
-    same = record.sha256 == wanted
     return MakingOf(
-        name=first.name, recipe=made.recipe, style=made.style, png=png, record=record, same=same
+        name=first.name,
+        recipe=made.recipe,
+        style=made.style,
+        png=png,
+        record=record,
+        same=_is_same(record, job, first, store),
     )
+
+
+def _is_same(record: Record, job: Job, first: Picture, store: Pictures) -> bool | None:
+    if not job.making_of:
+        return record.sha256 == first.sha256
+    try:
+        return record.sha256 == read_from(store.read(first)).sha256
+    except UserError:
+        return None
 
 
 def animation(making: MakingOf, kind: Literal["WEBP", "GIF"] = "WEBP") -> bytes:
@@ -102,7 +122,7 @@ def brief(making: MakingOf, words: Words, address: str | None = None) -> list[st
     """Return the lines that go with a making-of in a chat; address: that of its page, if any."""
     said = MAKING_OF[words.language]
     texts = making.record.texts
-    lines = [said.title.format(name=making.name), said.same if making.same else said.other]
+    lines = [said.title.format(name=making.name), _compared(making, said)]
     for message, found in (
         (said.cut, [word.text for text in texts for word in text.words if word.is_cut]),
         (said.spelled, [word.text for text in texts for word in text.words if len(word.ids) > 1]),
@@ -125,7 +145,7 @@ def page(making: MakingOf, words: Words) -> str:
     parts = [
         f"<h1>{escape(title)}</h1>",
         _figure(making.png, making.recipe.prompt, "image/png"),
-        f"<p>{escape(said.same if making.same else said.other)}</p>",
+        f"<p>{escape(_compared(making, said))}</p>",
         *_brief(making, said),
         *_noise(making.record, said),
         *_steps(making, said),
@@ -138,6 +158,12 @@ def page(making: MakingOf, words: Words) -> str:
         f"<title>{escape(title)}</title><style>{STYLE}</style></head>"
         f"<body>{''.join(parts)}</body></html>"
     )
+
+
+def _compared(making: MakingOf, said: MakingOfWords) -> str:
+    if making.same is None:
+        return said.unknown
+    return said.same if making.same else said.other
 
 
 def _brief(making: MakingOf, said: MakingOfWords) -> Iterator[str]:

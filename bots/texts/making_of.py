@@ -18,6 +18,7 @@ class MakingOfWords:
         "Drawn again from its recipe, the file is not the same: the first one was drawn by another "
         "device, version or set of files. What you see here belongs to the new drawing."
     )
+    unknown = "Whether the file is the same cannot be told: the first one cannot be read."
 
     brief = "The brief: words become numbers"
     word = "word"

@@ -142,11 +142,14 @@ def put_into(png: bytes, record: Record) -> bytes:
 
 
 def read_from(png: bytes) -> Record:
-    """Return the record that a PNG carries, or raise `UserError`."""
+    """Return the record that a PNG carries; raises `UserError`: none, or no valid one."""
     at = len(SIGNATURE)
     while at + END <= len(png):
         length, kind = struct.unpack_from(">I4s", png, at)
         if kind == CHUNK:
-            return Record.from_json(png[at + 8 : at + 8 + length])
+            try:
+                return Record.from_json(png[at + 8 : at + 8 + length])
+            except (KeyError, TypeError, ValueError) as error:
+                raise UserError(Sentence("damaged_making_of")) from error
         at += END + length
     raise UserError(Sentence("no_making_of"))

@@ -15,6 +15,7 @@ class ChineseMakingOf(MakingOfWords):
     other = (
         "按配方重画一遍，文件并不相同：第一次是由别的设备、版本或文件画的。这里展示的是新画的过程。"
     )
+    unknown = "第一次的文件无法读取，不能判断重画的文件是否相同。"
 
     brief = "提示词：文字变成数字"
     word = "词"

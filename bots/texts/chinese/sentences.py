@@ -214,6 +214,8 @@ SENTENCES: Final[Mapping[str, str]] = {
     "nothing_yet": "你还没有图片；请先描述一张。",
     "nothing_denoised": "{name} 只是放大的：没有画过任何东西，所以没有创作过程可看。",
     "no_making_of": "这个文件里没有创作过程；`marble making-of` 可以为一张图片生成。",
+    "damaged_making_of": "这份创作过程的文件已损坏，或出自其他版本；"
+    "`marble making-of` 可以重新生成。",
     # Who may ask for what
     "being_restarted": "Marble 正在重启。",
     "disk_nearly_full": "Marble 的磁盘将满，暂不开始新任务；已通知 Marble 所有者。",

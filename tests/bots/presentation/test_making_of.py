@@ -137,6 +137,16 @@ def test_a_page_is_one_file_without_scripts_that_shows_what_people_wrote_as_text
         assert text in seen.text
 
 
+@pytest.mark.parametrize("words", LANGUAGES.values())
+@pytest.mark.parametrize("same", [True, False, None])
+def test_whether_the_file_is_the_same_is_said(same: bool | None, words: Words) -> None:
+    said = MAKING_OF[words.language]
+    every = {True: said.same, False: said.other, None: said.unknown}
+    making = replace(MAKING, same=same)
+    for text in (page(making, words), "\n".join(brief(making, words))):
+        assert [answer for answer, sentence in every.items() if sentence in text] == [same]
+
+
 def test_what_differs_and_what_a_family_lacks_is_said() -> None:
     said = MAKING_OF["en"]
     text = replace(RECORD.texts[0], words=(), left_out=0, windows=0)

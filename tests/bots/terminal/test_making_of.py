@@ -79,6 +79,15 @@ def test_a_picture_whose_file_is_gone_still_has_a_making_of(
     assert SAME in (tmp_path / "making-of-1.1.html").read_text()
 
 
+def test_a_making_of_whose_own_file_is_gone_has_one_too(
+    marble: Marble, drawn: Path, tmp_path: Path
+) -> None:
+    path_of(marble("making-of", "1").out, "2.1").unlink()
+    answer = marble("making-of", "2")
+    assert (answer.code, answer.err) == (0, "")
+    assert MAKING_OF["en"].unknown in (tmp_path / "making-of-2.1.html").read_text()
+
+
 def test_what_cannot_be_made_again_is_refused_in_a_sentence(
     marble: Marble, drawn: Path, tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
+from collections.abc import Callable
 from hashlib import sha256
 
+import pytest
+
 from bots.texts import MAKING_OF
+from engine.english import ENGLISH
 from engine.events import Picture as Drawn
 from engine.events import Verdict
 from engine.formats.metadata import write_png
@@ -63,6 +67,31 @@ async def test_only_a_making_of_has_the_page_and_only_who_may_see_it_sees_it(
     bob = await served.sign_in(BOB)
     page = await bob.get(f"/pictures/{job.id}/making-of")
     assert (page.status, SAID.title.format(name="1.1") in page.words) == (404, False)
+
+
+def flip(png: bytes) -> bytes:
+    return png.replace(b'"sha256"', b'"sha257"')
+
+
+def cut(png: bytes) -> bytes:
+    return png[: len(png) // 2]
+
+
+def damage_the_picture(png: bytes) -> bytes:
+    at = png.index(b"IDAT") + 10
+    return png[:at] + bytes([png[at] ^ 1]) + png[at + 1 :]
+
+
+@pytest.mark.parametrize("damage", [flip, cut, damage_the_picture])
+async def test_a_damaged_file_is_said_to_be_one(
+    damage: Callable[[bytes], bytes], house: House, ada: Browser
+) -> None:
+    await drawn(house)
+    job = await made(house)
+    path = house.storage.pictures.path(job.pictures[0])
+    path.write_bytes(damage(path.read_bytes()))
+    page = await ada.get(f"/pictures/{job.id}/making-of")
+    assert (page.status, ENGLISH["damaged_making_of"] in page.words) == (400, True)
 
 
 async def test_a_button_of_the_page_asks_for_it(house: House, ada: Browser) -> None:

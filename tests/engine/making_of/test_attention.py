@@ -1,7 +1,6 @@
 """Shares of attention, held to what diffusers' own attention computes."""
 
 import math
-from pathlib import Path
 
 import pytest
 import torch
@@ -9,10 +8,7 @@ from diffusers.models.attention_processor import Attention
 from torch import Tensor
 
 from engine.denoise.conditions import Box
-from engine.errors import UserError
 from engine.making_of.attention import MOST_SCORES, SIDE, Heat, scores_of
-from engine.making_of.record import read_from
-from tests.engine.picture_files import png as plain_png
 
 
 def attention(dtype: torch.dtype = torch.float32) -> Attention:
@@ -49,8 +45,3 @@ def test_what_is_kept_of_a_text_is_bounded(tokens: int, height: int, width: int)
     heat = Heat.empty(tokens, height, width, torch.device("meta"))
     assert math.prod(heat.total.shape) <= MOST_SCORES
     assert max(heat.count.shape) <= SIDE
-
-
-def test_a_file_without_a_record_is_said_to_have_none(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="carries no making-of"):
-        read_from(plain_png(1, 1, 8, 2, b"\0\0\0\0"))
