@@ -51,7 +51,7 @@ def _answer(towers: Towers, question: wire.Frame) -> wire.Frame:
         vectors = towers.texts(question.header["texts"])
     else:
         lengths = question.header["pictures"]
-        vectors = towers.pictures(list(_images(question.payload, lengths)))
+        vectors = towers.pictures(_images(question.payload, lengths))
     return wire.Frame({"name": towers.name, "width": towers.width}, vectors.tobytes())
 
 

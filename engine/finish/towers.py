@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -59,10 +60,12 @@ class Towers:
     name: str
     width: int
 
-    def pictures(self, images: Sequence[Image.Image]) -> Vectors:
-        """Return the vectors of pictures (RGB)."""
-        starts = range(0, len(images), BATCH)
-        found = [self._see(images[start : start + BATCH]) for start in starts]
+    def pictures(self, images: Iterable[Image.Image]) -> Vectors:
+        """Return the vectors of pictures (RGB), each taken when the one before is small."""
+        prepared = map(self.prepare, images)
+        found: list[Tensor] = []
+        while some := list(islice(prepared, BATCH)):
+            found.append(self._see(torch.cat(some)))
         return _stacked(found, self.width)
 
     def texts(self, texts: Sequence[str]) -> Vectors:
@@ -71,15 +74,14 @@ class Towers:
         found = [self._read(list(texts[start : start + BATCH])) for start in starts]
         return _stacked(found, self.width)
 
-    def prepare(self, images: Sequence[Image.Image]) -> Tensor:
-        """Return pictures as the image tower reads them: resized, cut, normalised."""
-        pixels: Tensor = self.processor(images=list(images), return_tensors="pt").pixel_values
+    def prepare(self, image: Image.Image) -> Tensor:
+        """Return a picture [1, 3, h, w] as the image tower reads it: resized, cut, normalised."""
+        pixels: Tensor = self.processor(images=[image], return_tensors="pt").pixel_values
         return pixels
 
     @torch.inference_mode()
-    def _see(self, images: Sequence[Image.Image]) -> Tensor:
-        pixels = self.prepare(images).to(self.model.device)
-        found = self.model.get_image_features(pixel_values=pixels)
+    def _see(self, pixels: Tensor) -> Tensor:
+        found = self.model.get_image_features(pixel_values=pixels.to(self.model.device))
         return normalize(found.pooler_output.float(), dim=-1)
 
     @torch.inference_mode()
@@ -161,10 +163,10 @@ def check_finite(model: torch.nn.Module) -> None:
 
 def _tried(towers: Towers) -> Towers:
     """Return the towers with their width, found by a trial; raises `ValueError`."""
-    grey = [Image.new("RGB", (64, 64), "grey")]
-    side, given = towers.model.config.vision_config.image_size, towers.prepare(grey).shape
-    if given[2:] != (side, side):
-        pixels = f"{given[3]} × {given[2]} pixels and its image tower reads {side} × {side}"
+    grey = towers.prepare(Image.new("RGB", (64, 48), "grey"))
+    side, (_, _, height, width) = towers.model.config.vision_config.image_size, grey.shape
+    if (height, width) != (side, side):
+        pixels = f"{width} × {height} pixels and its image tower reads {side} × {side}"
         raise ValueError(f"its preprocessor configuration makes {pixels}")
     seen = towers._see(grey)
     read = towers._read(["a"])

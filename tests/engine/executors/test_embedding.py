@@ -5,6 +5,7 @@ import logging
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
+from weakref import ref
 
 import numpy as np
 import pytest
@@ -12,10 +13,10 @@ from PIL import Image
 
 from bots.texts import tell, words_of
 from engine.errors import UserError
-from engine.executors import embedding, helper
+from engine.executors import embedder, embedding, helper, wire
 from engine.executors.embedding import DamagedPicture, Embedding
 from engine.finish.towers import Towers, load_towers
-from engine.pictures.images import to_png
+from engine.pictures.images import read_stored_image, to_png
 from tests.towers import make_towers
 
 
@@ -54,6 +55,28 @@ async def test_vectors_are_the_models_whatever_is_sent_together(
     assert np.abs(np.stack(found) - towers.pictures(seen)).max() <= 1e-5
     assert await compared.pictures([]) == []
     assert len(await compared.pictures(files[:1])) == 1  # larger alone than `BYTES`, it is sent
+
+
+def test_large_pictures_that_are_sent_together_are_not_in_memory_together(
+    towers: Towers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [to_png(image) for image in images(9)]
+    read_ones: list[ref[Image.Image]] = []
+    most = 0
+
+    def read(data: bytes) -> Image.Image:
+        nonlocal most
+        image = read_stored_image(data)
+        read_ones.append(ref(image))
+        most = max(most, sum(one() is not None for one in read_ones))
+        return image
+
+    monkeypatch.setattr(embedder, "read_stored_image", read)
+    monkeypatch.setattr(embedder, "flatten", lambda image: image)
+    question = wire.Frame({"pictures": [len(file) for file in files]}, b"".join(files))
+    answer = embedder._answer(towers, question)
+    assert len(answer.payload) == 9 * towers.width * 4
+    assert most <= 2
 
 
 async def test_a_damaged_picture_is_named_by_its_number(

@@ -142,6 +142,12 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
         ),
         "makes 64 × 64 pixels and its image tower reads 32 × 32",
     ),
+    "uncut": (
+        lambda folder: _change(
+            folder / "preprocessor_config.json", size={"shortest_edge": 32}, do_center_crop=False
+        ),
+        "pixels and its image tower reads 32 × 32",
+    ),
 }
 
 
