@@ -30,6 +30,9 @@ from storage import Job, Picture
 EDGES: Final = ("left", "right", "top", "bottom")
 FEATHERS: Final = Range(0, 64)  # pixels
 EXTEND: Final = "extend"  # of the field `tool`: margins are sent; with any other value a mask is
+TOOLS: Final = ("brush", "lasso", "erase", EXTEND)
+# What the form's fields say as it opens, beside the words.
+FIELDS: Final = {"tool": TOOLS[0], "feather": "0", "strength": "1", **dict.fromkeys(EDGES, "0")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +130,8 @@ async def _show(
         picture=opened.picture,
         alt=alt_text(job, request.words),
         query=request.grant_query,
-        prompt=(texts or {}).get("words", job.recipe.prompt),
+        texts={"words": job.recipe.prompt, **FIELDS, **(texts or {})},
+        tools=TOOLS,
         edges=EDGES,
         softest=int(FEATHERS.high),
         longest=int(RANGES["margin"].high),

@@ -1,5 +1,7 @@
 // A start image by drop or paste, shown at once; the recipe that its file holds fills the form.
 
+import { send } from "./page.js";
+
 const form = document.querySelector("[data-imagine]");
 const input = form.querySelector("input[type=file]");
 const chosen = form.querySelector("[data-chosen]");
@@ -27,17 +29,7 @@ async function look() {
 async function read(event) {
   if (event.submitter?.getAttribute("formaction") !== "/imagine/read") return;
   event.preventDefault();
-  let found;
-  try {
-    const answer = await fetch("/imagine/read", {
-      method: "POST",
-      body: new FormData(form),
-      headers: { Accept: "application/json" },
-    });
-    found = await answer.json();
-  } catch {
-    found = { error: document.body.dataset.unreachable };
-  }
+  const found = await send("/imagine/read", new FormData(form));
   told.replaceChildren();
   if (found.error) return add("p", found.error);
   fill(found.texts);

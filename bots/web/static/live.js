@@ -1,6 +1,8 @@
 // Progress of jobs: tiles with `data-unfinished` follow them until their pictures take their place.
 // Events come by a stream, or, where something between here and Marble keeps it back, by asking.
 
+import { readPage, send } from "./page.js";
+
 const HEARD = 10_000; // milliseconds in which a stream must say that it has begun
 const ASK = 3_000; // … between two questions without one
 const list = document.querySelector("[data-live]");
@@ -13,12 +15,11 @@ const unfinished = () =>
 // The tiles of a job as it is now, none for one that is gone; asked for until Marble answers.
 async function cards(job) {
   for (;;) {
-    const answer = await fetch(`/jobs/${job}/cards`).catch(() => null);
-    if (answer?.status === 404) return [];
-    if (answer?.status === 401) throw new Error("signed out");
-    if (answer?.ok) {
-      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-      return [...page.querySelectorAll(".tile")];
+    try {
+      return [...(await readPage(`/jobs/${job}/cards`)).querySelectorAll(".tile")];
+    } catch (error) {
+      if (error.status === 404) return [];
+      if (error.status === 401) throw error; // signed out
     }
     await new Promise((after) => setTimeout(after, ASK));
   }
@@ -124,17 +125,7 @@ async function cancel(event) {
   if (!form) return;
   event.preventDefault();
   enable(form, false);
-  let told;
-  try {
-    const answer = await fetch(form.action, {
-      method: "POST",
-      body: new URLSearchParams(new FormData(form)),
-      headers: { Accept: "application/json" },
-    });
-    told = await answer.json();
-  } catch {
-    told = { error: document.body.dataset.unreachable };
-  }
+  const told = await send(form.action, new URLSearchParams(new FormData(form)));
   if (said) said.textContent = told.said ?? told.error;
   if (!told.error) return;
   form.closest(".tile").querySelector("[data-line]").textContent = told.error;

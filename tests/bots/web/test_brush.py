@@ -138,7 +138,7 @@ async def test_a_canvas_is_made_larger(house: House, served: Served, ada: Browse
     ],
     ids=lambda value: "mask" if isinstance(value, bytes) else repr(value)[:40],
 )
-async def test_what_cannot_be_drawn_gets_a_sentence_and_keeps_the_words(
+async def test_what_cannot_be_drawn_gets_a_sentence_and_keeps_what_was_filled_in(
     house: House,
     served: Served,
     ada: Browser,
@@ -152,6 +152,9 @@ async def test_what_cannot_be_drawn_gets_a_sentence_and_keeps_the_words(
     assert page.status == 400
     assert said in page.words
     assert words in page.words
+    for name, text in texts.items():
+        shown = re.findall(rf'name="{name}"[^>]* value="([^"]*)"( checked)?', page.text)
+        assert name == "words" or (text, " checked" if name == "tool" else "") in shown
     assert [each.id for each in await served.app.storage.history.page()] == [job.id]
 
 
