@@ -59,7 +59,9 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """A job that waits: its position in the queue (1 is next) and the seconds to its pictures.
+    """A job that waits here: its position in the queue and the seconds to its pictures.
+
+    At 1 it is next; at 0 another process draws it, of whose steps nothing is known here.
 
     `eta` is None while there is no estimate; `reason` is a sentence on why nothing starts.
     """

@@ -39,6 +39,8 @@ def progress_line(news: News, words: Words, escape: Escape = str) -> str:
 
 def waiting_line(waiting: Waiting, words: Words, escape: Escape = str) -> str:
     """Write a queue position: `2 in line, about 40 s`, or why nothing starts."""
+    if waiting.position == 0:
+        return words.statuses["running"]
     if waiting.position == 1:
         line = words.next_in_line
     else:

@@ -21,6 +21,7 @@ REST: Final = 20  # a round is followed by a pause of this many times its length
 SLACK: Final = 2.0  # seconds by which an expected end may move away unpublished
 SLACK_SHARE: Final = 0.2  # … or this part of the time that is left
 FAR_SHARE: Final = 0.01  # part of its position by which a job that is not played moves unpublished
+ELSEWHERE: Final = Waiting(position=0)
 
 
 class Place(NamedTuple):
@@ -85,6 +86,7 @@ class PositionPublisher:
         self._every = every
         self._published: dict[int, Forecast] = {}
         self._far: dict[int, Forecast] = {}  # what those were told last who are not played
+        self._elsewhere: frozenset[int] = frozenset()  # jobs that other processes draw
 
     async def run(self) -> None:
         """Publish whenever the queue changed, and every `REFRESH` seconds, until cancelled."""
@@ -112,6 +114,14 @@ class PositionPublisher:
             places.append(Place(each.job, each.position, end))
         return places
 
+    def show_elsewhere(self, jobs: frozenset[int]) -> frozenset[int]:
+        """Publish that other processes draw jobs; return those that they drew and draw no more."""
+        for job in jobs - self._elsewhere:
+            if news := self._news.get(job):
+                news.publish(ELSEWHERE)
+        before, self._elsewhere = self._elsewhere, jobs
+        return before - jobs
+
     async def publish(self) -> None:
         """Publish each job's position and time once."""
         places: dict[int, Forecast] = {}
@@ -134,11 +144,13 @@ class PositionPublisher:
         It may have started since the forecast began: then it has later news already.
         """
         order = self._queue.order
+        if place.job in self._elsewhere:
+            return False
         if order.is_waiting(place.job) and (news := self._news.get(place.job)):
             eta, reason = self._queue.seconds_until(place), order.reason_for(place.job)
             told = Waiting(position=place.position, eta=eta, reason=reason)
             latest = news.latest
-            if before and isinstance(latest, Waiting):
+            if before and isinstance(latest, Waiting) and latest.position:
                 same = latest.reason == reason and (latest.eta is None) == (eta is None)
                 if same and has_hardly_moved(before, place, eta):
                     return False

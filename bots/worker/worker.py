@@ -152,8 +152,8 @@ class Worker:
     async def stop_ended(self) -> None:
         """Stop jobs that another process has ended: cancelled, or removed with their person.
 
-        Gives back jobs that are ours in the database alone: their claim was not answered, or their
-        end could not be recorded.
+        Tells of jobs that wait here while another process draws them. Gives back jobs that are ours
+        in the database alone: their claim was not answered, or their end could not be recorded.
         """
         ours = dict(self._epochs)
         running, beside = await self._running()
@@ -166,6 +166,17 @@ class Worker:
             if each.mine:
                 log.warning("job %d is given back: it ran in the database alone", each.job)
                 await self._give_back(each.job, each.epoch)
+        await self._show_elsewhere(frozenset(each.job for each in beside if not each.mine))
+
+    async def _show_elsewhere(self, running: frozenset[int]) -> None:
+        """Tell which of our jobs other processes draw, and of those that wait here the end."""
+        ours = running & self._news.keys()
+        if ended := self._positions.show_elsewhere(ours):
+            found = await self._jobs.several(ended)
+            for number in ended:
+                job = found.get(number)
+                if (job is None or job.status in OVER) and self.queue.cancel(number):
+                    self._end_news(number)
 
     async def look_elsewhere(self) -> None:
         """Tell the queue what runs that it did not start here, where a limit counts that."""

@@ -16,7 +16,7 @@ from bots.requests.studio import Asker
 from bots.texts import EN, web_words_of
 from bots.web import live
 from engine.events import Stage
-from storage import Job
+from storage import Job, Storage
 from storage.database.database import Database
 from storage.records import EVERYWHERE
 from tests.bots.conftest import House
@@ -77,6 +77,25 @@ async def test_a_stream_tells_place_steps_and_end(house: House, ada: Browser) ->
         end = await until(told, "end", one.id)
         assert end[1] == {"job": one.id, "status": "rendered", "line": EN.statuses["rendered"]}
         await until(told, "end", two.id)
+
+
+async def test_what_another_process_draws_is_said_to_be_drawn_until_its_end(
+    house: House, ada: Browser
+) -> None:
+    house.worker.queue.pause("until the other has it")
+    async with (
+        streaming(ada) as told,
+        Storage.open(house.storage.pictures.folder.parent) as other,
+    ):
+        job = await imagined(house)
+        await until(told, "progress", job.id)
+        assert await other.worker.claim(job.id)
+        await house.worker.stop_ended()
+        await until(told, "progress", job.id, line="Being drawn")
+        await other.jobs.rendered(job.id, 1, [])
+        await house.worker.stop_ended()
+        end = await until(told, "end", job.id)
+    assert end[1]["status"] == "rendered"
 
 
 async def test_a_stream_that_is_opened_again_tells_what_ended_meanwhile(

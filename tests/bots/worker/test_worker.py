@@ -263,6 +263,33 @@ async def test_a_job_that_another_process_took_is_followed_to_its_end(
         assert (await finishing).status is Status.RENDERED
 
 
+async def test_what_waits_here_while_another_process_draws_it_has_no_place_until_it_is_given_back(
+    house: House,
+) -> None:
+    queue, worker = house.worker.queue, house.worker
+    queue.pause("until the other has it")
+    job = await house.studio.imagine({"prompt": "a cat"}, ADA)
+    async with Storage.open(house.storage.pictures.folder.parent) as other:
+        assert await other.worker.claim(job.id)
+        await worker.stop_ended()
+        later = await house.studio.imagine({"prompt": "a cat"}, ADA)
+        assert isinstance(await anext(worker.follow(later.id)), Waiting)  # places were published
+        assert dict(worker.unfinished(ADA.person))[job.id] == Waiting(position=0)
+        await other.jobs.release(job.id, 1)
+        await worker.stop_ended()
+        await house.studio.imagine({"prompt": "a cat"}, ADA)
+        async for news in worker.follow(job.id):
+            if isinstance(news, Waiting) and news.position == 1:
+                break
+        assert await other.worker.claim(job.id)
+        await worker.stop_ended()
+        await other.jobs.rendered(job.id, 2, [])
+        await worker.stop_ended()
+        assert (await finish(house, job)).status is Status.RENDERED
+    assert not queue.order.is_waiting(job.id)
+    assert queue.order.is_waiting(later.id)
+
+
 async def test_what_other_processes_run_counts_for_a_persons_limit(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
