@@ -154,6 +154,9 @@ class WebWords:
         "Something failed inside Marble. Its owner finds the reason in the log; try again later."
     )
     not_signed_in = "You are not signed in."
+    signed_out = "You are not signed in any more, so nothing was done."
+    written = "What you wrote"
+    written_how = "It was not kept: copy what you need before you leave this page."
     link_used = (
         "This link was used, or is older than ten minutes. Send /web to Marble for a new one."
     )

@@ -17,7 +17,7 @@ async def home(request: Request) -> web.StreamResponse:
     """Lead to the first page, or say how to sign in."""
     if request.session:
         return see_other(HOME)
-    return request.render("sign_in.html")
+    return request.render("sign_in.html", written=[])
 
 
 async def account(request: Request) -> web.StreamResponse:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -46,6 +47,7 @@ from bots.web.picture_files import MAKER, ThumbnailMaker
 from bots.web.request import SLOW, SMALL, Request, Route, chosen_language
 from bots.web.sessions import LANGUAGE, Cookies
 from bots.web.static_files import StaticFiles
+from bots.web.written import read_written
 
 TEMPLATES: Final = Path(__file__).with_name("templates")
 READING: Final = ("GET", "HEAD")
@@ -134,7 +136,19 @@ class Site:
         except web.HTTPRedirection:
             raise
         except Exception as error:
-            return explain(asked, error)
+            return explain(asked, error, await self._read_written(asked))
+
+    async def _read_written(self, request: Request) -> list[tuple[str, str]]:
+        """Return what a person wrote into the form of a request, if a page of Marble's has it."""
+        if request.http.method in READING or request.wants_json:
+            return []
+        try:
+            check_origin(request.http.headers, self.origin, needed=True)
+            return await read_written(request)
+        except Refused:
+            return []
+        finally:
+            request.close_files()
 
     def _read(self, http: web.Request) -> Request:
         token, embedded = self.cookies.read(http)
@@ -226,15 +240,22 @@ def make_templates(static: StaticFiles) -> Environment:
     return templates
 
 
-def explain(request: Request, error: Exception) -> web.Response:
-    """Return what is answered to an error: a page, or JSON for a script."""
+def explain(
+    request: Request, error: Exception, written: Sequence[tuple[str, str]] = ()
+) -> web.Response:
+    """Return what is answered to an error: a page, or JSON for a script.
+
+    written: what stood in the form that was sent.
+    """
     fault = fault_of(error, request.words, request.web_words)
     status, headers, sentence = fault.status, fault.headers, fault.sentence
     if request.wants_json:
         response = web.json_response({"error": sentence}, status=status, headers=headers)
     else:
         template = "sign_in.html" if status == 401 else "error.html"
-        response = request.render(template, status=status, headers=headers, sentence=sentence)
+        response = request.render(
+            template, status=status, headers=headers, sentence=sentence, written=written
+        )
     if status == 401 and request.token:  # it has ended
         request.cookies.clear(response)
     return response

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -138,8 +139,8 @@ async def test_a_tab_that_is_closed_in_mid_upload_leaves_nothing(
     assert ada.page
     statuses: asyncio.Queue[int] = asyncio.Queue()
 
-    def spy(request: Request, error: Exception) -> web.Response:
-        answer = explain(request, error)
+    def spy(request: Request, error: Exception, *more: Any) -> web.Response:
+        answer = explain(request, error, *more)
         statuses.put_nowait(answer.status)
         return answer
 
