@@ -71,7 +71,7 @@ def _state(health: Health) -> str:
         return health.fault
     if health.failing:
         return "does not start"
-    return UP if health.alive else "not running"
+    return UP if health.alive else health.waits or "not running"
 
 
 class EngineBoard:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from engine.executors import wire
-from engine.executors.restarting import RestartingExecutor
+from engine.executors.restarting import Death, RestartingExecutor
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class ChildExecutor(RestartingExecutor):
         if self._writer and not self._writer.is_closing():
             self._writer.write(wire.Frame(header).to_bytes())
 
-    async def _run_once(self) -> str:
+    async def _run_once(self) -> Death:
         """Start a child, receive its messages until it ends; return how. Raises `OSError`."""
         ours, theirs = socket.socketpair()
         reader, writer = await asyncio.open_connection(sock=ours)
@@ -64,7 +64,7 @@ class ChildExecutor(RestartingExecutor):
             finally:
                 self._writer = None
                 how = await end(process)
-        return how
+        return Death(how)
 
 
 def spawn(

@@ -12,7 +12,7 @@ from typing import Any, Final
 from engine.executors import Health, wire
 from engine.executors.config import EngineConfig
 from engine.executors.ray_connection import Connection, Link
-from engine.executors.restarting import SILENCE, NotYet, RestartingExecutor
+from engine.executors.restarting import SILENCE, Death, NotYet, RestartingExecutor
 from engine.models.fingerprints import differing
 
 log = logging.getLogger(__name__)
@@ -71,10 +71,6 @@ class RayEngine(RestartingExecutor):
         where = f" on {self._host}" if self._host and not self.place.node else ""
         return f"the engine {self.place}{where}"
 
-    def lose(self, how: str) -> None:
-        """End its jobs as lost, for a cause outside of the engine."""
-        self._lose_all(f"{self.name[0].upper()}{self.name[1:]} ended ({how}).", outside=True)
-
     def health(self) -> Health:
         """Return as `RestartingExecutor.health` does, and what its machine has.
 
@@ -99,7 +95,7 @@ class RayEngine(RestartingExecutor):
         if self._link:
             self._link.send(header)
 
-    async def _run_once(self) -> str:
+    async def _run_once(self) -> Death:
         await self._connection.connected.wait()
         link = self._link = self._connection.open(self.place.node or None)
         try:
@@ -108,11 +104,9 @@ class RayEngine(RestartingExecutor):
                     self._receive_one(frame)
                 self._waits = how = str(frame.header["gone"])
                 if frame.header.get("outside"):
-                    self.lose(how)
                     raise NotYet(how)
-                if frame.header.get("silent"):  # its machine or the network may be to blame
-                    self.lose(how)
-                return how
+                # Of one that is silent its machine or the network may be to blame.
+                return Death(how, outside=frame.header.get("silent", False))
         except NotYet as error:
             self._waits = str(error)
             raise

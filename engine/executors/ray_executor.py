@@ -21,7 +21,7 @@ from engine.executors.pool import Pool, left_out_for
 from engine.executors.ray_connection import LOOK, SILENCE, Connection, Nodes, RaySettings
 from engine.executors.ray_engine import Place, RayEngine
 from engine.executors.restarting import SILENCE as IDLENESS
-from engine.executors.restarting import wait_before
+from engine.executors.restarting import Death, wait_before
 from engine.models.fingerprints import Fingerprints
 from engine.spec import Spec
 
@@ -187,7 +187,7 @@ class RayExecutor(Pool):
             self.ask(len(self._members))
 
     def _lose(self, name: str) -> None:
-        self._engine(name).lose("its machine left the cluster")
+        self._engine(name).lose(Death("its machine left the cluster", outside=True))
         if member := self._take_out(name):
             leaving = asyncio.create_task(self._close(member), name=f"marble-leaving-{name}")
             self._leaving.add(leaving)

@@ -12,13 +12,14 @@ import time
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from engine.errors import EngineError, Lost
 from engine.events import About, Ended, Event, Key, Picture, Progress, Stage
 from engine.executors import Health, wire
 from engine.executors.base import CLOSED, QueueingExecutor, end_task
 from engine.executors.config import EngineConfig
+from engine.sentences import fill
 from engine.spec import Spec
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,13 @@ def wait_before(failures: int) -> float:
 
 class NotYet(Exception):
     """Say why there is no engine, for a cause outside of it; waiting jobs go on waiting."""
+
+
+class Death(NamedTuple):
+    """How an engine ended; outside: something else than its jobs may be to blame."""
+
+    how: str
+    outside: bool = False
 
 
 class RestartingExecutor(QueueingExecutor):
@@ -110,12 +118,17 @@ class RestartingExecutor(QueueingExecutor):
             beside=self._beside,
         )
 
+    def lose(self, death: Death) -> None:
+        """End its jobs as lost."""
+        name = f"{self.name[0].upper()}{self.name[1:]}"
+        self._lose_all(f"{name} ended ({death.how}).", outside=death.outside)
+
     @abstractmethod
-    async def _run_once(self) -> str:
+    async def _run_once(self) -> Death:
         """Start an engine, pass on its frames until it ends; return how.
 
         Raises `OSError` where it cannot be started, and `NotYet` where it is not to blame for that
-        or for its end; its jobs have then ended as lost.
+        or for its end.
         """
 
     @abstractmethod
@@ -143,13 +156,14 @@ class RestartingExecutor(QueueingExecutor):
             await self._start_requested.wait()
             self._start_requested.clear()
             try:
-                how = await self._run_once()
+                death = await self._run_once()
             except NotYet as error:
-                log.warning("%s is not there: %s", self.name, error)
+                log.warning("%s takes no jobs: %s", self.name, error)
+                self.lose(Death(str(error), outside=True))
             except OSError as error:  # no memory, too many processes or files: may pass
-                self._count_death(f"it cannot be started: {error}")
+                self._count_death(Death(f"it cannot be started: {error}"))
             else:
-                self._count_death(how)
+                self._count_death(death)
             self._failures += 1
             self._held = ()
             self.on_change()
@@ -159,11 +173,12 @@ class RestartingExecutor(QueueingExecutor):
             if self._is_wanted():
                 self._start_requested.set()
 
-    def _count_death(self, how: str) -> None:
+    def _count_death(self, death: Death) -> None:
         self._failed_starts += 1
         self._restarts += 1
-        log.error("%s ended (%s) with %d running jobs", self.name, how, len(self._admitted))
-        self._lose_all(f"{self.name[0].upper()}{self.name[1:]} ended ({how}).")
+        jobs = fill("{n} running {n:job|jobs}", n=len(self._admitted))
+        log.error("%s ended (%s) with %s", self.name, death.how, jobs)
+        self.lose(death)
         if self._failed_starts >= STARTS:
             self._settled.set()
             self._end_all(EngineError(NOT_STARTING))

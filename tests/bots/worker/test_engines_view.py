@@ -68,10 +68,14 @@ def test_each_engine_of_a_pool_has_a_row() -> None:
         "auto": Health(alive=True, device="cuda:0", kind="K", held=("m",), restarts=2),
         "cuda:1": Health(alive=False, device="cuda:1"),
         "cuda:2": Health(alive=True, device="cuda:2", fault="no memory"),
+        "node/0": Health(alive=False, waits="its machine left the cluster"),
+        "node/1": Health(alive=True, waits=""),
     }
-    first, second, third = engine_rows(Health(alive=True, engines=engines), order)
+    first, *others = engine_rows(Health(alive=True, engines=engines), order)
     assert first == ROW
-    assert (second.state, third.state) == ("not running", "no memory")
+    assert [each.state for each in others] == [
+        *("not running", "no memory", "its machine left the cluster", "up")
+    ]
 
 
 def test_an_engine_alone_has_a_row() -> None:

@@ -1,6 +1,7 @@
 """One engine of a Ray cluster, without Ray: what it makes of what the bridge tells."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -93,18 +94,36 @@ async def lose(engine: RayEngine, cable: Cable, how: dict[str, Any]) -> Lost:
 
 
 @pytest.mark.parametrize(
-    ("how", "outside", "restarts"),
+    ("how", "outside", "restarts", "logged"),
     [
-        ({"gone": "the connection has ended", "outside": True}, True, 0),
-        ({"gone": "it did not answer for 60 s", "silent": True}, True, 1),
-        ({"gone": "its process died"}, False, 1),
+        (
+            {"gone": "the connection has ended", "outside": True},
+            *(True, 0, "the engine h-ffffff/0 takes no jobs: the connection has ended"),
+        ),
+        (
+            {"gone": "it did not answer for 60 s", "silent": True},
+            *(True, 1),
+            "the engine h-ffffff/0 ended (it did not answer for 60 s) with 1 running job",
+        ),
+        (
+            {"gone": "its process died"},
+            *(False, 1, "the engine h-ffffff/0 ended (its process died) with 1 running job"),
+        ),
     ],
 )
 async def test_a_connection_or_machine_that_is_lost_is_no_jobs_fault(
-    engine: RayEngine, cable: Cable, how: dict[str, Any], outside: bool, restarts: int
+    engine: RayEngine,
+    cable: Cable,
+    how: dict[str, Any],
+    outside: bool,
+    restarts: int,
+    logged: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     lost = await lose(engine, cable, how)
     assert (lost.alone, lost.outside) == (True, outside)
+    assert str(lost) == f"The engine h-ffffff/0 ended ({how['gone']})."
+    assert [each.message for each in caplog.records if each.levelno >= logging.WARNING] == [logged]
     await begin(cable)
     await engine.ready()
     assert engine.health().restarts == restarts
