@@ -77,7 +77,8 @@ OWN: Final = (
 
 def checks_of(settings: Settings) -> Iterator[str]:
     """Yield `module:function` of each check that is wanted, in their order."""
-    yield from (f"{__name__}:check_{name}" for name in OWN)
+    draws_here = settings.executor != "ray"  # else the cluster's devices count, which Ray tells
+    yield from (f"{__name__}:check_{name}" for name in OWN if name != "device" or draws_here)
     if settings.workflows_dir:
         yield "bots.requests.workflow_doctor:check_workflows"
     if settings.pictures_url:
@@ -204,14 +205,16 @@ async def check_device(settings: Settings) -> AsyncIterator[Finding]:
         try:
             names = await trial.names_of(settings.device)
         except DeviceFault as error:
-            yield _fault_of_device(error)
+            yield Finding("device", State.BAD, str(error).rstrip("."), _cure_for(error))
             return
         for name in names:
             label = f"{name}: " if len(names) > 1 else ""
             try:
                 found = await trial.look(name)
             except DeviceFault as error:
-                yield _fault_of_device(error, label)
+                text, cure = str(error).rstrip("."), _cure_for(error, name)
+                # What says what helps says which device it is, too.
+                yield Finding("device", State.BAD, label + text if cure else text, cure)
                 continue
             size = f"{found.memory / GIGABYTE:.0f} GB"
             text = f"{label}{found.name} with torch {found.torch}, {size}"
@@ -222,13 +225,15 @@ async def check_device(settings: Settings) -> AsyncIterator[Finding]:
                 yield Finding("memory", State.POOR, text, cure)
 
 
-def _fault_of_device(error: DeviceFault, label: str = "") -> Finding:
-    cure = 'set MARBLE_DEVICE=auto, or install torch for your GPU (README, "Your GPU")'
+def _cure_for(error: DeviceFault, device: str = "") -> str:
+    """Return what helps against the fault of a device; "" where the fault says so itself."""
+    if isinstance(error, DeviceSilent):
+        return ""
     if isinstance(error, NoTorch):
-        cure = 'install it (README, "Your GPU") into the environment that runs `marble`'
-    elif isinstance(error, DeviceSilent):  # it names the device and says what helps
-        label, cure = "", ""
-    return Finding("device", State.BAD, label + str(error).rstrip("."), cure)
+        return 'install it (README, "Your GPU") into the environment that runs `marble`'
+    if device.startswith("cpu"):  # there are not so many processors
+        return "correct MARBLE_DEVICE"
+    return 'set MARBLE_DEVICE=auto, or install torch for your GPU (README, "Your GPU")'
 
 
 async def check_models(settings: Settings) -> AsyncIterator[Finding]:

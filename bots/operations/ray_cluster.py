@@ -15,6 +15,7 @@ from bots.operations.settings import Settings
 from engine.executors.base import end_task
 from engine.executors.config import EngineConfig
 from engine.executors.ray_connection import LOCAL, MODE, Connection, Nodes, RaySettings, has_token
+from engine.executors.ray_errors import no_answer, ray_at
 from engine.executors.ray_executor import no_room, room_on
 
 PATIENCE: Final = 60.0  # seconds for a cluster to tell of its machines
@@ -52,9 +53,10 @@ def look_at_token(ray: RaySettings) -> Finding:
     """Return whether a token keeps others away from a cluster."""
     mode = os.environ.get(MODE, "").lower()
     if has_token() and mode in ("", "token"):
-        return Finding("ray", State.GOOD, f"a token is used to talk to {ray.address}")
+        return Finding("ray", State.GOOD, f"a token is used to talk to {ray_at(ray.address)}")
     what = f"{MODE} is {mode}" if has_token() else "this machine has no token for it"
-    text = f"whoever reaches {ray.address} may run code on the cluster's machines ({what})"
+    who = f"whoever reaches {ray_at(ray.address)}"
+    text = f"{who} may run code on the cluster's machines ({what})"
     return Finding("ray", State.POOR, text, TOKEN_CURE)
 
 
@@ -81,7 +83,7 @@ async def _look_at_machines(settings: Settings, ray: RaySettings) -> Finding:
                 await changed.wait()
     await end_task(running)
     if not found:
-        return Finding("ray", State.BAD, connection.reason or f"{ray.address} does not answer")
+        return Finding("ray", State.BAD, connection.reason or no_answer(ray.address))
     rooms: Counter[str] = Counter()
     free: Counter[str] = Counter()
     for node in found[0]:
@@ -90,4 +92,4 @@ async def _look_at_machines(settings: Settings, ray: RaySettings) -> Finding:
     if not rooms.total():
         return Finding("ray", State.BAD, no_room(found[0], ray.resources))
     each = ", ".join(f"{host} ({n}, {free[host]} free)" for host, n in sorted(rooms.items()))
-    return Finding("ray", State.GOOD, f"room for engines at {ray.address}: {each}")
+    return Finding("ray", State.GOOD, f"{ray_at(ray.address)} has room for engines: {each}")

@@ -24,6 +24,7 @@ from engine.errors import first_line
 from engine.executors import wire
 from engine.executors.child import end, spawn
 from engine.executors.config import EngineConfig
+from engine.executors.ray_errors import no_answer
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,6 @@ BEATING: Final = 15.0  # seconds that the bridge, which beats every 5 s, may be 
 LOOK: Final = 5.0  # seconds between two looks at the cluster's machines
 LEAVING: Final = 8.0  # seconds for the bridge to leave the cluster
 LOCAL: Final = "local"  # the address of a cluster that is started here
-CURE: Final = "start it with `ray start --head`, or correct MARBLE_RAY_ADDRESS"
 MODE: Final = "RAY_AUTH_MODE"
 TOKEN: Final = "RAY_AUTH_TOKEN"
 TOKEN_PATH: Final = "RAY_AUTH_TOKEN_PATH"
@@ -154,7 +154,7 @@ class Connection:
             why = (
                 "the process that is connected to Ray does not answer"
                 if self.connected.is_set()
-                else f"nothing that is Ray answers at {self.settings.address}: {CURE}"
+                else no_answer(self.settings.address)
             )
             bridge.kill()
         except (EOFError, ConnectionError):

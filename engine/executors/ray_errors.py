@@ -6,19 +6,24 @@ import re
 from typing import Final
 
 from engine.errors import first_line
-from engine.executors.ray_connection import CURE
 
+HERE: Final = ("local", "auto")  # addresses that mean this machine
+CURE: Final = "start it with `ray start --head`, or correct MARBLE_RAY_ADDRESS"
 MACHINE_LOST: Final = re.compile(
     r"node (has )?died|node was|its node|NodeDied|doesn't exist any more"
 )
 
 
+def ray_at(address: str) -> str:
+    """Return what a sentence calls the cluster at an address (`MARBLE_RAY_ADDRESS`)."""
+    return "Ray" if address in HERE else f"Ray at {address}"
+
+
 def why_not(error: Exception, address: str, printed: str = "") -> str:
     """Return a sentence on why there is no connection to Ray, and what helps."""
-    text = str(error)
+    text, where = str(error), ray_at(address)
     if "InvalidAuthToken" in printed or "Unauthenticated" in printed:
         text = "token"
-    where = "Ray" if address in ("local", "auto") else f"Ray at {address}"
     if isinstance(error, ImportError):
         if "grpc" in text:
             return "ray:// needs grpcio: `pip install 'ray[client]'`"
@@ -33,21 +38,31 @@ def why_not(error: Exception, address: str, printed: str = "") -> str:
             f"{where} refuses this machine's token: copy the cluster's into ~/.ray/auth_token, "
             "and set RAY_AUTH_MODE=token"
         )
-    if isinstance(error, OSError):
-        return no_answer(address, error)
     if "no node" in text.lower() or "Could not find any running Ray instance" in text:
-        return "no Ray runs on this machine: `ray start --address=HEAD:6379 --num-gpus=0`"
+        return (
+            "no Ray runs on this machine: start one with `ray start --head`, or make the machine a "
+            "part of a cluster with `ray start --address=HEAD:6379 --num-gpus=0`"
+        )
+    if "client connection timeout" in text:  # Ray's client does not say what it waited for
+        return (
+            f"{where} is reached and does not let this machine in: copy the cluster's token into "
+            "~/.ray/auth_token and set RAY_AUTH_MODE=token, or correct the port in "
+            "MARBLE_RAY_ADDRESS (10001, unless the head was started with another one)"
+        )
+    if isinstance(error, OSError):
+        return no_answer(address, first_line(error))
     if "this machine" in text or "node" in text.lower():
         return (
             f"this machine is no part of {where}: `ray start --address={address} --num-gpus=0` "
             "here, or an address that begins with ray://"
         )
-    return no_answer(address, error)
+    return no_answer(address, first_line(error))
 
 
-def no_answer(address: str, error: Exception) -> str:
+def no_answer(address: str, why: str = "") -> str:
     """Return a sentence on an address where no Ray is."""
-    return f"nothing that is Ray answers at {address} ({first_line(error)}): {CURE}"
+    where = "on this machine" if address in HERE else f"at {address}"
+    return f"nothing that is Ray answers {where}{why and f' ({why})'}: {CURE}"
 
 
 def _halves(found: list[tuple[str, str]]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:

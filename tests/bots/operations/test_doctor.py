@@ -187,6 +187,14 @@ async def test_a_device_that_is_not_there(settings: Settings, device: str, said:
     assert "MARBLE_DEVICE=auto" in finding.cure
 
 
+async def test_a_processor_that_is_not_there_has_nothing_to_do_with_torch(
+    settings: Settings,
+) -> None:
+    finding = await ails(replace(settings, device="cpu:99999"), "device")
+    assert finding.text.startswith("There is no cpu:99999: this machine has ")
+    assert finding.cure == "correct MARBLE_DEVICE"
+
+
 async def test_each_device_of_a_list_is_tried(settings: Settings) -> None:
     told = await found(replace(settings, device="cpu:0,cpu:1,mps"), "device")
     assert [each.state for each in told][:3] == [State.GOOD, State.GOOD, State.BAD]
@@ -344,7 +352,11 @@ async def test_a_cluster_without_a_token_is_open_to_whoever_reaches_it(
     ray = ray_settings(load_settings(where, env_file=""))
     finding = look_at_token(ray)
     assert finding.state is State.POOR
-    assert "this machine has no token" in finding.text
+    assert finding.text == (
+        "whoever reaches Ray at 10.0.0.1:6379 may run code on the cluster's machines (this machine "
+        "has no token for it)"
+    )
+    assert "whoever reaches Ray may run" in look_at_token(replace(ray, address="auto")).text
     (tmp_path / "token").write_text("secret", encoding="utf-8")
     assert look_at_token(ray).state is State.GOOD
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
@@ -357,6 +369,7 @@ async def test_ray_is_looked_at_where_it_is_used(
     assert "bots.operations.ray_cluster:check_ray" not in [*checks_of(settings)]
     ray = replace(settings, executor="ray")
     assert "bots.operations.ray_cluster:check_ray" in [*checks_of(ray)]
+    assert {*checks_of(settings)} - {*checks_of(ray)} == {"bots.operations.doctor:check_device"}
     pytest.importorskip("ray")
     assert [f.text async for f in check_ray(ray)] == [
         "a cluster is started on this machine with the first job"

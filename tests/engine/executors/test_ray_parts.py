@@ -157,10 +157,29 @@ This process on 10.0.0.2 was started with:
             "",
             "ray:// needs grpcio: `pip install 'ray[client]'`",
         ),
+        (  # what Ray's client says where the cluster wants another token, and at another server
+            ConnectionError("ray client connection timeout"),
+            "",
+            "Ray at head:1 is reached and does not let this machine in: copy the cluster's token "
+            "into ~/.ray/auth_token and set RAY_AUTH_MODE=token, or correct the port in "
+            "MARBLE_RAY_ADDRESS (10001, unless the head was started with another one)",
+        ),
     ],
 )
 def test_why_there_is_no_connection(error: Exception, printed: str, said: str) -> None:
     assert why_not(error, "head:1", printed) == said
+
+
+def test_why_this_machine_has_no_cluster() -> None:
+    nothing = ConnectionError("Could not find any running Ray instance. Please specify the one …")
+    assert why_not(nothing, "auto") == (
+        "no Ray runs on this machine: start one with `ray start --head`, or make the machine a "
+        "part of a cluster with `ray start --address=HEAD:6379 --num-gpus=0`"
+    )
+    assert why_not(OSError("it is full"), "local") == (
+        "nothing that is Ray answers on this machine (it is full): start it with `ray start "
+        "--head`, or correct MARBLE_RAY_ADDRESS"
+    )
 
 
 @pytest.mark.parametrize(
