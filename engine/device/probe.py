@@ -20,6 +20,7 @@ from engine.device.backends import CUDA, empty_cache, is_out_of_memory, name, pr
 from engine.device.call_costs import GAIN, LARGEST, Buckets
 from engine.device.figures import NAME
 from engine.files.atomic import alone_in, read_object, replace_text
+from engine.sentences import fill
 
 log = logging.getLogger(__name__)
 
@@ -188,7 +189,9 @@ def software(device: torch.device) -> str:
 
 def kind_of(device: torch.device) -> str:
     """Name the kind of a device: those of one kind are equally fast."""
-    return f"cpu, {torch.get_num_threads()} threads" if device.type == "cpu" else name(device)
+    if device.type == "cpu":
+        return fill("cpu, {n} {n:thread|threads}", n=torch.get_num_threads())
+    return name(device)
 
 
 def finished(measuring: Generator[None, None, T]) -> T:

@@ -233,9 +233,13 @@ def test_what_its_allocator_says_means_that_memory_ran_out(said: str, short: boo
     assert is_out_of_memory(RuntimeError(said)) is short
 
 
-def test_what_was_measured_is_kept_for_its_system_not_for_threads(calls: list[str]) -> None:
+def test_what_was_measured_is_kept_for_its_system_and_its_threads(
+    calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert software(APPLE) == f"Apple Metal, macOS 15.5 | torch {torch.__version__}"
-    assert software(CPU).startswith(f"cpu, {torch.get_num_threads()} threads | ")
+    for threads, kind in ((4, "cpu, 4 threads"), (1, "cpu, 1 thread")):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        assert software(CPU) == f"{kind} | torch {torch.__version__}"
 
 
 def test_the_processor_is_described_as_it_was(calls: list[str]) -> None:
