@@ -236,6 +236,17 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SignedIn:
+    """A session, and what decides what its person may do: a ban that keeps them from it, or None,
+    and the settings that apply to them on the web page.
+    """
+
+    session: Session
+    ban: Ban | None
+    line: Line
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
     """What somebody may use on the web page as a message shows it, and where the result goes."""
 

@@ -35,10 +35,9 @@ from engine.recipe.recipe import Recipe
 from engine.sentences import Sentence
 from storage import Storage
 from storage.database.audit import AuditEntry
-from storage.jobs.place_tree import line_of
 from storage.jobs.quota import Allow, Quota, everything_passes
 from storage.people.moderation import admission
-from storage.records import Line
+from storage.records import Ban, Line
 
 MINUTE: Final = 60.0
 KEPT: Final = 10_000  # buckets; of more, those that were used longest ago are forgotten (full)
@@ -141,9 +140,15 @@ class Gate:
         """
         if self.roles.of(asker.person) >= Role.MODERATOR:
             return None
-        ban, line = await self.storage.database.read(
+        found = await self.storage.database.read(
             lambda c: admission(c, asker.person, asker.place, self.today())
         )
+        return self.decide(asker.person, *found)
+
+    def decide(self, person: str, ban: Ban | None, line: Line) -> InForce | None:
+        """Do as `admit` with what was read of a person in a place (`moderation.admission`)."""
+        if self.roles.of(person) >= Role.MODERATOR:
+            return None
         if ban:
             raise ban_refusal(ban.reason, ban.until)
         held = resolve(self.defaults, line)
@@ -176,7 +181,7 @@ class Gate:
 
         adult: says of a place whether its platform lets only adults in; what lies in it is as it.
         """
-        line = await self.storage.database.read(lambda c: line_of(c, place))
+        line = await self.storage.people.line(place)
         only_adults = any(adult(level.place) for level in line)
         return resolve(self.defaults, line, adult=only_adults)
 
@@ -190,7 +195,17 @@ class Gate:
 
     async def view(self, place: str, adult: Callable[[str], bool] = nowhere) -> View:
         """Return how pictures may be shown in a place; `adult`: see `in_force`."""
-        held = await self.in_force(place, adult)
+        return self._view(await self.in_force(place, adult))
+
+    def along(self, line: Line) -> InForce:
+        """Return what is in force in a place by the settings that were read (`People.line`)."""
+        return resolve(self.defaults, line)
+
+    def view_along(self, line: Line) -> View:
+        """Do as `view` by the settings that were read."""
+        return self._view(self.along(line))
+
+    def _view(self, held: InForce) -> View:
         return View(self.storage.pictures, Safety(held.rules["safety"]))
 
     async def check_words(self, place: str, *texts: str) -> None:

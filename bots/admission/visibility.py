@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import BinaryIO, Final
 
 from bots.admission.rulebook import Safety
 from engine.errors import UserError
@@ -62,9 +62,18 @@ class View:
 
     def read(self, picture: Picture) -> bytes:
         """Return the bytes of a picture; blocks. Raises `Withheld`, or `DatabaseFault`."""
+        self.check(picture)
+        return self.files.read(picture)
+
+    def open(self, picture: Picture) -> BinaryIO:
+        """Return the file of a picture, open; blocks. Raises as `read` does."""
+        self.check(picture)
+        return self.files.open(picture)
+
+    def check(self, picture: Picture) -> None:
+        """Raise `Withheld` for a picture that is not shown."""
         if not self.shows(picture):
             raise Withheld(self.reason(picture))
-        return self.files.read(picture)
 
     def read_openly(self, picture: Picture) -> bytes:
         """Return the bytes of a picture that is sent without a spoiler; raises as `read` does."""

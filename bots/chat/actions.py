@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from bots.chat.access import Purpose, Requester, Target, find_picture
 from bots.requests.derive import DIRECTIONS, the_picture
@@ -31,7 +31,7 @@ VARIATION: Final = "\ufe0f"  # behind an emoji, as some apps write it and others
 KEYCAPS: Final = tuple(f"{n}\N{COMBINING ENCLOSING KEYCAP}" for n in range(1, 10))
 NEW_SEED: Final = parse_values([("seed", "new")])
 
-Given = TypeVar("Given")  # a picture as a platform names it
+Load = Callable[[], Awaitable[bytes]]  # a picture of a platform's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -345,7 +345,11 @@ async def draw(
     message: str | None = None,
 ) -> Job:
     """Commit a job that makes another picture from the one named; raises `UserError`."""
-    target = await find(app, action, name, requester, message)
+    return await draw_from(app, action, await find(app, action, name, requester, message), asker)
+
+
+async def draw_from(app: App, action: str, target: Target, asker: Asker) -> Job:
+    """Do as `draw` with the picture that `find` returned for the action."""
     asked = ACTIONS[action].draw
     assert asked is not None, action
     return await asked(app.studio, target.name, asker)
@@ -354,20 +358,19 @@ async def draw(
 async def blend(
     app: App,
     targets: Iterable[Target],
-    given: Sequence[Given],
+    given: Sequence[bytes | Load],
     values: Mapping[str, Any],
     asker: Asker,
     saved_by: str | None,
-    fetch: Callable[[Given], Awaitable[bytes]],
 ) -> Job:
     """Commit a job that makes one picture of Marble's own and of some that somebody gives.
 
-    fetch: how the platform loads one of those; nothing is kept unless all of them can be loaded.
-    Raises `UserError`.
+    given: files, or what loads them from the platform; nothing is kept unless all of them can be
+    loaded. Raises `UserError`.
     """
     if given:
-        await app.gate.admit(asker)  # nothing is fetched for who may not ask
-    loaded = [await fetch(each) for each in given]
+        await app.gate.admit(asker)  # nothing is loaded for who may not ask
+    loaded = [each if isinstance(each, bytes) else await each() for each in given]
     others = [await app.studio.keep_image(each) for each in loaded]
     return await app.studio.blend([each.name for each in targets], others, values, asker, saved_by)
 

@@ -192,8 +192,9 @@ async def blend(request: Request, parsed: ParsedMessage) -> None:
     prompt, typed = split_message(words)
     values = {**parse_values(typed), **({"prompt": prompt} if prompt else {})}
     targets = [await request.find("blend", name, parsed.reply_to) for name in names]
-    asked, fetch = (values, request.asker, request.saved_by), partial(_fetch, request)
-    await request.announce(await actions.blend(request.app, targets, pictures, *asked, fetch=fetch))
+    given = [partial(_fetch, request, picture) for picture in pictures]
+    asked = (values, request.asker, request.saved_by)
+    await request.announce(await actions.blend(request.app, targets, given, *asked))
 
 
 async def _edit(

@@ -24,7 +24,7 @@ def person() -> str:
 
 async def present_place(storage: Storage, place: str) -> str:
     """Return the id that a place has now, and write to standard error where that is a new one."""
-    now = (await storage.people.moved_places()).get(place, place)
+    now = await storage.people.present_place(place)
     if now != place:
         complain(f"{place} became a supergroup and is {now} now; what follows is about that.")
     return now

@@ -67,7 +67,7 @@ async def _open(request: Request) -> Opened:
     """Return the picture of an address; raises `UserError` for who may not draw from it."""
     target, picture, _ = await find_shown(request, "region")
     asker = request.asker
-    if grant := await request.granted():
+    if grant := request.grant:
         asker = replace(asker, place=grant.place, reply=grant.reply)
     return Opened(target, picture, asker)
 
@@ -140,6 +140,6 @@ async def _show(
 
 
 ROUTES: Final = (
-    Route("GET", "/brush/{name}", page),
-    Route("POST", "/brush/{name}", draw, largest=UPLOADS),
+    Route("GET", "/brush/{name}", page, granted=True),
+    Route("POST", "/brush/{name}", draw, granted=True, largest=UPLOADS),
 )

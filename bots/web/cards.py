@@ -77,10 +77,15 @@ def card_of(job: Job, picture: Picture, view: View, words: Words, marked: Marked
 
 async def find_cards(request: Request, jobs: Iterable[Job]) -> list[Card]:
     """Return the cards of jobs that the reader may see."""
-    jobs, app = list(jobs), request.app
-    marked = await app.storage.favourites.among(request.person, [job.id for job in jobs])
-    view = await app.gate.view(request.place)
-    return [card for job in jobs for card in cards_of(job, view, request.words, marked)]
+    jobs = list(jobs)
+    marked = await request.app.storage.favourites.among(request.person, [job.id for job in jobs])
+    return list_cards(request, jobs, marked)
+
+
+def list_cards(request: Request, jobs: Iterable[Job], marked: Marked) -> list[Card]:
+    """Do as `find_cards` with what was read of the reader's favourites."""
+    view, words = request.view, request.words
+    return [card for job in jobs for card in cards_of(job, view, words, marked)]
 
 
 def _prompt(job: Job) -> str:

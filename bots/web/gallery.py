@@ -9,7 +9,6 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from bots.chat.access import Audience, find_audience
-from bots.chat.actions import find
 from bots.chat.alike import find_alike
 from bots.web.cards import Card, card_of, find_cards
 from bots.web.request import SLOW, Request, Route
@@ -46,7 +45,7 @@ async def pictures(request: Request) -> web.StreamResponse:
 
 async def cards(request: Request) -> web.StreamResponse:
     """Answer with the cards of one job alone, which take the place of its progress."""
-    target = await find(request.app, "recipe", request.http.match_info["job"], request)
+    target = await request.find("recipe", request.http.match_info["job"])
     return request.render("cards.html", cards=await find_cards(request, [target.job]))
 
 
@@ -69,17 +68,16 @@ async def _alike(request: Request, like: str) -> list[Card]:
     found = await find_alike(request.app, request, like, PAGE)
     jobs = [each.job.id for each in found]
     marked = await request.app.storage.favourites.among(request.person, jobs)
-    view = await request.app.gate.view(request.place)
+    view = request.view
     return [card_of(each.job, each.picture, view, request.words, marked) for each in found]
 
 
 async def _favourites(request: Request, before: str) -> Page:
     """Return a page of favourites; those that the reader may see no more are left out."""
-    app, words = request.app, request.words
+    app, view, words = request.app, request.view, request.words
     number, index = parse_name(before) if before else (0, None)
     last = (number, index or 0) if before else None
     kept = await app.storage.favourites.page(request.person, before=last, limit=PAGE)
-    view = await app.gate.view(request.place)
     cards = [
         card_of(each.job, each.picture, view, words, {(each.job.id, each.picture.index)})
         for each in kept

@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from bots.chat.actions import find
 from bots.presentation.lines import ignored_text, reading_lines, reading_notes
 from bots.requests.derive import the_picture
 from bots.requests.options import OPTIONS, parse_values
@@ -104,7 +103,7 @@ async def _again(request: Request, file: bytes, values: dict[str, Any]) -> web.S
 
 async def _start_of(request: Request, name: str) -> str:
     """Return the file of one of Marble's pictures to start from, by sha256."""
-    target = await find(request.app, "edit", name, request)
+    target = await request.find("edit", name)
     return the_picture(target.job, target.picture).sha256
 
 

@@ -34,7 +34,7 @@ from storage.states import OVER
 
 LOOK: Final = 0.5  # seconds between two looks at a person's jobs
 AGAIN: Final = 2.0  # … at the database, for the end of one
-BEAT: Final = 15.0  # … between two signs of life, at which the session is asked for again
+BEAT: Final = 15.0  # … between two signs of life, at which session and rules are read again
 MOST: Final = 4  # streams of a session; browsers open six connections at most to a site without TLS
 JOBS: Final = 50  # that one stream tells of
 GONE: Final = "gone"
@@ -87,7 +87,6 @@ class Watch:
         self._request = request
         self._worker = request.app.worker
         self.told = set(told)
-        self.previews = False  # whether they may be shown
         self._news: dict[int, News | None] = {}
         self._not_before = 0.0
 
@@ -111,7 +110,7 @@ class Watch:
         elif news is not None:  # the page has a bar of its own
             line = f"{words.stages[news.stage]} {news.step}/{news.total}"
             said |= {"line": line, "step": news.step, "total": news.total}
-            if news.finished or (news.preview and self.previews):
+            if news.finished or (news.preview and self._request.view.previews):
                 said["preview"] = f"/jobs/{job}/preview?{len(news.finished)}-{news.step}"
         return "progress", said
 
@@ -150,7 +149,6 @@ async def events(request: Request) -> web.StreamResponse:
     asked = request.http.query
     told = {*_numbers(asked.get("jobs", "")), *_numbers(request.http.headers.get("Last-Event-ID"))}
     watch = Watch(request, told)
-    watch.previews = (await request.app.gate.view(request.place)).previews
     if "once" in asked:
         found = await watch.look()
         return web.json_response([{"event": name, **said} for name, said in found])
@@ -178,7 +176,9 @@ async def _stream(
         for name, said in await watch.look():
             await response.write(_written(name, said, watch.told))
         if loop.time() >= beat:
-            if not await _is_signed_in(request):
+            with suppress(DatabaseFault):  # meanwhile what was found last counts
+                await request.recognise()
+            if request.session is None:
                 return
             await response.write(b": still here\n\n")
             beat = loop.time() + BEAT
@@ -199,14 +199,6 @@ async def stop(request: Request) -> web.StreamResponse:
 def _is_closed(http: web.Request) -> bool:
     """Return whether the reader has gone away."""
     return http.transport is None or http.transport.is_closing()
-
-
-async def _is_signed_in(request: Request) -> bool:
-    """Return whether the session is still there; while the database is away, that it is."""
-    try:
-        return await request.app.storage.web_access.session(request.token) is not None
-    except DatabaseFault:
-        return True
 
 
 def _written(name: str, said: dict[str, Any], told: Iterable[int]) -> bytes:

@@ -14,13 +14,13 @@ from aiohttp import web
 
 from bots.admission.rules import Refusal
 from bots.chat.access import Audience, Target, find_audience
-from bots.chat.actions import ACTIONS, find
+from bots.chat.actions import ACTIONS
 from bots.chat.making_of import read_making_of_job
 from bots.presentation.lines import best_note, device_note, name_of, parent_of, recipe_lines
 from bots.presentation.making_of import STYLE, page
 from bots.requests.recipe_form import recipe_texts
 from bots.texts import MAKING_OF, Words, tell
-from bots.web.cards import Card, cards_of, find_cards
+from bots.web.cards import list_cards
 from bots.web.errors import NO_FAULT, Fault
 from bots.web.option_fields import option_fields
 from bots.web.request import Request, Route
@@ -52,15 +52,14 @@ class Button:
 
 async def picture(request: Request) -> web.StreamResponse:
     """Show a picture, or a job with all that came of it."""
-    target = await find(request.app, "recipe", request.http.match_info["name"], request)
+    target = await request.find("recipe", request.http.match_info["name"])
     return await show(request, target)
 
 
 async def making_of(request: Request) -> web.Response:
     """Show how a picture came about: the page that `marble making-of` writes."""
-    target = await find(request.app, "recipe", request.http.match_info["name"], request)
-    view = await request.app.gate.view(request.place)
-    found = await read_making_of_job(request.app.storage.jobs, target.job, view)
+    target = await request.find("recipe", request.http.match_info["name"])
+    found = await read_making_of_job(request.app.storage.jobs, target.job, request.view)
     text = await asyncio.to_thread(page, found, request.words)
     headers = {"Content-Security-Policy": PAGE_POLICY}
     return web.Response(text=text, content_type="text/html", headers=headers)
@@ -80,20 +79,20 @@ async def show(
     in words.
     """
     app, words, job = request.app, request.words, target.job
-    view = await app.gate.view(request.place)
-    marked = await app.storage.favourites.among(request.person, [job.id])
+    ancestors, descendants = await _relatives(request, job)
+    shown = [each.id for each in (job, *ancestors, *descendants)]
+    marked = await app.storage.favourites.among(request.person, shown)
     indices = {each.index for each in target.pictures}
     cards = [
         card
         for card, each in zip(
-            cards_of(job, view, words, marked), job.pictures or (None,), strict=True
+            list_cards(request, [job], marked), job.pictures or (None,), strict=True
         )
         if each is None or each.index in indices
     ]
-    lacks = app.studio.lacks(job.recipe)
+    lacks = await asyncio.to_thread(app.studio.lacks, job.recipe)
     own = job.person == request.person
     matches = await app.storage.vectors.matches(job.id)
-    ancestors, descendants = await _relatives(request, job)
     return request.render(
         "picture.html",
         status=fault.status,
@@ -103,7 +102,7 @@ async def show(
         whole=name_of(job) if target.picture is not None and job.recipe.count > 1 else "",
         cards=cards,
         alone=len(cards) == 1,
-        refusal=await _refusal(request),
+        refusal=_refusal(request),
         recipe=list(recipe_lines(job, words, target.picture, matches)),
         notes=[
             *filter(
@@ -120,8 +119,8 @@ async def show(
         over=job.status in OVER,
         own=own,
         parent=parent_of(job) if job.parent is not None else "",
-        ancestors=ancestors,
-        descendants=descendants,
+        ancestors=list_cards(request, ancestors, marked),
+        descendants=list_cards(request, descendants, marked),
         fields=await option_fields(request, texts or recipe_texts(job.recipe, lacks), lacks),
         texts={**recipe_texts(job.recipe, lacks), **(texts or {})},
         sentence=fault.sentence,
@@ -140,16 +139,13 @@ def _buttons(target: Target, words: Words) -> list[Button]:
     ]
 
 
-async def _relatives(request: Request, job: Job) -> tuple[list[Card], list[Card]]:
+async def _relatives(request: Request, job: Job) -> tuple[list[Job], list[Job]]:
     """Return what a job was made from and what was made from it, of what the reader may see."""
     try:
         lineage = await request.app.storage.history.lineage(job.id, NEAREST)
     except UnknownJob:  # deleted in this moment
         return [], []
-    return (
-        await find_cards(request, await _seen(request, lineage.ancestors)),
-        await find_cards(request, await _seen(request, lineage.descendants)),
-    )
+    return await _seen(request, lineage.ancestors), await _seen(request, lineage.descendants)
 
 
 async def _seen(request: Request, jobs: Iterable[Job]) -> list[Job]:
@@ -158,10 +154,10 @@ async def _seen(request: Request, jobs: Iterable[Job]) -> list[Job]:
     ]
 
 
-async def _refusal(request: Request) -> str:
+def _refusal(request: Request) -> str:
     """Return why the reader may not have files and new pictures, or an empty text."""
     try:
-        await request.app.gate.admit(request.asker)
+        request.admit()
     except Refusal as error:
         return tell(error, request.words)
     return ""

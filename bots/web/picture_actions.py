@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Final
@@ -10,7 +11,7 @@ from aiohttp import web
 
 from bots.chat import actions
 from bots.chat.access import Target
-from bots.chat.actions import ACTIONS, cancel_unfinished, find, mark_favourite
+from bots.chat.actions import ACTIONS, cancel_unfinished, mark_favourite
 from bots.chat.suggestions import describe as describe_picture
 from bots.chat.suggestions import read_target
 from bots.requests.options import parse_values
@@ -43,7 +44,7 @@ async def act(request: Request) -> web.StreamResponse:
     does = DOES.get(action)
     if does is None:
         raise web.HTTPNotFound
-    target = await find(request.app, action, name, request)
+    target = await request.find(action, name)
     try:
         return await does(request, target)
     except UserError as error:
@@ -66,14 +67,15 @@ async def asked(request: Request, jobs: list[Job], asker: Asker, *more: str) -> 
 
 async def _draw(request: Request, target: Target, *, action: str) -> web.StreamResponse:
     asker = request.asker
-    job = await actions.draw(request.app, action, target.name, request, asker)
+    job = await actions.draw_from(request.app, action, target, asker)
     return await asked(request, [job], asker)
 
 
 async def _change(request: Request, target: Target) -> web.StreamResponse:
     """Draw a recipe again with what was changed in its form."""
     studio, recipe, asker = request.app.studio, target.job.recipe, request.asker
-    values = form_values(await texts_of(request), recipe_texts(recipe, studio.lacks(recipe)))
+    lacks = await asyncio.to_thread(studio.lacks, recipe)
+    values = form_values(await texts_of(request), recipe_texts(recipe, lacks))
     for data in await uploads_of(request):
         values["image"] = await studio.keep_image(data)
     return await asked(request, [await studio.rerun(target.name, values, asker)], asker)
@@ -98,22 +100,15 @@ async def _blend(request: Request, target: Target) -> web.StreamResponse:
     names = texts.get("others", "").replace(",", " ").split()
     files = await uploads_of(request)
     check_blended(1 + len(names) + len(files))
-    targets = [target, *[await find(request.app, "blend", name, request) for name in names]]
-
-    async def fetch(file: bytes) -> bytes:
-        return file
-
-    job = await actions.blend(
-        request.app, targets, files, values, asker, request.person, fetch=fetch
-    )
+    targets = [target, *[await request.find("blend", name) for name in names]]
+    job = await actions.blend(request.app, targets, files, values, asker, request.person)
     return await asked(request, [job], asker)
 
 
 async def _describe(request: Request, target: Target) -> web.StreamResponse:
     """Say in words what a picture shows; each of them can be drawn."""
-    await request.app.gate.admit(request.asker)
-    view = await request.app.gate.view(request.place)
-    data = await read_target(target, view, request.words)
+    request.admit()
+    data = await read_target(target, request.view, request.words)
     found = await describe_picture(request.app, request.asker, data, request.words)
     return await show(request, target, suggestions=found)
 

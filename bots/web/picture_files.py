@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Final
+from typing import BinaryIO, Final
 
 from aiohttp import web
 
-from bots.admission.visibility import View, Withheld
+from bots.admission.visibility import View
 from bots.chat.access import Target
 from bots.presentation.fit import thumbnail
 from bots.presentation.grid import preview_of
@@ -70,14 +70,14 @@ async def small(request: Request) -> web.StreamResponse:
 async def original(request: Request) -> web.StreamResponse:
     """Answer with a picture's file as it is: every pixel, and the recipe inside."""
     _, picture, view = await find_shown(request, "original")
-    await request.app.gate.admit(request.asker)
-    return await _answer(request, picture, "png", partial(asyncio.to_thread, view.read, picture))
+    request.admit()
+    return await _answer(request, picture, "png", partial(asyncio.to_thread, view.open, picture))
 
 
 async def preview(request: Request) -> web.StreamResponse:
     """Answer with what is there of a job that is being drawn, for who asked for it."""
     target = await request.find("recipe", request.http.match_info["job"])
-    job, view = target.job, await request.app.gate.view(request.place)
+    job, view = target.job, request.view
     news = dict(request.app.worker.unfinished(job.person)).get(job.id)
     jpeg = None
     if isinstance(news, Progress):
@@ -91,16 +91,18 @@ async def find_shown(request: Request, action: str) -> tuple[Target, Picture, Vi
     """Return the one picture of an address and how it is shown; raises `UserError` if it is not."""
     target = await request.find(action, request.http.match_info["name"])
     picture = the_picture(target.job, target.picture)
-    view = await request.app.gate.view(request.place)
-    if not view.shows(picture):
-        raise Withheld(view.reason(picture))
+    view = request.view
+    view.check(picture)
     return target, picture, view
 
 
 async def _answer(
-    request: Request, picture: Picture, kind: str, read: Callable[[], Awaitable[bytes]]
+    request: Request, picture: Picture, kind: str, read: Callable[[], Awaitable[bytes | BinaryIO]]
 ) -> web.Response:
-    """Answer with a file, or that the browser has it already."""
+    """Answer with a file, or that the browser has it already.
+
+    One that is open is sent piece by piece, read in a thread, and closed at the end.
+    """
     tag = f"{picture.sha256[:16]}-{kind}"
     headers = {
         "Cache-Control": KEPT,
@@ -124,6 +126,6 @@ def _keep_thumbnail(picture: Picture, files: Pictures) -> bytes:
 
 ROUTES: Final = (
     Route("GET", "/thumbnails/{name}.webp", small, head=False),
-    Route("GET", "/originals/{name}.png", original, head=False),
+    Route("GET", "/originals/{name}.png", original, granted=True, head=False),
     Route("GET", "/jobs/{job}/preview", preview, head=False),
 )

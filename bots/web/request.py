@@ -15,6 +15,7 @@ from jinja2 import Environment
 from multidict import MultiDictProxy
 
 from bots.admission.roles import Role
+from bots.admission.visibility import View
 from bots.chat.access import Relation, Target, Viewer
 from bots.chat.actions import find
 from bots.requests.derive import the_picture
@@ -26,7 +27,7 @@ from bots.web.guard import CSRF_FIELD, csrf_of
 from bots.web.sessions import Cookies
 from engine.errors import UserError
 from engine.sentences import Sentence
-from storage.records import Grant, Session
+from storage.records import Grant, Session, SignedIn
 
 PLATFORM: Final = "web"
 NONCE: Final = "nonce"  # a form's field, which tells that it was sent again
@@ -64,7 +65,9 @@ class Request:
     token: str = field(default="", repr=False)  # of the session
     embedded: bool = False  # shown within Telegram
     page: str = "/"  # the address of the page itself, or of the one whose form was sent
-    session: Session | None = None
+    signed_in: SignedIn | None = None
+    takes_grant: bool = False  # whether a grant in its address counts
+    grant: Grant | None = None  # … by which the picture of its address was found
     files: list[web.FileField] = field(default_factory=list, repr=False)  # of the form
     event: str | None = None  # the same for a form that a browser sends again
 
@@ -78,16 +81,36 @@ class Request:
         """Return the messages of the page in the reader's language."""
         return web_words_of(self.language)
 
+    async def recognise(self) -> None:
+        """Find the session of the token, and what applies to its person; raises `DatabaseFault`."""
+        self.signed_in = await self.app.storage.web_access.signed_in(self.token, place_of)
+
+    @property
+    def session(self) -> Session | None:
+        """Return the session; None where nobody is signed in."""
+        return None if self.signed_in is None else self.signed_in.session
+
     @property
     def person(self) -> str:
         """Return who is signed in; only of routes that are not public."""
-        assert self.session is not None
-        return self.session.person
+        assert self.signed_in is not None
+        return self.signed_in.session.person
 
     @property
     def place(self) -> str:
         """Return the place of what they ask for on the page, where nobody else reads."""
-        return f"{PLATFORM}:{self.person}"
+        return place_of(self.person)
+
+    @property
+    def view(self) -> View:
+        """Return how pictures may be shown to who is signed in."""
+        assert self.signed_in is not None
+        return self.app.gate.view_along(self.signed_in.line)
+
+    def admit(self) -> None:
+        """Raise `Refusal` for who may have no files and ask for nothing, as `Gate.admit` does."""
+        assert self.signed_in is not None
+        self.app.gate.decide(self.person, self.signed_in.ban, self.signed_in.line)
 
     @property
     def asker(self) -> Asker:
@@ -112,27 +135,23 @@ class Request:
         """Return that nothing is known of who sees a chat."""
         return Relation.PRIVATE
 
-    async def granted(self) -> Grant | None:
-        """Return what a chat's button opened, if the address has one; raises `UserError`."""
-        if not (token := self.http.query.get(GRANT)):
-            return None
-        grant = await self.app.storage.web_access.granted(token, self.person)
-        if grant is None:
-            raise UserError(Sentence("grant_ended"))
-        return grant
-
     async def find(self, action: str, name: str) -> Target:
         """Return the picture of a name for an action of `bots.chat.actions`; raises `UserError`.
 
-        A grant shows it as the message does that it was made for, and no other picture.
+        Where the route takes a grant, that shows the picture as the message does that it was made
+        for, and no other.
         """
-        grant = await self.granted()
-        if grant is None:
+        token = self.http.query.get(GRANT) if self.takes_grant else None
+        if not token:
             return await find(self.app, action, name, self)
+        grant = await self.app.storage.web_access.granted(token, self.person)
+        if grant is None:
+            raise UserError(Sentence("grant_ended"))
         target = await find(self.app, action, name, self, grant.message)
         picture = the_picture(target.job, target.picture)
         if (target.job.id, picture.index) != (grant.job, grant.picture):
             raise UserError(Sentence("grant_ended"))
+        self.grant = grant
         return target
 
     @property
@@ -215,8 +234,9 @@ Handler = Callable[[Request], Awaitable[web.StreamResponse]]
 class Route:
     """An address and its handler.
 
-    public: it needs no session. least: the role that it needs. largest: bytes of a body with
-    files. head: it answers HEAD, too, for which all of its work is done.
+    public: it needs no session. least: the role that it needs. granted: a grant in the address
+    counts, which a chat's button gave. largest: bytes of a body with files. head: it answers HEAD,
+    too, for which all of its work is done.
     """
 
     method: str
@@ -224,8 +244,14 @@ class Route:
     handler: Handler
     public: bool = False
     least: Role = Role.MEMBER
+    granted: bool = False
     largest: int = SMALL
     head: bool = True
+
+
+def place_of(person: str) -> str:
+    """Return the place of what somebody asks for on the page, where nobody else reads."""
+    return f"{PLATFORM}:{person}"
 
 
 def see_other(path: str) -> web.Response:

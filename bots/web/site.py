@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -91,20 +90,16 @@ ROUTES: Final = (
 PAGES: Final = frozenset(route.path for route in ROUTES if route.method == "GET")
 
 
-@dataclass(frozen=True, slots=True)
 class Site:
-    """The pages of one process."""
+    """The pages of one process; origin: what people's browsers call it."""
 
-    app: App
-    origin: str  # what people's browsers call it
-    cookies: Cookies = field(init=False)
-    static: StaticFiles = field(init=False, default_factory=StaticFiles)
-    templates: Environment = field(init=False)
-    rates: Rates = field(init=False, default_factory=Rates)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "cookies", Cookies(self.origin.startswith("https:")))
-        object.__setattr__(self, "templates", make_templates(self.static))
+    def __init__(self, app: App, origin: str) -> None:
+        self.app = app
+        self.origin = origin
+        self.cookies = Cookies(origin.startswith("https:"))
+        self.static = StaticFiles()
+        self.templates = make_templates(self.static)
+        self.rates = Rates()
 
     def application(self) -> web.Application:
         """Return what serves all of it."""
@@ -169,7 +164,7 @@ class Site:
         """Look up the session; raises `Refused` for who shows too many that are not there."""
         if not request.token or request.http.path.startswith("/static/"):
             return
-        request.session = await self.app.storage.web_access.session(request.token)
+        await request.recognise()
         if request.session is None:
             self.rates.count_once((request.client, hash(request.token)), request.client, GUESSES)
 
@@ -180,6 +175,7 @@ class Site:
         request.http = http = http.clone(client_max_size=largest)
         if http.method not in READING:
             request.page = page_of(route.path, str(http.rel_url))
+        request.takes_grant = route.granted
         if (http.content_length or 0) > largest:
             raise too_large(largest)
         if route.public and ("token" in http.match_info or http.method not in READING):

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from tempfile import TemporaryFile
+from typing import BinaryIO, Final
 
 from engine.errors import MissingPicture
 from engine.files.bucket import (
@@ -79,6 +80,23 @@ class BucketPictures(Pictures):
         if found is None:
             raise LostPicture(self.where, picture.name)
         return found
+
+    def open(self, picture: Picture) -> BinaryIO:
+        """Return a picture's file, open: a copy beside the data, gone once it is closed; blocks.
+
+        Its bytes are checked before anybody gets one of them. Raises as `read` does, or another
+        `DatabaseFault`.
+        """
+        found = self.read(picture)
+        try:
+            with ExitStack() as unless_whole:
+                file = unless_whole.enter_context(TemporaryFile(dir=self.folder.parent))
+                file.write(found)
+                file.seek(0)
+                unless_whole.pop_all()
+        except OSError as error:
+            raise self._fault(error) from error
+        return file
 
     def get(self, sha256: str) -> bytes | None:
         """Return the bytes of the picture of that name, None where there is none; blocks.

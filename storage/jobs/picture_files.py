@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from engine.files.private import sync_folder
 from engine.files.stored import Found, PictureFolder, PictureStore, picture_path
@@ -89,9 +89,16 @@ class Pictures:
         """
         if (found := self.get(picture.sha256)) is not None:
             return found
-        if not self.folder.is_dir():  # its disk may be away
-            raise Unreachable(str(self.folder), "the folder is missing")
-        raise LostPicture(self.where, picture.name)
+        raise self._lost(picture)
+
+    def open(self, picture: Picture) -> BinaryIO:
+        """Return a picture's file, open; blocks. Raises as `read` does."""
+        try:
+            return self.path(picture).open("rb")
+        except FileNotFoundError:
+            raise self._lost(picture) from None
+        except OSError as error:
+            raise self._fault(error) from error
 
     def get(self, sha256: str) -> bytes | None:
         """Return the bytes of the file of that name, None where there is none; blocks.
@@ -212,6 +219,11 @@ class Pictures:
         except BaseException:
             part.unlink(missing_ok=True)
             raise
+
+    def _lost(self, picture: Picture) -> DatabaseFault:
+        if not self.folder.is_dir():  # its disk may be away
+            return Unreachable(str(self.folder), "the folder is missing")
+        return LostPicture(self.where, picture.name)
 
     def _fault(self, error: OSError) -> DatabaseFault:
         where = error.filename or str(self.folder)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Table, select, update
+from sqlalchemy import Connection, Table, Text, cast, or_, select, update
 
 from storage.clock import Clock
 from storage.database.audit import AuditEntry, note
@@ -49,10 +49,19 @@ class People:
 
         return await self.database.write(unit)
 
-    async def all_place_settings(self) -> dict[str, Values]:
-        """Return the own settings of every place that has some."""
-        rows = await self.database.read(lambda c: c.execute(select(place_settings)).all())
-        return {row.place: row._mapping["values"] for row in rows}
+    async def line(self, place: str) -> Line:
+        """Return a place and what it lies in, each with its own settings; `EVERYWHERE` is last."""
+        return await self.database.read(lambda c: line_of(c, place))
+
+    async def places_having(self, beginnings: Iterable[str], limit: int) -> tuple[str, ...]:
+        """Return places with settings of their own whose names begin so, in order of their ids.
+
+        A text that a setting holds counts like a name.
+        """
+        kept = cast(place_settings.c["values"], Text)
+        have = or_(*(kept.contains(f'"{each}', autoescape=True) for each in beginnings))
+        query = select(place_settings.c.place).where(have).order_by(place_settings.c.place)
+        return tuple(await self.database.read(lambda c: c.scalars(query.limit(limit)).all()))
 
     async def places_with(self, name: str) -> dict[str, Any]:
         """Return the places that have a setting of that name of their own, and its values."""
@@ -102,6 +111,11 @@ class People:
     async def moved_places(self) -> dict[str, str]:
         """Return the places that were moved, and where to."""
         return await self.places_with(MOVED)
+
+    async def present_place(self, place: str) -> str:
+        """Return the id that a place has now, after it was moved."""
+        kept = await self.database.read(lambda c: _read(c, place_settings, place))
+        return str(kept.get(MOVED, place))
 
     async def move_place(self, old: str, new: str, *, reply: Json) -> None:
         """Move all that is kept of a place to another id, in one transaction; see `move`."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import timedelta
@@ -23,7 +23,8 @@ from storage.database.database import OUTCOME, Database
 from storage.database.tables import people, seen_events, web_grants, web_links, web_sessions
 from storage.errors import DatabaseFault
 from storage.jobs.rows import add_if_new
-from storage.records import Grant, Json, Link, Session
+from storage.people.moderation import admission
+from storage.records import Ban, Grant, Json, Line, Link, Session, SignedIn
 
 LINK: Final = timedelta(minutes=10)  # a link can be used for so long, once
 SESSION: Final = timedelta(days=30)  # without use
@@ -93,17 +94,29 @@ class WebAccess:
 
         return await self.database.write(unit, OUTCOME)
 
-    async def session(self, token: str) -> Session | None:
-        """Return the session of a token and note its use; None where it has ended."""
-        found = await self.database.read(lambda c: self._find(c, web_sessions, token))
-        if found is None:
+    async def signed_in(self, token: str, place_of: Callable[[str], str]) -> SignedIn | None:
+        """Return the session of a token and note its use; None where it has ended.
+
+        place_of: a person's place on the web page. All of it is read at once: every request needs
+        it.
+        """
+
+        def unit(connection: Connection) -> tuple[Json, Ban | None, Line] | None:
+            if (found := self._find(connection, web_sessions, token)) is None:
+                return None
+            person = found["person"]
+            return found, *admission(connection, person, place_of(person), self.now())
+
+        if (found := await self.database.read(unit)) is None:
             return None
-        if self.now() - found["seen_at"] > USED:
-            query = update(web_sessions).where(web_sessions.c.id == found["id"])
+        row, ban, line = found
+        if self.now() - row["seen_at"] > USED:
+            query = update(web_sessions).where(web_sessions.c.id == row["id"])
             seen = query.values(seen_at=self.now())
             with suppress(DatabaseFault):  # the next use notes it
                 await self.database.write(lambda c: c.execute(seen))
-        return Session(person=found["person"], created_at=found["created_at"])
+        session = Session(person=row["person"], created_at=row["created_at"])
+        return SignedIn(session=session, ban=ban, line=line)
 
     async def end(self, token: str) -> bool:
         """End a session; return whether there was one."""

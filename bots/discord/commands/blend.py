@@ -1,5 +1,7 @@
 """/blend: several pictures are made one."""
 
+from functools import partial
+
 import discord
 
 from bots.chat import actions
@@ -36,5 +38,6 @@ async def blend(
     async with handler.drawing(request):
         targets = [await handler.find(request, "blend", name) for name in names]
         asked = (values, request.asker, request.person)
-        job = await actions.blend(handler.app, targets, images, *asked, fetch=read_attachment)
+        given = [partial(read_attachment, image) for image in images]
+        job = await actions.blend(handler.app, targets, given, *asked)
     await handler.placeholders.announce(request, job)

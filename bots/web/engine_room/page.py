@@ -78,5 +78,6 @@ async def read_form(request: Request) -> dict[str, str]:
 async def present_place(request: Request, text: str) -> str:
     """Return the id that a place has now, everywhere where none is typed; raises `UserError`."""
     place = read_place(text or EVERYWHERE)
-    moved: dict[str, str] = await request.app.storage.people.moved_places()
-    return moved.get(place, place)
+    if place == EVERYWHERE:
+        return place
+    return await request.app.storage.people.present_place(place)

@@ -64,9 +64,8 @@ async def _show(
 ) -> web.Response:
     """Return the page of a place; form: what somebody sent, of which a fault is said."""
     app = request.app
-    settings = await app.storage.people.all_place_settings()
-    own = settings.get(place, {})
-    held = await app.gate.in_force(place or EVERYWHERE)
+    line = await app.storage.people.line(place or EVERYWHERE)
+    own, held = line[0].settings, app.gate.along(line)
     was_closed = own.get(OPEN) is False
     return show(
         request,
@@ -75,7 +74,7 @@ async def _show(
         headers=fault.headers,
         sentence=fault.sentence,
         place=place,
-        places=[each for each, values in sorted(settings.items()) if _has_rules(values)][:PLACES],
+        places=await app.storage.people.places_having((PREFIX, POLICY, f'{OPEN}"'), PLACES),
         fields=_fields(request, held, own, form or {}) if place else [],
         was_closed=was_closed,
         closed=form.get(OPEN) == CLOSED if form else was_closed,
@@ -121,10 +120,6 @@ def _text(name: str, value: object) -> str:
     if value is None:
         return ""
     return write_rule(value) or (NO_NAME if name in NAMED else "")
-
-
-def _has_rules(values: Values) -> bool:
-    return any(name == OPEN or name.startswith((PREFIX, POLICY)) for name in values)
 
 
 def _check_place(request: Request, place: str) -> None:

@@ -14,7 +14,7 @@ from bots.service.app import App
 from bots.service.front_door import listening
 from bots.texts import web_words_of
 from bots.web.guard import CHANGES, GUESSES, client_of, csrf_of, local_path
-from bots.web.request import LONGEST
+from bots.web.request import LONGEST, place_of
 from bots.web.sessions import Cookies
 from bots.web.site import ROUTES, Site
 from bots.web.static_files import FOLDER
@@ -189,7 +189,7 @@ async def test_a_session_is_never_one_that_was_brought_along(served: Served) -> 
     assert (await browser.get("/account")).status == 401
     await browser.post(f"/in/{await served.app.storage.web_access.make_link(ADA)}")
     assert browser.cookies[name] != fixed
-    assert await served.app.storage.web_access.session(fixed) is None
+    assert await served.app.storage.web_access.signed_in(fixed, place_of) is None
 
 
 async def test_links_and_sessions_cannot_be_guessed_fast(served: Served, ada: Browser) -> None:

@@ -9,7 +9,7 @@ from html import unescape
 import pytest
 
 from bots.texts import web_words_of
-from bots.web.request import Route
+from bots.web.request import Route, place_of
 from bots.web.site import ROUTES, page_of
 from tests.bots.conftest import House
 from tests.bots.web.conftest import ADA, BOB, Browser, Page, Served
@@ -64,7 +64,7 @@ async def test_signing_in_again_ends_the_session_before(served: Served, ada: Bro
     page = await ada.get("/account")
     assert EN.signed_in_as.format(person=BOB) in page.words
     assert before not in ada.cookies.values()
-    assert await served.app.storage.web_access.session(before) is None
+    assert await served.app.storage.web_access.signed_in(before, place_of) is None
 
 
 async def test_signing_out_ends_the_session_and_not_only_the_cookie(
@@ -73,7 +73,7 @@ async def test_signing_out_ends_the_session_and_not_only_the_cookie(
     [token] = ada.cookies.values()
     page = await ada.post("/out")
     assert (page.status, page.path, ada.cookies) == (200, "/", {})
-    assert await served.app.storage.web_access.session(token) is None
+    assert await served.app.storage.web_access.signed_in(token, place_of) is None
 
 
 async def test_signing_out_everywhere_ends_the_sessions_of_one_person(

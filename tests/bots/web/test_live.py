@@ -15,6 +15,7 @@ from aiohttp import ClientResponse
 from bots.requests.studio import Asker
 from bots.texts import EN, web_words_of
 from bots.web import live
+from bots.web.request import Request
 from engine.events import Stage
 from storage import Job, Storage
 from storage.database.database import Database
@@ -157,6 +158,34 @@ async def test_a_preview_is_shown_to_who_asked_where_nothing_is_checked(
     async with streaming(ada) as told:
         assert "preview" not in (await until(told, "progress", job.id, step=0))[1]
     assert (await ada.get(said["preview"])).status == 204
+
+
+async def test_an_open_stream_follows_a_rule_that_changes(
+    house: House, served: Served, ada: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "BEAT", 0.0)
+    read: asyncio.Queue[None] = asyncio.Queue()
+    recognise = Request.recognise
+
+    async def noted(request: Request) -> None:
+        await recognise(request)
+        read.put_nowait(None)
+
+    monkeypatch.setattr(Request, "recognise", noted)
+    house.executor.gate.clear()
+    house.executor.preview = b"a jpeg"
+    async with streaming(ada) as told:
+        one = await imagined(house)
+        assert "preview" in (await until(told, "progress", one.id, step=0))[1]
+        await served.app.gate.change(EVERYWHERE, {"safety": "spoiler"}, OWNER)
+        for _ in range(read.qsize() + 2):  # one may have begun before the change
+            await read.get()
+        house.executor.gate.set()
+        await finished(served, one.id)
+        house.executor.gate.clear()
+        two = await imagined(house)
+        assert "preview" not in (await until(told, "progress", two.id, step=0))[1]
+    house.executor.gate.set()
 
 
 async def test_streams_of_a_session_are_few_and_another_may_be_opened_once_one_is_closed(

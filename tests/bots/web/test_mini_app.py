@@ -17,6 +17,7 @@ from bots.service.app import App
 from bots.texts import web_words_of
 from bots.web.errors import Refused
 from bots.web.mini_app import AHEAD, OLDEST, read_init_data
+from bots.web.request import place_of
 from storage.errors import DatabaseBusy
 from storage.people.web_access import WebAccess
 from tests.bots.web.conftest import Browser, Page, Served, serving
@@ -114,7 +115,7 @@ async def test_another_account_of_the_same_app_gets_its_own_session(
     assert (await open_it(browser, init_data(time.time(), user=user))).status == 200
     account = await browser.get("/account")
     assert EN.signed_in_as.format(person="telegram:3") in account.words
-    assert await telegram_page.app.storage.web_access.session(before) is None
+    assert await telegram_page.app.storage.web_access.signed_in(before, place_of) is None
 
 
 async def test_only_pages_for_telegram_may_be_framed_and_only_there(

@@ -6,8 +6,12 @@ import asyncio
 import gc
 import io
 import re
+import secrets
 import threading
+from collections.abc import Callable
+from dataclasses import replace
 from html import unescape
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,9 +28,12 @@ from engine.events import Picture as Drawn
 from engine.events import Verdict
 from engine.formats.metadata import read_recipe, write_png
 from storage import Job, NewJob
+from storage.jobs.bucket_pictures import open_pictures
+from storage.jobs.picture_files import Pictures
 from storage.records import EVERYWHERE
 from tests.bots.conftest import House
 from tests.bots.web.conftest import ADA, BOB, OWNER, Browser, Page, Served
+from tests.conftest import PATIENCE
 from tests.factories import add_claimed, make_recipe, pixels
 
 WORDS = web_words_of("en")
@@ -195,6 +202,61 @@ async def test_an_original_carries_its_recipe_and_a_thumbnail_is_made_once(
             assert (answer.headers["Content-Type"], small.format) == ("image/webp", "WEBP")
     [kept] = house.storage.pictures.thumbnails.all()
     assert kept == job.pictures[0].sha256
+
+
+class Noted(io.FileIO):
+    """A file that tells when it is closed."""
+
+    def __init__(self, path: Path, tell: Callable[[], object]) -> None:
+        super().__init__(path)
+        self._tell = tell
+
+    def close(self) -> None:
+        super().close()
+        self._tell()
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["whole", "left in the middle"])
+async def test_an_original_is_sent_from_its_open_file_which_is_closed_at_the_end(
+    house: House, served: Served, ada: Browser, monkeypatch: pytest.MonkeyPatch, whole: bool
+) -> None:
+    job = await drawn(house)
+    path = house.storage.pictures.path(job.pictures[0])
+    large = path.read_bytes() + secrets.token_bytes(64 * 2**20)  # more than a connection holds
+    await asyncio.to_thread(path.write_bytes, large)
+    loop, closed = asyncio.get_running_loop(), asyncio.Event()
+
+    def opened(*_: object) -> io.BufferedReader:
+        return io.BufferedReader(Noted(path, lambda: loop.call_soon_threadsafe(closed.set)))
+
+    def refused(*_: object) -> bytes:
+        raise AssertionError("read whole")
+
+    monkeypatch.setattr(Pictures, "open", opened)
+    monkeypatch.setattr(Pictures, "read", refused)
+    async with ada.client.get(served.origin + "/originals/1.png") as answer:
+        assert (answer.status, answer.content_length) == (200, len(large))
+        data = await (answer.content.read() if whole else answer.content.readexactly(1000))
+        assert data == large[: len(data)]
+        assert closed.is_set() <= whole
+    async with asyncio.timeout(PATIENCE):
+        await closed.wait()
+
+
+async def test_an_original_comes_from_a_bucket_as_well(
+    house: House, served: Served, ada: Browser, bucket_url: str
+) -> None:
+    job = await drawn(house)
+    [picture], folder = job.pictures, house.storage.pictures
+    png = folder.read(picture)
+    bucket = open_pictures(folder.folder.with_name("before"), bucket_url)
+    bucket.add(png)
+    served.app.gate.storage = replace(house.storage, pictures=bucket)
+    async with ada.client.get(served.origin + "/originals/1.png") as answer:
+        assert (answer.content_type, await answer.read()) == ("image/png", png)
+    bucket.remove(picture.sha256)
+    assert (await ada.get("/originals/1.png")).status == 503
+    bucket.close()
 
 
 @pytest.mark.parametrize("verdict", [Verdict.UNSAFE, Verdict.UNCHECKED])

@@ -13,7 +13,14 @@ import pytest
 from engine.errors import MissingPicture, PicturesAway
 from engine.files import bucket as buckets
 from engine.files.bucket import BadBucketURL, BucketURL, open_store
-from storage.errors import BadPicturesURL, ChangedPicture, LostPicture, PicturesFault, Unreachable
+from storage.errors import (
+    BadPicturesURL,
+    ChangedPicture,
+    DatabaseFault,
+    LostPicture,
+    PicturesFault,
+    Unreachable,
+)
 from storage.jobs.bucket_pictures import BucketPictures, open_pictures
 from storage.jobs.picture_files import Pictures
 from storage.records import Picture
@@ -59,6 +66,22 @@ def test_what_was_added_is_read_and_listed(pictures: Pictures) -> None:
     assert (pictures.read(named(ONE)), pictures.fetch(TWO)) == (b"one", b"two")
     assert pictures.store.read(ONE) == b"one"
     assert {name: found.size for name, found in pictures.look([ONE, NOTHING]).items()} == {ONE: 3}
+
+
+def test_what_was_added_is_opened(pictures: Pictures) -> None:
+    pictures.folder.parent.mkdir(exist_ok=True)
+    pictures.add(b"one")
+    with pictures.open(named(ONE)) as file:
+        assert (file.read(2), file.read()) == (b"on", b"e")
+    with pytest.raises(LostPicture):
+        pictures.open(named(TWO))
+
+
+def test_a_folder_that_cannot_be_written_to_is_a_fault(in_bucket: BucketPictures) -> None:
+    in_bucket.add(b"one")
+    in_bucket.folder.parent.rmdir()
+    with pytest.raises(DatabaseFault):
+        in_bucket.open(named(ONE))
 
 
 def test_what_is_not_there(pictures: Pictures) -> None:
@@ -136,6 +159,8 @@ def test_a_changed_object_is_never_given_out(in_bucket: BucketPictures) -> None:
     in_bucket.bucket.write(in_bucket.bucket.url.name_of(ONE), b"own")
     with pytest.raises(ChangedPicture, match="gives other bytes than were stored of 7692c3ad3540"):
         in_bucket.read(named(ONE))
+    with pytest.raises(ChangedPicture):
+        in_bucket.open(named(ONE))
     [problem] = in_bucket.problems({ONE: 3}, deep=True).values()
     assert "other bytes" in problem
     assert in_bucket.add(b"one") == ONE

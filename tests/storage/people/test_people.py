@@ -82,6 +82,20 @@ async def test_a_place_inherits_from_what_it_lies_in(storage: Storage) -> None:
     assert await places_of(storage, "x:nowhere") == ["x:nowhere", "*"]
 
 
+async def test_places_are_listed_by_the_names_of_their_settings(storage: Storage) -> None:
+    kept: dict[str, dict[str, object]] = {
+        "x:rules": {"rules.steps": [1, 9]},
+        "x:closed": {"open": False},
+        "x:other": {"count": 4, "opened": "by rules.steps", "rulesXsteps": 1},
+        "*": {"policy.daily": 5, "count": 1},
+    }
+    for place, settings in kept.items():
+        await storage.people.change_place_settings(place, settings)
+    wanted = ("rules.", "policy.", 'open"')
+    assert await storage.people.places_having(wanted, 9) == ("*", "x:closed", "x:rules")
+    assert await storage.people.places_having(wanted, 2) == ("*", "x:closed")
+
+
 async def test_a_place_lies_in_what_its_name_says_until_more_is_known(storage: Storage) -> None:
     assert await places_of(storage, "x:-1/23") == ["x:-1/23", "x:-1", "*"]
     await storage.jobs.add(a_job(place="x:-1/23"))

@@ -79,6 +79,8 @@ async def test_all_that_is_kept_of_a_place_goes_with_it(storage: Storage) -> Non
     shown = await storage.jobs.by_message(f"{OLD}/30")
     assert (shown and shown[0].id) == waits.id
     assert await storage.people.moved_places() == {OLD: NEW, f"{OLD}/7": f"{NEW}/7"}
+    for place in (f"{OLD}/7", f"{NEW}/7"):
+        assert await storage.people.present_place(place) == f"{NEW}/7"
 
 
 async def test_moved_twice_is_moved_once_and_what_came_late_follows(storage: Storage) -> None:

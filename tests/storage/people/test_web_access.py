@@ -47,9 +47,21 @@ async def test_a_link_opens_one_session_and_only_its_opening_uses_it(storage: St
     assert link.path == "/pictures/12.3"
     assert await access.link(token) is None
     assert await access.spend(token) is None
-    found = await access.session(session)
+    found = await access.signed_in(session, str)
     assert found
-    assert found.person == ADA
+    assert found.session.person == ADA
+
+
+async def test_a_session_is_found_with_what_applies_to_its_person(storage: Storage) -> None:
+    spent = await storage.web_access.spend(await storage.web_access.make_link(ADA))
+    assert spent
+    await storage.people.change_place_settings(f"web:{ADA}", {"count": 2})
+    for person, banned in (("x:bob", None), (ADA, "spam")):
+        await storage.moderation.ban(person, by="x:owner", reason="spam")
+        found = await storage.web_access.signed_in(spent[0], lambda person: f"web:{person}")
+        assert found
+        assert (found.ban.reason if found.ban else None) == banned
+        assert [level.settings for level in found.line] == [{"count": 2}, {}]
 
 
 async def test_of_two_who_use_a_link_at_once_one_is_signed_in(storage: Storage) -> None:
@@ -68,9 +80,9 @@ async def test_links_sessions_and_grants_end(storage: Storage) -> None:
     assert not await later(access, LINK + moment).spend(link)
     assert await later(access, GRANT - moment).granted(grant, ADA)
     assert not await later(access, GRANT + moment).granted(grant, ADA)
-    assert await later(access, SESSION - moment).session(session)  # which notes its use
-    assert await later(access, SESSION + SESSION - 2 * moment).session(session)
-    assert not await later(access, 3 * SESSION).session(session)
+    assert await later(access, SESSION - moment).signed_in(session, str)  # which notes its use
+    assert await later(access, SESSION + SESSION - 2 * moment).signed_in(session, str)
+    assert not await later(access, 3 * SESSION).signed_in(session, str)
 
 
 async def test_a_session_is_known_though_its_use_cannot_be_noted(
@@ -82,7 +94,7 @@ async def test_a_session_is_known_though_its_use_cannot_be_noted(
         raise DatabaseBusy("marble.db")
 
     monkeypatch.setattr(Database, "write", write)
-    assert await later(storage.web_access, USED + USED).session(session)
+    assert await later(storage.web_access, USED + USED).signed_in(session, str)
 
 
 async def test_the_oldest_link_makes_room_and_others_keep_theirs(storage: Storage) -> None:
@@ -108,12 +120,12 @@ async def test_sessions_can_be_ended_one_or_all(storage: Storage) -> None:
     link, grant = await access.make_link(ADA), await access.grant(await a_grant(storage))
     assert await access.end(first)
     assert not await access.end(first)
-    assert await access.session(second)
+    assert await access.signed_in(second, str)
     assert await access.end_all(ADA) == 1
-    assert not await access.session(second)
+    assert not await access.signed_in(second, str)
     assert not await access.link(link)
     assert not await access.granted(grant, ADA)
-    assert await access.session(others)
+    assert await access.signed_in(others, str)
 
 
 async def test_no_token_is_stored_and_what_has_ended_is_swept(storage: Storage) -> None:
@@ -137,7 +149,7 @@ async def test_no_token_is_stored_and_what_has_ended_is_swept(storage: Storage) 
 @pytest.mark.parametrize("token", ["", "x" * 100_000, "\udcff", "' OR 1=1 --", "\0"])
 async def test_what_is_no_token_finds_nothing(storage: Storage, token: str) -> None:
     await storage.web_access.open_session(ADA)
-    assert await storage.web_access.session(token) is None
+    assert await storage.web_access.signed_in(token, str) is None
     assert await storage.web_access.spend(token) is None
     assert await storage.web_access.granted(token, ADA) is None
 
@@ -154,5 +166,5 @@ async def test_what_is_kept_of_a_person_names_sessions_and_goes_with_them(
     assert not any(secret in text for secret in (*tokens, "kept-secret"))
     assert "id" not in kept["signed_in"][0]
     await storage.privacy.forget(ADA)
-    assert await access.session(tokens[0]) is None
+    assert await access.signed_in(tokens[0], str) is None
     assert await access.granted(tokens[1], ADA) is None
