@@ -6,9 +6,10 @@ turn, the queue reports its position: `Waiting`. A pipeline reports events and e
 `Key`. Standard library only.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from engine.errors import MarbleError
 
@@ -91,10 +92,14 @@ class Ended:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class About:
-    """An engine's device ("cuda:0") and its kind ("NVIDIA H200")."""
+    """An engine's device ("cuda:0"), its kind ("NVIDIA H200"), and what it has for models.
+
+    room: the values of an `engine.models.memory_plan.Room`.
+    """
 
     device: str = ""
     kind: str = ""
+    room: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

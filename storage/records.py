@@ -156,11 +156,15 @@ class Hour:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spender:
-    """Who spent how much of a day's budget: the jobs, and their pixels × steps."""
+    """Who spent how much of a day's budget: the jobs, and their pixels × steps.
+
+    hours: what of it was spent until the end of each hour of `Day`.
+    """
 
     person: str
     jobs: int
     spent: int
+    hours: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,17 +3,20 @@
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from bots.presentation.text import cut, fit_list, one_line
 from bots.requests.permutations import without_choices
 from bots.requests.styles import WORDS
-from bots.texts import Words, say, tell
+from bots.texts import EngineRoom, Words, say, tell
 from engine.events import News, Progress, Waiting
 from engine.formats.reading import Reading
 from engine.recipe.prompt_tags import plain
 from engine.sentences import Sentence
 from storage import Job
+
+if TYPE_CHECKING:
+    from engine.models.memory_plan import Plan
 
 BAR: Final = 12  # cells
 GIGABYTE: Final = 1_000_000_000
@@ -66,6 +69,12 @@ def size_of(count: int) -> str:
     """Write a number of bytes: `7 MB`, `6.94 GB`."""
     large = count >= GIGABYTE / 10
     return f"{count / GIGABYTE:.2f} GB" if large else f"{count / 1e6:.0f} MB"
+
+
+def fit_text(planned: "Plan", room: EngineRoom) -> str:
+    """Say whether a model fits on a device."""
+    size = planned.missing or planned.on_device
+    return room.fits[planned.fit.name.lower()].format(size=size_of(size))
 
 
 def caption(

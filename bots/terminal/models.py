@@ -12,11 +12,12 @@ from rich.console import Console
 from rich.text import Text
 
 from bots.operations.settings import Settings
-from bots.presentation.lines import size_of
+from bots.presentation.lines import fit_text, size_of
 from bots.requests.recipe_builder import lacking_options
 from bots.service.app import engine_config
 from bots.terminal.arguments import FAILED, OK
 from bots.terminal.console import Listing, open_console, styled
+from bots.texts import engine_room_of
 from engine.check.device_trial import DeviceTrial
 from engine.errors import BrokenModel, DeviceFault, MarbleError, UnknownModel, UserError, some
 from engine.executors.config import SEPARATOR
@@ -175,12 +176,8 @@ def _facts(checkpoint: Checkpoint | None) -> tuple[str, str]:
 
 def _fit(planned: Plan) -> str | Text:
     """Return whether a model fits, in words."""
-    if planned.fit is Fit.NOT:
-        return styled(f"does not fit: {size_of(planned.missing)} more", "red")
-    if planned.fit is Fit.WHOLE:
-        return "fits"
-    how = "by groups" if planned.fit is Fit.BY_GROUPS else "its parts in turns"
-    return f"fits, {how}: {size_of(planned.on_device)} at a time"
+    text = fit_text(planned, engine_room_of("en"))
+    return styled(text, "red") if planned.fit is Fit.NOT else text
 
 
 def _defaults(checkpoint: Checkpoint) -> str:

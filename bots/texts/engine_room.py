@@ -82,6 +82,12 @@ class EngineRoom:
         "Who spent most in the last 24 hours, in millions of pixels × steps. What failed or was "
         "cancelled costs nothing."
     )
+    budgets_plot = (
+        "The bars rise by what was spent until each hour; their upper edge is the budget, or what "
+        "was spent most."
+    )
+    spent_of = "{spent} of {budget}"
+    hours = "By the hour"
     budget_everywhere = "Each person may spend {budget} a day where no place has its own rule."
     no_budget = "Nobody's budget is limited where no place has its own rule."
     spent = "Spent"
@@ -112,6 +118,14 @@ class EngineRoom:
 
     # Models
     models_about = "What is in the folder of models."
+    # By the names of `engine.models.memory_plan.Fit`; size: what is missing, or taken at a time.
+    fits: ClassVar[Mapping[str, str]] = {
+        "whole": "fits",
+        "in_turns": "fits, its parts in turns: {size} at a time",
+        "by_groups": "fits, by groups: {size} at a time",
+        "not": "does not fit: {size} more",
+    }
+    fits_unknown = "Whether they fit into memory is shown once an engine has started."
     model = "Model"
     size = "Size"
     defaults = "Defaults"

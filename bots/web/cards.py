@@ -25,7 +25,7 @@ class Card:
     """One picture of a list, or a job that has none.
 
     shown: whether there is a picture that may be seen; veiled: it is behind a spoiler. width,
-    height: of its thumbnail, in pixels. said: what is said in its place.
+    height: of its thumbnail, in pixels. instead: the text in its place.
     """
 
     job: int
@@ -38,7 +38,7 @@ class Card:
     height: int = THUMBNAIL
     favourite: bool = False
     unfinished: bool = False
-    said: str = ""
+    instead: str = ""
 
 
 def cards_of(job: Job, view: View, words: Words, marked: Marked = ()) -> Iterator[Card]:
@@ -53,7 +53,7 @@ def cards_of(job: Job, view: View, words: Words, marked: Marked = ()) -> Iterato
             prompt=_prompt(job),
             alt=alt_text(job, words),
             unfinished=job.status not in OVER,
-            said=f"{status}: {say(job.error, words)}" if job.error else status,
+            instead=f"{status}: {say(job.error, words)}" if job.error else status,
         )
 
 
@@ -71,7 +71,7 @@ def card_of(job: Job, picture: Picture, view: View, words: Words, marked: Marked
         width=max(1, round(picture.width * scale)),
         height=max(1, round(picture.height * scale)),
         favourite=(job.id, picture.index) in marked,
-        said="" if shown else say(view.reason(picture), words),
+        instead="" if shown else say(view.reason(picture), words),
     )
 
 

@@ -67,8 +67,8 @@ class Fault:
     @property
     def headers(self) -> dict[str, str]:
         """Return what the answer's headers say of it."""
-        said = {"Retry-After": str(max(1, round(self.wait)))} if self.wait else {}
-        return said | ({"Allow": self.allowed} if self.allowed else {})
+        found = {"Retry-After": str(max(1, round(self.wait)))} if self.wait else {}
+        return found | ({"Allow": self.allowed} if self.allowed else {})
 
 
 NO_FAULT: Final = Fault(200, "")

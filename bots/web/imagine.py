@@ -51,15 +51,15 @@ async def read(request: Request) -> web.StreamResponse:
         raise UserError(request.words.no_picture)
     reading, words = await asyncio.to_thread(read_content, files[0]), request.words
     texts = value_texts(reading.values)
-    told = {
+    found = {
         "texts": texts,
         "lines": list(reading_lines(reading, words)),
         "notes": list(reading_notes(reading, words)),
         "source": reading.source,
     }
     if request.wants_json:
-        return web.json_response(told)
-    return await _show(request, {**await texts_of(request), **texts}, told=told)
+        return web.json_response(found)
+    return await _show(request, {**await texts_of(request), **texts}, found=found)
 
 
 async def _imagine(request: Request) -> web.StreamResponse:
@@ -112,7 +112,7 @@ async def _show(
     texts: dict[str, str],
     *,
     fault: Fault = NO_FAULT,
-    told: dict[str, Any] | None = None,
+    found: dict[str, Any] | None = None,
 ) -> web.Response:
     workflows = await request.app.workflows.offered(request.place)
     return request.render(
@@ -123,7 +123,7 @@ async def _show(
         fields=await option_fields(request, texts),
         workflows=[each.name for each in workflows],
         sentence=fault.sentence,
-        told=told,
+        found=found,
     )
 
 

@@ -80,13 +80,13 @@ STREAMS: Final = web.AppKey("streams", Streams)
 class Watch:
     """Tells what is new of somebody's unfinished jobs.
 
-    told: jobs that the reader's page shows as unfinished.
+    jobs: those that the reader's page shows as unfinished.
     """
 
-    def __init__(self, request: Request, told: Iterable[int] = ()) -> None:
+    def __init__(self, request: Request, jobs: Iterable[int] = ()) -> None:
         self._request = request
         self._worker = request.app.worker
-        self.told = set(told)
+        self.jobs = set(jobs)
         self._news: dict[int, News | None] = {}
         self._not_before = 0.0
 
@@ -99,20 +99,20 @@ class Watch:
             if job not in self._news or self._news[job] is not news
         ]
         self._news = unfinished
-        self.told |= unfinished.keys()
-        return [*events, *[event async for event in self._ended(self.told - unfinished.keys())]]
+        self.jobs |= unfinished.keys()
+        return [*events, *[event async for event in self._ended(self.jobs - unfinished.keys())]]
 
     def _progress(self, job: int, news: News | None) -> Event:
         words = self._request.words
-        said: dict[str, Any] = {"job": job, "line": words.submitted}
+        facts: dict[str, Any] = {"job": job, "line": words.submitted}
         if isinstance(news, Waiting):
-            said["line"] = progress_line(news, words)
+            facts["line"] = progress_line(news, words)
         elif news is not None:  # the page has a bar of its own
             line = f"{words.stages[news.stage]} {news.step}/{news.total}"
-            said |= {"line": line, "step": news.step, "total": news.total}
+            facts |= {"line": line, "step": news.step, "total": news.total}
             if news.finished or (news.preview and self._request.view.previews):
-                said["preview"] = f"/jobs/{job}/preview?{len(news.finished)}-{news.step}"
-        return "progress", said
+                facts["preview"] = f"/jobs/{job}/preview?{len(news.finished)}-{news.step}"
+        return "progress", facts
 
     async def _ended(self, jobs: Iterable[int]) -> AsyncIterator[Event]:
         """Yield the ends of jobs that wait and run no more; others are looked at again later."""
@@ -128,7 +128,7 @@ class Watch:
             return
         for number in numbers:
             if event := self._end(number, found.get(number)):
-                self.told.discard(number)
+                self.jobs.discard(number)
                 yield event
             else:
                 self._not_before = now + AGAIN
@@ -147,11 +147,11 @@ class Watch:
 async def events(request: Request) -> web.StreamResponse:
     """Stream what is new of the reader's jobs, or with `?once` tell how they are now."""
     asked = request.http.query
-    told = {*_numbers(asked.get("jobs", "")), *_numbers(request.http.headers.get("Last-Event-ID"))}
-    watch = Watch(request, told)
+    jobs = {*_numbers(asked.get("jobs", "")), *_numbers(request.http.headers.get("Last-Event-ID"))}
+    watch = Watch(request, jobs)
     if "once" in asked:
         found = await watch.look()
-        return web.json_response([{"event": name, **said} for name, said in found])
+        return web.json_response([{"event": name, **facts} for name, facts in found])
     streams = request.http.app[STREAMS]
     with streams.opened(request.token):
         response = web.StreamResponse(headers=HEADERS)
@@ -170,11 +170,11 @@ async def _stream(
 ) -> None:
     """Write events until the session or the process ends, or the reader goes away."""
     loop = asyncio.get_running_loop()
-    await response.write(_written("hello", {}, watch.told))
+    await response.write(_to_bytes("hello", {}, watch.jobs))
     beat = loop.time() + BEAT
     while not closing.is_set() and not _is_closed(request.http):
-        for name, said in await watch.look():
-            await response.write(_written(name, said, watch.told))
+        for name, facts in await watch.look():
+            await response.write(_to_bytes(name, facts, watch.jobs))
         if loop.time() >= beat:
             with suppress(DatabaseFault):  # meanwhile what was found last counts
                 await request.recognise()
@@ -190,9 +190,9 @@ async def _stream(
 async def stop(request: Request) -> web.StreamResponse:
     """Cancel a job that waits or runs."""
     number = request.http.match_info["job"]
-    said = await cancel(request.app, request, request.words, number)
+    text = await cancel(request.app, request, request.words, number)
     if request.wants_json:
-        return web.json_response({"said": said})
+        return web.json_response({"said": text})
     return see_other(f"/pictures/{number}")
 
 
@@ -201,10 +201,10 @@ def _is_closed(http: web.Request) -> bool:
     return http.transport is None or http.transport.is_closing()
 
 
-def _written(name: str, said: dict[str, Any], told: Iterable[int]) -> bytes:
+def _to_bytes(name: str, facts: dict[str, Any], jobs: Iterable[int]) -> bytes:
     """Return an event as it is sent."""
-    jobs = "-".join(map(str, sorted(told)[:JOBS]))
-    return f"id: {jobs}\nevent: {name}\ndata: {json.dumps(said)}\n\n".encode()
+    numbers = "-".join(map(str, sorted(jobs)[:JOBS]))
+    return f"id: {numbers}\nevent: {name}\ndata: {json.dumps(facts)}\n\n".encode()
 
 
 def _numbers(text: str | None) -> set[int]:

@@ -31,11 +31,11 @@ def read_init_data(data: str, token: str, now: float) -> tuple[str, str]:
     try:
         pairs = parse_qsl(data, keep_blank_values=True, strict_parsing=True)
         fields = dict(pairs)
-        given = fields.pop("hash")
+        digest = fields.pop("hash")
         lines = "\n".join(f"{name}={fields[name]}" for name in sorted(fields))
         secret = hmac.digest(b"WebAppData", token.encode(), hashlib.sha256)
         expected = hmac.new(secret, lines.encode(), hashlib.sha256).hexdigest()
-        signed = hmac.compare_digest(given.encode(), expected.encode())
+        signed = hmac.compare_digest(digest.encode(), expected.encode())
         if not signed or len(pairs) != len(fields) + 1:
             raise Refused(403, "not_telegram")
         age, user = now - int(fields["auth_date"]), int(json.loads(fields["user"])["id"])
@@ -43,7 +43,7 @@ def read_init_data(data: str, token: str, now: float) -> tuple[str, str]:
         raise Refused(403, "not_telegram") from None
     if not -AHEAD <= age <= OLDEST:
         raise Refused(403, "open_again")
-    return f"telegram:{user}", given
+    return f"telegram:{user}", digest
 
 
 async def show(request: Request) -> web.StreamResponse:
@@ -56,11 +56,11 @@ async def show(request: Request) -> web.StreamResponse:
 async def enter(request: Request) -> web.StreamResponse:
     """Open a session for who comes from Telegram, once for each opening of the page."""
     form, app = await request.form(), request.app
-    person, given = read_init_data(str(form.get("init_data", "")), _token(request), time.time())
+    person, digest = read_init_data(str(form.get("init_data", "")), _token(request), time.time())
     response = web.json_response({"to": local_path(form.get("to"))})
     if request.session and request.session.person == person:  # the page was reloaded
         return response
-    session = await app.storage.web_access.open_once(f"mini-app:{given}", person)
+    session = await app.storage.web_access.open_once(f"mini-app:{digest}", person)
     if session is None:
         raise Refused(403, "open_again")
     if request.session:

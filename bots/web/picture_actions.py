@@ -34,7 +34,7 @@ WORDS: Final[Mapping[str, str]] = {
     action.web: name for name, action in ACTIONS.items() if action.web
 }
 
-Does = Callable[[Request, Target], Awaitable[web.StreamResponse]]
+Answer = Callable[[Request, Target], Awaitable[web.StreamResponse]]
 
 
 async def act(request: Request) -> web.StreamResponse:
@@ -115,9 +115,9 @@ async def _describe(request: Request, target: Target) -> web.StreamResponse:
 
 async def _favourite(request: Request, target: Target) -> web.StreamResponse:
     """Add a picture to one's favourites, or remove it."""
-    said = await mark_favourite(request.app, target, request.asker, request.words, toggle=True)
+    text = await mark_favourite(request.app, target, request.asker, request.words, toggle=True)
     if request.wants_json:
-        return web.json_response({"said": said})
+        return web.json_response({"said": text})
     return see_other(f"/pictures/{target.name}")
 
 
@@ -138,7 +138,7 @@ async def _delete(request: Request, target: Target) -> web.StreamResponse:
     return see_other("/pictures")
 
 
-DOES: Final[Mapping[str, Does]] = {
+DOES: Final[Mapping[str, Answer]] = {
     **{name: partial(_draw, action=name) for name, action in ACTIONS.items() if action.draw},
     "change": _change,
     "edit": _edit,

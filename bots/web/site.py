@@ -105,7 +105,7 @@ class Site:
         """Return what serves all of it."""
         site = web.Application(middlewares=[self._answer])
         for route in ROUTES:
-            handler = partial(self._let_in, route)
+            handler = partial(self._handle, route)
             if route.method == "GET":
                 site.router.add_get(route.path, handler, allow_head=route.head)
             else:
@@ -168,7 +168,7 @@ class Site:
         if request.session is None:
             self.rates.count_once((request.client, hash(request.token)), request.client, GUESSES)
 
-    async def _let_in(self, route: Route, http: web.Request) -> web.StreamResponse:
+    async def _handle(self, route: Route, http: web.Request) -> web.StreamResponse:
         """Let a route answer where its asker may have it; raises `Refused` or `UserError`."""
         request = http[REQUEST]
         largest = route.largest if http.content_type.startswith("multipart/") else SMALL

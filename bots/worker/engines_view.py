@@ -30,7 +30,7 @@ class EngineRow:
     """An engine: its device and kind, its state in words, models, running jobs and deaths.
 
     width: rows of a call of the network, in the mean since its start (with guidance a picture has
-    two); pid: of its process.
+    two); pid: of its process. room: what it has for models (`engine.events.About`).
     """
 
     device: str
@@ -41,6 +41,7 @@ class EngineRow:
     restarts: int
     width: float | None = None
     pid: int | None = None
+    room: Mapping[str, Any] | None = None
 
 
 def engine_rows(health: Health, order: Order) -> list[EngineRow]:
@@ -56,6 +57,7 @@ def engine_rows(health: Health, order: Order) -> list[EngineRow]:
             restarts=each.restarts,
             width=_width(each),
             pid=each.pid,
+            room=each.room,
         )
         for name, each in engines.items()
     ]

@@ -5,7 +5,7 @@ What happens when the engine's process dies is in `engine.executors.restarting`.
 
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from engine.events import Event
 from engine.spec import Spec
@@ -22,9 +22,10 @@ class Health:
     pid: of its own process, if it has one. counts: since its last start (`Pipeline.counts`).
     device: which one it uses, unique among the engines of a pool ("cuda:0", "NODE/cuda:0").
     kind: of device ("NVIDIA H200"; empty until it has started): engines of one kind are expected
-    to be equally fast and to draw the same bytes. held: the models that are loaded, the least
-    recently used first. has: what it can use, as `engine.models.needs:needs_of` names it; None
-    where that is what the folder of this process holds. fault: why its pipeline cannot be made.
+    to be equally fast and to draw the same bytes. room: as of `engine.events.About`. held: the
+    models that are loaded, the least recently used first. has: what it can use, as
+    `engine.models.needs:needs_of` names it; None where that is what the folder of this process
+    holds. fault: why its pipeline cannot be made.
     waits: why it is not there yet, for a cause outside of it, which may pass.
     beside: further devices of its machine that could have an engine each, if it was told `auto`.
     slots: of an engine in a pool. engines: the health of each engine of a pool, by the name that
@@ -38,6 +39,7 @@ class Health:
     counts: Mapping[str, int] = field(default_factory=dict)
     device: str = ""
     kind: str = ""
+    room: Mapping[str, Any] | None = None
     held: tuple[str, ...] = ()
     has: frozenset[str] | None = None
     fault: str = ""

@@ -53,6 +53,7 @@ class InProcessExecutor(QueueingExecutor):
             counts=self._engine.counts,
             device=about.device,
             kind=about.kind,
+            room=about.room,
             held=tuple(self._engine.held),
             fault=self._engine.fault,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
 import torch
@@ -75,6 +76,7 @@ def open_pipeline(config: EngineConfig) -> Pipeline:
         about=About(
             device=config.device if device.type == "cpu" and config.threads else _name(device),
             kind=kind_of(device),
+            room=asdict(there),
         ),
     )
 

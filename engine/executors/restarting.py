@@ -113,6 +113,7 @@ class RestartingExecutor(QueueingExecutor):
             counts=self._counts,
             device=self._about.device,
             kind=self._about.kind,
+            room=self._about.room,
             held=self._held,
             fault=self._fault,
             beside=self._beside,

@@ -6,9 +6,11 @@ a day is found by its number, and nothing before it is read. No more than the la
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import accumulate
 from typing import Any, Final
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, and_, cast, extract, func, select
@@ -68,7 +70,7 @@ def _day(connection: Connection, now: datetime) -> Day:
             for at in hours
         ),
         errors=_errors(connection, ended),
-        spenders=_spenders(connection, lately, now - DAY),
+        spenders=_spenders(connection, lately, now - DAY, hours),
         cut=newest - first + 1 > MOST,
     )
 
@@ -94,6 +96,8 @@ def _seconds(column: ColumnElement[Any]) -> ColumnElement[int]:
 
 _ENDED: Final = _seconds(jobs.c.finished_at)
 _HOUR: Final = (_ENDED - _ENDED % HOUR).label("hour")
+_ASKED: Final = _seconds(jobs.c.created_at)
+_HOUR_ASKED: Final = (_ASKED - _ASKED % HOUR).label("hour")
 _WAIT: Final = (_ENDED - _seconds(jobs.c.created_at)).label("wait")
 
 
@@ -152,19 +156,34 @@ def _error(text: str | None, told: Mapping[str, Any] | None) -> str:
 
 
 def _spenders(
-    connection: Connection, lately: ColumnElement[bool], since: datetime
+    connection: Connection,
+    lately: ColumnElement[bool],
+    since: datetime,
+    hours: Sequence[datetime],
 ) -> tuple[Spender, ...]:
-    """Return who spent most, as `storage.jobs.quota` counts it."""
+    """Return who spent most since a time, as `storage.jobs.quota` counts it."""
     spent = func.sum(jobs.c.cost)
-    query = (
-        select(jobs.c.person, func.count(), spent)
-        .where(lately, jobs.c.created_at > since, jobs.c.status.not_in(SPARED))
-        .where(jobs.c.cost.is_not(None))
-        .group_by(jobs.c.person)
-        .order_by(spent.desc(), jobs.c.person)
-        .limit(SPENDERS)
+    counted = and_(
+        lately,
+        jobs.c.created_at > since,
+        jobs.c.status.not_in(SPARED),
+        jobs.c.cost.is_not(None),
     )
-    rows = connection.execute(query)
+    query = select(jobs.c.person, func.count(), spent).where(counted).group_by(jobs.c.person)
+    most = query.order_by(spent.desc(), jobs.c.person).limit(SPENDERS)
+    rows = connection.execute(most).all()
+    theirs = counted, jobs.c.person.in_([person for person, _, _ in rows])
+    by_hour = select(jobs.c.person, _HOUR_ASKED, spent).where(*theirs)
+    found = defaultdict[str, Counter[datetime]](Counter)
+    for person, hour, part in connection.execute(by_hour.group_by(jobs.c.person, _HOUR_ASKED)):
+        # The day began within the hour before the first one.
+        found[person][max(_at(hour), hours[0])] += int(part)
     return tuple(
-        Spender(person=person, jobs=count, spent=int(total)) for person, count, total in rows
+        Spender(
+            person=person,
+            jobs=count,
+            spent=int(total),
+            hours=tuple(accumulate(found[person][hour] for hour in hours)),
+        )
+        for person, count, total in rows
     )

@@ -30,7 +30,7 @@ class StubPipeline:
         self.company: dict[Key, set[int]] = {}
         self.cancels: list[Key] = []
         self.ticks = 0
-        self.about = About(device="stub:0", kind="a stub")
+        self.about = About(device="stub:0", kind="a stub", room={"budget": 7})
 
     @property
     def busy(self) -> bool:

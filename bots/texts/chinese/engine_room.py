@@ -77,6 +77,9 @@ class ChineseEngineRoom(EngineRoom):
     error = "错误"
     budgets = "额度"
     budgets_about = "最近 24 小时用得最多的人，单位为百万像素 × 步数。失败或取消的任务不计。"
+    budgets_plot = "柱高为到该小时为止的用量；上沿是额度，或最高用量。"
+    spent_of = "{spent} / {budget}"
+    hours = "按小时"
     budget_everywhere = "没有单独规则的地方，每人每天可用 {budget}。"
     no_budget = "没有单独规则的地方，不限制额度。"
     spent = "已用"
@@ -106,6 +109,13 @@ class ChineseEngineRoom(EngineRoom):
 
     # Models
     models_about = "模型文件夹中的内容。"
+    fits: ClassVar[Mapping[str, str]] = {
+        "whole": "放得下",
+        "in_turns": "各部分轮流放得下：每次 {size}",
+        "by_groups": "分组放得下：每次 {size}",
+        "not": "放不下：还差 {size}",
+    }
+    fits_unknown = "引擎启动之后，这里会显示内存是否放得下。"
     model = "模型"
     size = "大小"
     defaults = "默认值"

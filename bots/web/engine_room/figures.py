@@ -23,6 +23,9 @@ async def figures(request: Request) -> web.StreamResponse:
         day = await app.storage.figures.day()
     hours = day.hours
     held = await app.gate.in_force(EVERYWHERE)
+    budget = held.rules["daily"]
+    # On one scale: up to the budget or, where that is larger, to what was spent most.
+    top = max(budget or 0, *(each.spent / MILLION for each in day.spenders[:1]), 0)
     return show(
         request,
         "figures",
@@ -30,7 +33,11 @@ async def figures(request: Request) -> web.StreamResponse:
         pictures=plot([hour.pictures for hour in hours]),
         waits=plot([hour.half_within for hour in hours], [hour.most_within for hour in hours]),
         failures=plot([hour.failed for hour in hours]),
-        budget=held.rules["daily"],
+        spenders=[
+            (each, plot([spent / MILLION for spent in each.hours], top=top))
+            for each in day.spenders
+        ],
+        budget=budget,
         million=MILLION,
     )
 

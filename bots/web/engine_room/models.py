@@ -10,14 +10,18 @@ from typing import Final
 from aiohttp import web
 
 from bots.admission.roles import Role
+from bots.presentation.lines import fit_text
 from bots.service.commands import CHECK, GET
-from bots.texts import Words, tell
+from bots.texts import EngineRoom, Words, tell
 from bots.web.engine_room.commands import cancel_command, commands_of
-from bots.web.engine_room.page import TABS, read_form, show, wants_part
+from bots.web.engine_room.page import TABS, read_form, room_of, show, wants_part
 from bots.web.request import Request, Route, see_other
+from bots.worker.engines_view import load_engines
 from engine.errors import BrokenModel, UnknownModel, UserError
-from engine.models.catalogue import Catalogue, Checkpoint
+from engine.models.catalogue import Catalogue
 from engine.models.downloads import find, offers
+from engine.models.families import Defaults
+from engine.models.memory_plan import Room, plan
 from engine.models.model_files import find_parts, list_parts
 
 PATH: Final = TABS["models"][0]
@@ -25,11 +29,14 @@ PATH: Final = TABS["models"][0]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A model that can be used, or why it cannot."""
+    """A model that can be used, or why it cannot; fit: whether it fits into memory, if known."""
 
     name: str
-    checkpoint: Checkpoint | None = None
     problem: str = ""
+    title: str = ""
+    size: int = 0
+    fit: str = ""
+    defaults: Defaults | None = None
 
 
 async def models(request: Request) -> web.StreamResponse:
@@ -37,23 +44,37 @@ async def models(request: Request) -> web.StreamResponse:
     facts = {"commands": commands_of(request, CHECK, GET), "running": request.app.commands.running}
     if wants_part(request):
         return show(request, "models", **facts)
-    folder = request.app.settings.models_dir
+    settings, catalogue = request.app.settings, request.app.studio.catalogue
+    known = [each.room for each in await load_engines(settings) if each.room]
+    room = Room(**known[0]) if known else None  # the first engine's, as in the terminal
+    texts = request.words, room_of(request)
     return show(
         request,
         "models",
         **facts,
-        rows=await asyncio.to_thread(_rows, request.app.studio.catalogue, request.words),
-        parts=await asyncio.to_thread(list_parts, folder),
+        rows=await asyncio.to_thread(_rows, catalogue, room, *texts),
+        is_known=room is not None,
+        parts=await asyncio.to_thread(list_parts, settings.models_dir),
         offers=offers(),
-        folder=folder,
+        folder=settings.models_dir,
     )
 
 
-def _rows(catalogue: Catalogue, words: Words) -> list[Row]:
+def _rows(catalogue: Catalogue, room: Room | None, words: Words, texts: EngineRoom) -> list[Row]:
+    """Return a row for each model; reads what their files say of them."""
     rows = []
     for name in catalogue.names():
         try:
-            rows.append(Row(name=name, checkpoint=catalogue.get(name)))
+            its = catalogue.get(name)
+            rows.append(
+                Row(
+                    name=name,
+                    title=its.title,
+                    size=its.size,
+                    fit=fit_text(plan(its, room), texts) if room else "",
+                    defaults=its.defaults,
+                )
+            )
         except BrokenModel as error:
             rows.append(Row(name=name, problem=error.reason))
         except UserError as error:  # it was removed meanwhile

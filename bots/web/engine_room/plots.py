@@ -36,16 +36,20 @@ class Plot:
     height: int = HEIGHT
 
 
-def plot(*series: Sequence[float | None]) -> Plot:
-    """Lay out series of values of the same places, from 0; nothing is drawn of None and 0."""
+def plot(*series: Sequence[float | None], top: float = 0.0) -> Plot:
+    """Lay out series of values of the same places, from 0; nothing is drawn of None and 0.
+
+    top: the value at the upper edge, where none is larger.
+    """
     largest = [
         max((values[at] or 0 for values in series), default=0) for at in range(_count(series))
     ]
     most = max(largest, default=0)
+    scale = max(most, top)
     room = WIDTH / max(1, len(largest))
     return Plot(
         series=tuple(
-            tuple(_bar(at, value, room, most) for at, value in enumerate(values) if value)
+            tuple(_bar(at, value, room, scale) for at, value in enumerate(values) if value)
             for values in series
         ),
         most=most,
@@ -57,8 +61,8 @@ def _count(series: Sequence[Sequence[float | None]]) -> int:
     return len(series[0]) if series else 0
 
 
-def _bar(at: int, value: float, room: float, most: float) -> Bar:
-    height = round(HEIGHT * value / most, 2)
+def _bar(at: int, value: float, room: float, scale: float) -> Bar:
+    height = round(HEIGHT * value / scale, 2)
     return Bar(
         x=round((at + GAP / 2) * room, 2),
         y=round(HEIGHT - height, 2),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from bots.web.request import Route
 from bots.worker.engines_view import UP, EngineBoard, EngineRow
 from engine.errors import UserError
 from engine.models.downloads import find as find_offer
+from engine.models.memory_plan import Room, plan
 from storage import Job, Status
 from storage.clock import utc_now
 from storage.people.people import People
@@ -282,6 +284,22 @@ async def test_models_are_listed_with_those_that_cannot_be_used(
     assert "64×64" in page.words
     assert "it is empty." in page.words
     assert ROOM.no_folder in page.words
+
+
+async def test_the_list_of_models_says_whether_each_fits_into_the_engines_memory(
+    served: Served, owner: Browser
+) -> None:
+    assert ROOM.fits_unknown in (await owner.get("/engine/models")).words
+    whole = plan(served.app.studio.catalogue.get("tiny"), Room(budget=2**40, value_bytes=4)).whole
+    board = EngineBoard(served.app.settings, "a")
+    starting = EngineRow(device="cpu", kind="", state=UP, models=(), jobs=0, restarts=0)
+    for missing, said in ((0, ROOM.fits["whole"]), (10**6, "does not fit: 1 MB more")):
+        there = {"budget": whole - missing, "value_bytes": 4, "main": None, "holds_fp8": True}
+        await board.show([starting, replace(starting, room=there)])
+        page = await owner.get("/engine/models")
+        assert re.search(rf"tiny</th>.*?<td>{said}</td>", page.text, re.S)
+        assert ROOM.fits_unknown not in page.words
+    await board.clear()
 
 
 async def test_a_check_runs_beside_the_pages_and_is_shown_and_cancelled(

@@ -101,7 +101,7 @@ async def test_no_page_opens_a_file_in_the_loops_thread(
     for number in range(3):
         await drawn(house, parent=number or None, count=1 + number % 2)
     ada, owner = await served.sign_in(ADA), await served.sign_in(OWNER)
-    with open("/dev/null"):  # noqa: ASYNC230, PTH123
+    with open("/dev/null"):  # noqa: ASYNC230
         assert touched() != []
     found = {}
     for table, browser in ((LOOKS, ada), (OWNERS, owner)):

@@ -123,7 +123,7 @@ async def test_an_engine_tells_its_device_its_models_and_the_devices_beside_it(
     told = executor.health()
     told = next((each for each in told.engines.values() if each.held), told)
     assert (told.device, told.kind, told.held) == ("stub:0", "a stub", ("stub",))
-    assert (told.beside, told.fault, told.has) == ((), "", None)
+    assert (told.beside, told.fault, told.has, told.room) == ((), "", None, {"budget": 7})
 
 
 async def test_an_engine_that_cannot_be_made_tells_why() -> None:

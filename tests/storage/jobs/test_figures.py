@@ -80,6 +80,16 @@ def counted(kept: list[Job], at: datetime) -> Hour:
     )
 
 
+def spent_by(kept: list[Job], person: str, hour: datetime, now: datetime) -> int:
+    """Return what somebody spent in the last day until the end of an hour."""
+    return sum(
+        pixel_steps(job.recipe)
+        for job in kept
+        if job.person == person and job.status.value not in SPARED
+        if now - figures.DAY < job.created_at < hour + timedelta(hours=1)
+    )
+
+
 async def test_a_day_is_what_whoever_reads_every_job_counts(home: Home) -> None:
     clock = Clock()
     async with home.open(now=clock) as storage:
@@ -108,6 +118,10 @@ async def test_a_day_is_what_whoever_reads_every_job_counts(home: Home) -> None:
                 costs[job.person] += pixel_steps(job.recipe)
         spenders = [(each.person, each.spent) for each in day.spenders]
         assert spenders == sorted(costs.items(), key=lambda each: -each[1])
+        assert [each.hours for each in day.spenders] == [
+            tuple(spent_by(kept, each.person, hour.at, clock.time) for hour in day.hours)
+            for each in day.spenders
+        ]
         assert not day.cut
 
 
@@ -132,7 +146,7 @@ async def test_nothing_before_the_last_two_days_is_read(home: Home) -> None:
     looks = [query for query, _ in asked if "ORDER BY jobs.id" in query]
     counts = [values for query, values in asked if "GROUP BY" in query]
     assert 0 < len(looks) <= new.id.bit_length() + 1
-    assert len(counts) == 5
+    assert len(counts) == 6
     for values in counts:
         assert any(isinstance(each, int) and old.id < each <= new.id for each in values)
     assert [each.jobs for each in day.spenders] == [1]
