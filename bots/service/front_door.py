@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -46,7 +47,11 @@ async def listening(
     from aiohttp import web  # a terminal needs no server, and it takes a while
 
     runner = web.AppRunner(
-        app, access_log=None, keepalive_timeout=keepalive, shutdown_timeout=GRACE
+        app,
+        access_log=None,
+        logger=_log_of_faults(),
+        keepalive_timeout=keepalive,
+        shutdown_timeout=GRACE,
     )
     await runner.setup()
     try:
@@ -59,3 +64,16 @@ async def listening(
         yield
     finally:
         await runner.cleanup()
+
+
+def _log_of_faults() -> logging.Logger:
+    """Return the servers' log, without what strangers send that is no HTTP: it would fill it."""
+    from aiohttp.http_exceptions import HttpProcessingError
+
+    def is_ours(record: logging.LogRecord) -> bool:
+        return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+    log = logging.getLogger("marble.http")
+    if not log.filters:
+        log.addFilter(is_ours)
+    return log

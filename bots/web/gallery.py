@@ -15,6 +15,7 @@ from bots.web.request import SLOW, Request, Route
 from storage import parse_name
 
 PAGE: Final = 60  # pictures
+SOUGHT: Final = 300  # characters of each search: an address holds 8,190 bytes, of which one takes 9
 
 Page = tuple[list[Card], str]  # its cards, and the name before which the next page begins
 
@@ -37,6 +38,7 @@ async def pictures(request: Request) -> web.StreamResponse:
         older=f"/pictures?{urlencode({**kind, 'before': last})}" if last else "",
         sought=sought,
         like=like,
+        longest=SOUGHT,
         compares=request.app.settings.clip_model is not None,
         favourites=favourites,
         is_first=not before,

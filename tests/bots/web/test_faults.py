@@ -116,6 +116,28 @@ async def test_a_body_that_is_not_compressed_as_it_says_is_a_bad_request(
     assert "a page failed" not in caplog.text  # the server itself logs what it cannot unpack
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET / HTTP/1.1\r\nHost: x\r\nX: a\0b\r\n\r\n",
+        b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nno header\r\n\r\n",
+        b"\x16\x03\x01\x02\r\n\r\n",
+    ],
+    ids=["a header with a zero", "a long address", "no header", "TLS"],
+)
+async def test_what_is_no_request_is_refused_and_not_logged(
+    served: Served, caplog: pytest.LogCaptureFixture, sent: bytes
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", served.app.settings.web_port)
+    writer.write(sent)
+    answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    assert answer.split(b" ", 2)[1] == b"400"
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
 async def test_a_fault_that_nobody_expected_is_one_sentence_and_stands_in_the_log(
     served: Served, ada: Browser, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from aiohttp import web
@@ -102,6 +103,11 @@ async def test_a_search_finds_words_of_own_prompts(house: House, ada: Browser) -
     await drawn(house, "a marble owl", person=BOB)
     assert names(await ada.get("/pictures?q=marble")) == ["1"]
     assert WORDS.nothing_found in (await ada.get("/pictures?q=glass")).words
+    longest = urlencode({"q": "画" * gallery.SOUGHT, "like": "画" * gallery.SOUGHT})
+    page = await ada.get(f"/pictures?{longest}")  # all that both fields take
+    assert "<html" in page.text  # of Marble's: the server itself refuses longer addresses
+    page = await ada.get("/pictures")
+    assert page.text.count(f'maxlength="{gallery.SOUGHT}"') == 2
 
 
 async def test_own_pictures_are_found_by_what_they_show(
