@@ -19,7 +19,7 @@ from bots.requests.studio import Asker
 from bots.requests.typed_options import read_request
 from bots.web.errors import NO_FAULT, Fault, fault_of
 from bots.web.option_fields import UPLOADS, texts_of, uploads_of
-from bots.web.picture_actions import asked
+from bots.web.picture_actions import answer_jobs
 from bots.web.picture_files import find_shown
 from bots.web.request import Request, Route
 from engine.errors import OptionError, UserError
@@ -60,7 +60,7 @@ async def draw(request: Request) -> web.StreamResponse:
             raise
         fault = fault_of(error, request.words, request.web_words)
         return await _show(request, opened, fault=fault, texts=texts)
-    return await asked(request, [job], opened.asker)
+    return await answer_jobs(request, [job], opened.asker)
 
 
 async def _open(request: Request) -> Opened:

@@ -22,9 +22,9 @@ Page = tuple[list[Card], str]  # its cards, and the name before which the next p
 
 async def pictures(request: Request) -> web.StreamResponse:
     """Show a page of one's pictures: all, those that a search finds, or favourites."""
-    asked = request.http.query
-    sought, before = asked.get("q", "").strip(), asked.get("before", "")
-    favourites, like = "favourites" in asked, asked.get("like", "").strip()
+    query = request.http.query
+    sought, before = query.get("q", "").strip(), query.get("before", "")
+    favourites, like = "favourites" in query, query.get("like", "").strip()
     if like:
         cards, last = await _alike(request, like), ""
     elif favourites:

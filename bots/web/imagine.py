@@ -17,7 +17,7 @@ from bots.requests.workflow_file import read_content
 from bots.requests.workflows import WORKFLOW, read_choices, values_of
 from bots.web.errors import NO_FAULT, Fault, fault_of
 from bots.web.option_fields import UPLOADS, option_fields, texts_of, uploads_of
-from bots.web.picture_actions import asked
+from bots.web.picture_actions import answer_jobs
 from bots.web.request import Request, Route
 from engine.errors import UserError
 
@@ -84,7 +84,7 @@ async def _imagine(request: Request) -> web.StreamResponse:
         jobs = await studio.imagine_each(wanted, asker, request.person)
     else:
         jobs = [await request.app.workflows.draw(workflow, wanted[0], asker)]
-    return await asked(request, jobs, asker)
+    return await answer_jobs(request, jobs, asker)
 
 
 async def _again(request: Request, file: bytes, values: dict[str, Any]) -> web.StreamResponse:
@@ -98,7 +98,7 @@ async def _again(request: Request, file: bytes, values: dict[str, Any]) -> web.S
     job = await request.app.studio.draw_reading(reading, values, asker)
     what = ignored_text(reading.ignored, request.words)
     notes = [request.words.ignored.format(what=what)] if what else []
-    return await asked(request, [job], asker, *notes)
+    return await answer_jobs(request, [job], asker, *notes)
 
 
 async def _start_of(request: Request, name: str) -> str:

@@ -146,10 +146,10 @@ class Watch:
 
 async def events(request: Request) -> web.StreamResponse:
     """Stream what is new of the reader's jobs, or with `?once` tell how they are now."""
-    asked = request.http.query
-    jobs = {*_numbers(asked.get("jobs", "")), *_numbers(request.http.headers.get("Last-Event-ID"))}
+    query = request.http.query
+    jobs = {*_numbers(query.get("jobs", "")), *_numbers(request.http.headers.get("Last-Event-ID"))}
     watch = Watch(request, jobs)
-    if "once" in asked:
+    if "once" in query:
         found = await watch.look()
         return web.json_response([{"event": name, **facts} for name, facts in found])
     streams = request.http.app[STREAMS]

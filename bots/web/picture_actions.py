@@ -54,7 +54,9 @@ async def act(request: Request) -> web.StreamResponse:
         return await show(request, target, fault=fault, texts=await texts_of(request))
 
 
-async def asked(request: Request, jobs: list[Job], asker: Asker, *more: str) -> web.StreamResponse:
+async def answer_jobs(
+    request: Request, jobs: list[Job], asker: Asker, *more: str
+) -> web.StreamResponse:
     """Answer with the jobs that were asked for, and what is said beside them."""
     notes = [*(say(note, request.words) for note in asker.notes), *more]
     if request.wants_json:
@@ -68,7 +70,7 @@ async def asked(request: Request, jobs: list[Job], asker: Asker, *more: str) -> 
 async def _draw(request: Request, target: Target, *, action: str) -> web.StreamResponse:
     asker = request.asker
     job = await actions.draw_from(request.app, action, target, asker)
-    return await asked(request, [job], asker)
+    return await answer_jobs(request, [job], asker)
 
 
 async def _change(request: Request, target: Target) -> web.StreamResponse:
@@ -78,7 +80,7 @@ async def _change(request: Request, target: Target) -> web.StreamResponse:
     values = form_values(await texts_of(request), recipe_texts(recipe, lacks))
     for data in await uploads_of(request):
         values["image"] = await studio.keep_image(data)
-    return await asked(request, [await studio.rerun(target.name, values, asker)], asker)
+    return await answer_jobs(request, [await studio.rerun(target.name, values, asker)], asker)
 
 
 async def _edit(request: Request, target: Target) -> web.StreamResponse:
@@ -89,7 +91,7 @@ async def _edit(request: Request, target: Target) -> web.StreamResponse:
     values = {"prompt": words, **parse_values(options)}
     others = [await studio.keep_image(data) for data in await uploads_of(request)]
     job = await studio.edit(target.name, values, asker, request.person, others)
-    return await asked(request, [job], asker)
+    return await answer_jobs(request, [job], asker)
 
 
 async def _blend(request: Request, target: Target) -> web.StreamResponse:
@@ -102,7 +104,7 @@ async def _blend(request: Request, target: Target) -> web.StreamResponse:
     check_blended(1 + len(names) + len(files))
     targets = [target, *[await request.find("blend", name) for name in names]]
     job = await actions.blend(request.app, targets, files, values, asker, request.person)
-    return await asked(request, [job], asker)
+    return await answer_jobs(request, [job], asker)
 
 
 async def _describe(request: Request, target: Target) -> web.StreamResponse:

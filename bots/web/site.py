@@ -124,14 +124,14 @@ class Site:
         other = self.app.front_door.paths.get(request.path)
         if other and request.path != METRICS:
             return await other(request)
-        asked = request[REQUEST] = self._read(request)
+        ours = request[REQUEST] = self._read(request)
         try:
-            await self._recognise(asked)
+            await self._recognise(ours)
             return await handler(request)
         except web.HTTPRedirection:
             raise
         except Exception as error:
-            return explain(asked, error, await self._read_written(asked))
+            return explain(ours, error, await self._read_written(ours))
 
     async def _read_written(self, request: Request) -> list[tuple[str, str]]:
         """Return what a person wrote into the form of a request, if a page of Marble's has it."""
