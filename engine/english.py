@@ -102,6 +102,8 @@ ENGLISH: Final[Mapping[str, str]] = {
     "clip_nan": "Pictures could not be compared with words, since the model's numbers are not "
     "finite; `marble doctor` tells Marble's owner why.",
     "clip_lost": "The file of picture {picture} is missing, so nothing can be compared with it.",
+    "clip_alone": "There is no other picture to compare {picture} with; Marble's owner can have "
+    "older ones compared by `marble clip index`.",
     "clip_none": "None of these pictures has been compared with words yet; Marble's owner can have "
     "that done by `marble clip index`.",
     "given_twice": "{name} is given twice, as {first} and as {second}; give it once.",

@@ -2,7 +2,7 @@
 
 from bots.chat.access import Purpose, Requester, check_personal, find_picture
 from bots.requests.derive import the_picture
-from bots.requests.likeness import NAME
+from bots.requests.likeness import NAME, read_like
 from bots.service.app import App
 from storage.records import Alike
 
@@ -13,7 +13,7 @@ async def find_alike(app: App, requester: Requester, like: str, limit: int) -> t
     Raises `UserError`, also where others would read the answer.
     """
     check_personal(requester.viewer)
-    person = requester.viewer.person
+    like, person = read_like(like), requester.viewer.person
     if not NAME.fullmatch(like):
         return await app.likeness.find(like, limit, person)
     target = await find_picture(app, like, requester, Purpose.TELL)

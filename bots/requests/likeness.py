@@ -10,12 +10,13 @@ from typing import Final
 
 import numpy as np
 
-from engine.errors import UserError
+from engine.errors import OptionError, UserError
 from engine.executors.embedding import DamagedPicture, Embedding, Vector
 from engine.sentences import Sentence
 from engine.text_encode.prompts import unweighted
 from storage import Picture, Storage, UnknownJob
 from storage.errors import UnreadableRecipe
+from storage.jobs.intake import check_text
 from storage.records import Alike, Tower
 from storage.vectors.vectors import NewVector
 
@@ -23,6 +24,14 @@ NAME: Final = re.compile(r"#?\d+(\.\d+)?", re.ASCII)  # of a picture, and no wor
 NO_NUMBERS: Final = "the model's vector of it has values that are no numbers"
 GONE: Final = "its file is missing"
 DAMAGED: Final = "its file cannot be read as a picture"
+
+
+def read_like(text: str) -> str:
+    """Return what pictures shall be like: words, or a picture's name; raises `OptionError`."""
+    if not (like := text.strip()):
+        raise OptionError("like", text, Sentence("some_words"))
+    check_text("like", like)
+    return like
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +49,8 @@ class Likeness:
     async def find(self, like: str | Picture, limit: int, person: str | None) -> tuple[Alike, ...]:
         """Return the pictures nearest to words or to a picture, without it, the best first.
 
-        person: who asked for them; None: everybody's. Raises `UserError` where none has a vector.
+        person: who asked for them; None: everybody's. Raises `UserError` where none has a vector,
+        or no other one.
         """
         itself = like if isinstance(like, Picture) else None
         question = await (self._of_words(like) if isinstance(like, str) else self._of(like))
@@ -50,9 +60,12 @@ class Likeness:
             if person is None
             else vectors.nearest_of(tower, person, question, most)
         )
-        if not (others := [each for each in found if each.picture != itself][:limit]):
+        if not found:
             raise UserError(Sentence("clip_none"))
-        return tuple(others)
+        others = tuple(each for each in found if each.picture != itself)[:limit]
+        if itself and not others:
+            raise UserError(Sentence("clip_alone", picture=itself.name))
+        return others
 
     async def index(self, pictures: Sequence[Picture]) -> list[tuple[Picture, str]]:
         """Store the vectors of pictures; return those that have none now, and why.

@@ -17,7 +17,7 @@ from bots.operations.settings import Settings
 from bots.presentation.lines import best_note, device_note, match_text, name_of, parent_of
 from bots.presentation.making_of import MakingOf, read_making_of
 from bots.requests.derive import the_picture
-from bots.requests.likeness import NAME
+from bots.requests.likeness import NAME, read_like
 from bots.requests.options import Values, parse_values
 from bots.requests.studio import BLENDED, Asker, Studio
 from bots.requests.typed_options import read_request
@@ -188,6 +188,7 @@ class Session:
 
     async def alike(self, like: str, limit: int) -> None:
         """List everybody's pictures that are nearest to words or to another picture."""
+        like = read_like(like)
         meant = the_picture(*await self._studio.get(like)) if NAME.fullmatch(like) else like
         found = await self._likeness.find(meant, limit, None)
         table = Listing("picture", "match", "when", "seed", "prompt")

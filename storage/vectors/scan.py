@@ -66,7 +66,11 @@ def to_records(ids: Ids, vectors: Floats) -> NDArray[Any]:
 
 
 def _quantised(vectors: Floats) -> tuple[Floats, NDArray[Any]]:
-    """Return scales [n] and numbers [n, width] whose product is the vectors within half a scale."""
+    """Return scales [n] and numbers [n, width] whose product is the vectors within half a scale.
+
+    What is no number counts as 0.
+    """
+    vectors = np.nan_to_num(vectors, nan=0, posinf=0, neginf=0)
     largest = np.abs(vectors).max(axis=1)
     scales = (np.where(largest > 0, largest, 1) / STEPS).astype(np.float32)
     return scales, np.rint(vectors / scales[:, None]).astype(np.int8)

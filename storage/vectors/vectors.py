@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 from typing import Any, Final
 
@@ -278,14 +279,19 @@ def _floats(stored: bytes) -> Floats:
 
 
 def _scored(rows: Sequence[Any], question: Floats, limit: int) -> list[tuple[float, int, int]]:
-    """Return the cosines of the best rows, with their jobs and indices."""
+    """Return the cosines of the best rows, with their jobs and indices.
+
+    A vector of zeros, or one whose values are no numbers, has none.
+    """
     if not rows:
         return []
     stored = np.frombuffer(b"".join(row.vector for row in rows), STORED)
     found = stored.reshape(len(rows), -1).astype(np.float32)
-    cosines = found @ question / (np.linalg.norm(found, axis=1) * np.linalg.norm(question))
-    best = np.argsort(cosines)[-limit:]
-    return [(float(cosines[at]), rows[at].job, rows[at].picture) for at in best]
+    with np.errstate(invalid="ignore"):
+        cosines = found @ question / (np.linalg.norm(found, axis=1) * np.linalg.norm(question))
+    best = np.argsort(-cosines)[:limit]  # what is no number comes last
+    scored = [(float(cosines[at]), rows[at].job, rows[at].picture) for at in best]
+    return [each for each in scored if isfinite(each[0])]
 
 
 def _alike(connection: Connection, scored: Sequence[tuple[float, int, int]]) -> tuple[Alike, ...]:

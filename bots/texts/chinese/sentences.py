@@ -93,6 +93,8 @@ SENTENCES: Final[Mapping[str, str]] = {
     "clip_nan": "无法比较图片与文字，因为模型给出的数不是有限的；"
     "`marble doctor` 会告诉 Marble 的所有者原因。",
     "clip_lost": "图片 {picture} 的文件不见了，因此无法与它比较。",
+    "clip_alone": "没有别的图片可以与 {picture} 比较；Marble 的所有者可以用 `marble clip index` "
+    "来比较更早的图片。",
     "clip_none": "这些图片还没有与文字比较过；Marble 的所有者可以用 `marble clip index` 来做。",
     "given_twice": "{name} 给了两次：{first} 和 {second}；请只给一次。",
     "nearest": "（是不是 {name!r}？）",

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from bots.requests.likeness import Likeness
+from bots.requests.likeness import Likeness, read_like
 from bots.service import indexing
 from bots.service.indexing import Indexing
 from bots.texts import tell, words_of
-from engine.errors import UserError
+from engine.errors import OptionError, UserError
 from engine.executors.base import end_task
 from engine.executors.embedding import Embedding
 from engine.finish.towers import load_towers
@@ -104,6 +104,16 @@ async def test_nothing_to_find_and_no_numbers_are_said(house: House, likeness: L
             assert "marble clip index" in tell(error.value, words_of("zh"))
     with pytest.raises(UserError, match="numbers are not finite"):
         await likeness.find("nan", 5, None)
+    await likeness.index(job.pictures)
+    with pytest.raises(UserError, match=f"no other picture to compare {job.id}.1 with") as error:
+        await likeness.find(job.pictures[0], 5, None)
+    assert f"{job.id}.1" in tell(error.value, words_of("zh"))
+
+
+@pytest.mark.parametrize("text", ["", " \n", "a\0lion", "a lion \udcff"])
+def test_what_is_no_text_finds_nothing(text: str) -> None:
+    with pytest.raises(OptionError, match=r"^like must be "):
+        read_like(text)
 
 
 async def test_pictures_are_indexed_after_they_are_stored_and_missed_ones_too(

@@ -34,7 +34,13 @@ def test_older_pictures_are_indexed_and_found(marble: Marble, towers: Path) -> N
     again = marble("clip", "index")
     assert "2 pictures have vectors" in again.out
     assert sorted(found_in(marble("history", "--like", "a lion").out)) == ["1.1", "2.1"]
-    assert found_in(marble("history", "--like", "1.1").out) == ["2.1"]
+    for name in ("1.1", " #1.1 "):
+        assert found_in(marble("history", "--like", name).out) == ["2.1"]
+    refused = marble("history", "--like", " ")
+    assert (refused.code, refused.err) == (
+        2,
+        "marble: like must be a description of the picture, not ' '.\n",
+    )
     assert len(found_in(marble("history", "--like", "x", "--limit", "1").out)) == 1
     assert re.search(r"^match +1\.1 \(-?0\.\d{3}\)$", marble("show", "1").out, re.M)
     assert re.search(r"^match +-?0\.\d{3}$", marble("show", "1.1").out, re.M)

@@ -89,6 +89,21 @@ async def test_of_many_that_are_nearly_the_same_none_is_missed(
         assert [each.cosine for each in nearest] == pytest.approx(np.sort(cosines)[:-4:-1])
 
 
+@pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
+@pytest.mark.parametrize("tower", [SMALL, WIDE])
+async def test_a_vector_without_a_direction_is_like_nothing(
+    storage: Storage, tower: Tower, value: float
+) -> None:
+    job = await draw(storage, count=4)
+    found = units(4, tower.width)
+    found[1:3] = value
+    await keep(storage, tower, list(job.pictures), found)
+    for limit in (1, 9):
+        own = await storage.vectors.nearest_of(tower, job.person, found[0], limit)
+        everybodys = await storage.vectors.nearest(tower, found[0], limit)
+        assert names(own) == names(everybodys) == ["1.1", "1.4"][:limit]
+
+
 async def test_vectors_of_another_model_or_width_are_not_mixed(storage: Storage) -> None:
     job = await draw(storage, count=2)
     first, second = job.pictures
