@@ -21,8 +21,9 @@ from bots.worker.engines_view import load_places
 from bots.worker.progress import Place
 from engine.files.atomic import replace_text, sweep_drafts
 from engine.models.needs import needs_of
-from engine.queue.estimates import Meter, Speeds, work_of
+from engine.queue.estimates import Speeds, work_of
 from engine.queue.forecast import forecast
+from engine.queue.meter import Meter
 from engine.queue.order import Order
 from engine.queue.tasks import Caps, Limits, Priority, Task
 from storage import Job, Status, Storage

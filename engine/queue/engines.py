@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from engine.queue.estimates import Meter
+from engine.queue.meter import Meter
 
 IDLE: Final = float("-inf")  # when an engine without jobs is done
 

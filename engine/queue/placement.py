@@ -33,8 +33,9 @@ from typing import Final
 from engine.queue.classes import Classes, Numbers
 from engine.queue.costs import Costs, Popularity
 from engine.queue.engines import IDLE, Engine, Facts
-from engine.queue.estimates import Meter, Speeds
+from engine.queue.estimates import Speeds
 from engine.queue.lines import Line
+from engine.queue.meter import Meter
 from engine.queue.tasks import Task
 
 FEW: Final = 8  # engines of a kind that a job is compared with where its model is not held
