@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from engine.queue.engines import Facts
@@ -31,7 +31,7 @@ MOST: Final = 4.0  # times its estimate that a job is charged; more is taken for
 
 @dataclass(slots=True)
 class _Run:
-    """A running job; charged: estimated seconds of its work; loading: those of its models.
+    """A running job; estimate: seconds of its work on its engine; loading: those of its models.
 
     price: what its owner is charged, the seconds that the work takes on all engines in the mean;
     began: how many models have begun to draw; waits: since when it waits for the next, and the
@@ -39,7 +39,7 @@ class _Run:
     """
 
     task: Task
-    charged: float
+    estimate: float
     price: float
     loading: tuple[float, ...]
     waits: tuple[float, float]
@@ -48,7 +48,15 @@ class _Run:
 
     @property
     def seconds(self) -> float:
-        return self.charged + sum(self.loading[self.began :])
+        """Return the estimated seconds of its engine that it takes in all."""
+        return self.estimate + sum(self.loading[self.began :])
+
+    def cost_of(self, used: float) -> float:
+        """Return what its owner is charged in the end, for so many seconds of its engine.
+
+        A slower engine's seconds count for less, so that equal work costs the same everywhere.
+        """
+        return self.price * min(MOST, used / self.estimate) if self.estimate else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +71,22 @@ class _Waiting:
 
     def lets_pass(self, priority: Priority, start: float) -> bool:
         return priority == self.priority and start <= self.until
+
+
+@dataclass(slots=True)
+class _Choice:
+    """What one choice has come to.
+
+    passed: who was passed over; looked: how many of them whose jobs need no engine to themselves;
+    parked: how many others were parked; reserved: engines for jobs that are to run alone; waits:
+    the first whose job had better wait for a full engine beside free ones.
+    """
+
+    passed: list[Passed] = field(default_factory=list)
+    looked: int = 0
+    parked: int = 0
+    reserved: set[str] = field(default_factory=set)
+    waits: _Waiting | None = None
 
 
 class Order:
@@ -98,7 +122,8 @@ class Order:
     def demand(self) -> int:
         """Return how many engines the jobs at hand can use.
 
-        All, while one wants a kind of device of which one may be that has not started.
+        That is all of them while a job waits for a kind of device that no engine has which takes
+        jobs, and one may have that has not started.
         """
         if any(map(self.engines.may_be_starting, self.people.kinds)):
             return len(self.engines)
@@ -147,61 +172,74 @@ class Order:
         self.cut_short = False
         if not self.wants(slots):
             return None
-        reserved: set[str] = set()
-        passed: list[Passed] = []
-        parked = 0
-        looked = 0  # people in `passed` whose jobs need no engine to themselves
-        waits: _Waiting | None = None  # the first who waits for a full engine beside free ones
+        choice = _Choice()
         try:
-            while (found := self._next()) and looked < LOOK and len(passed) < SUSPECTS:
-                self.cut_short = parked == PARKED
-                if self.cut_short:
-                    break
-                priority, name, task = found
-                if waits and not waits.lets_pass(priority, self._turns.start_of(priority, name)):
-                    break
-                if waits and not task.alone and not self.engines.holds_with_room(task):
-                    passed.append(self._pass_over(priority, name))
-                    looked += 1
-                    continue
-                engine = self.engines.find(task, self.speeds, now, reserved)
-                if engine and not engine.better:
-                    self._start(priority, name, task, engine.engine, now)
-                    return task
-                if engine:
-                    if waits is None:
-                        until = self._turns.start_of(priority, name)
-                        until += self.speeds.seconds(task.work)
-                        waits = _Waiting(priority, name, task, engine, until)
-                    passed.append(self._pass_over(priority, name))
-                    looked += 1
-                elif task.alone:
-                    # More of them wait for the engines of those before them.
-                    if len(reserved) < LOOK:
-                        held = self.engines.reserve(task, reserved)
-                        reserved |= set() if held is None else {held}
-                    if not self.engines.has_room_beside(reserved):
-                        break
-                    passed.append(self._pass_over(priority, name))
-                elif (where := self._where(task)) is None:
-                    break
-                else:
-                    self._turns.park(priority, name, task.job, where)
-                    self._follow(priority, name)
-                    parked += 1
+            task = self._start_first(choice, now)
         finally:
-            for each in reversed(passed):
+            for each in reversed(choice.passed):
                 self._turns.restore(each)
-        if gone := self._reserved - reserved:
-            self._reserved = reserved
-            # They may be what people were parked for.
+        if task:
+            return task
+        gone, self._reserved = self._reserved - choice.reserved, choice.reserved
+        if gone:  # they may be what people were parked for
             self._turns.unpark(lambda where: any(self._serves(each, where) for each in gone))
             return self.choose(now, slots)
-        self._reserved = reserved
-        if not waits or waits.found.engine in reserved:
+        return self._start_anyway(choice.waits, now)
+
+    def _start_first(self, choice: _Choice, now: float) -> Task | None:
+        """Start the first job in turn that may start now, beside those that had better wait."""
+        while (found := self._next()) and choice.looked < LOOK and len(choice.passed) < SUSPECTS:
+            self.cut_short = choice.parked == PARKED
+            if self.cut_short:
+                break
+            priority, name, task = found
+            waits = choice.waits
+            if waits and not waits.lets_pass(priority, self._turns.start_of(priority, name)):
+                break
+            if waits and not task.alone and not self.engines.holds_with_room(task):
+                choice.looked += 1
+                self._pass_over(choice, priority, name)
+                continue
+            engine = self.engines.find(task, self.speeds, now, choice.reserved)
+            if engine and not engine.better:
+                self._start(priority, name, task, engine.engine, now)
+                return task
+            if engine:
+                choice.waits = waits or self._waiting(priority, name, task, engine)
+                choice.looked += 1
+                self._pass_over(choice, priority, name)
+            elif not self._set_aside(choice, priority, name, task):
+                break
+        return None
+
+    def _waiting(self, priority: Priority, name: str, task: Task, found: Found) -> _Waiting:
+        until = self._turns.start_of(priority, name) + self.speeds.seconds(task.work)
+        return _Waiting(priority, name, task, found, until)
+
+    def _set_aside(self, choice: _Choice, priority: Priority, name: str, task: Task) -> bool:
+        """Set aside a person for whose job no engine has room; return whether others may go on."""
+        if task.alone:
+            # More of them wait for the engines of those before them.
+            if len(choice.reserved) < LOOK:
+                held = self.engines.reserve(task, choice.reserved)
+                choice.reserved |= set() if held is None else {held}
+            if not self.engines.has_room_beside(choice.reserved):
+                return False
+            self._pass_over(choice, priority, name)
+            return True
+        if (where := self._where(task)) is None:
+            return False
+        self._turns.park(priority, name, task.job, where)
+        self._follow(priority, name)
+        choice.parked += 1
+        return True
+
+    def _start_anyway(self, waits: _Waiting | None, now: float) -> Task | None:
+        """Start a job that had better wait, unless all that waits is done sooner by waiting."""
+        if not waits or waits.found.engine in self._reserved:
             return None
         if (self.waiting - 1) * self.speeds.seconds(waits.task.work) < waits.found.better:
-            return None  # all that waits is done sooner there
+            return None
         self._start(waits.priority, waits.name, waits.task, waits.found.engine, now)
         return waits.task
 
@@ -216,11 +254,10 @@ class Order:
                 return priority, name, task
         return None
 
-    def _pass_over(self, priority: Priority, name: str) -> Passed:
+    def _pass_over(self, choice: _Choice, priority: Priority, name: str) -> None:
         """Pass a person over in this choice, whose place in a group others may take."""
-        passed = self._turns.pass_over(priority, name)
+        choice.passed.append(self._turns.pass_over(priority, name))
         self._follow(priority, name)
-        return passed
 
     def _follow(self, priority: Priority, name: str) -> None:
         """Let others of a person's groups try, since that one's job cannot start now."""
@@ -375,7 +412,7 @@ class Order:
         if job not in self._running:
             return
         run = self._running.pop(job)
-        task, charged = run.task, run.price
+        task = run.task
         kind, engine = self.engines.kind_of(job), self.engines.engine_of(job)
         # What it waited for may not have been loaded.
         waited = [*zip(task.work.models, run.loading, strict=True)][run.began :]
@@ -384,9 +421,7 @@ class Order:
         if finished and measured:
             drawn = None if run.drawn is None else used - run.drawn
             self.speeds.learn(task.work, used, drawn, kind)
-        # A slower engine's seconds count for less, so that equal work costs the same everywhere.
-        cost = min(used, MOST * run.charged) * (charged / run.charged if run.charged else 1.0)
-        self._turns.correct(task.priority, task.person, charged, cost)
+        self._turns.correct(task.priority, task.person, run.price, run.cost_of(used))
         self.people.end(task)
         self._update(task.person)
         for group, _ in task.caps:
