@@ -36,7 +36,7 @@ class ChildExecutor(RestartingExecutor):
     _writer: asyncio.StreamWriter | None = None  # while there is a child
 
     @property
-    def name(self) -> str:  # type: ignore[override]  # which device it is may be known later
+    def name(self) -> str:
         """Return what messages call it."""
         return f"the engine's process on {self._about.device}"
 

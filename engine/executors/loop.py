@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# After such an error every later call fails in this process, too.
-DEVICE_LOST: Final = "CUDA error"
+CUDA_ERROR: Final = "CUDA error"  # after one every later call fails in this process, too
 
 
 class Loop:
@@ -130,7 +129,7 @@ class Loop:
         self._running.clear()
 
     def _check_device(self, error: Exception | None) -> None:
-        if DEVICE_LOST in str(error):
+        if CUDA_ERROR in str(error):
             self._device_lost()
 
     def _close_pipeline(self) -> None:

@@ -224,9 +224,10 @@ class Pool(Executor):
         if _is_bad(told):  # another one may work
             self.ask(1)
         now = self._takes(member), member.health
-        if now != member.told:
-            # Whether jobs may go to one hangs on the others, too.
-            self._tell_all() if now[0] != (member.told and member.told[0]) else self._tell(member)
+        if now[0] != (member.told and member.told[0]):
+            self._tell_all()  # whether jobs may go to one hangs on the others, too
+        elif now != member.told:
+            self._tell(member)
 
     def _take_out(self, name: str) -> _Member | None:
         """Return an engine that is to be closed, if it is there; another may have its name now."""

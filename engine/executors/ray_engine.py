@@ -66,7 +66,7 @@ class RayEngine(RestartingExecutor):
         self._link: Link | None = None
 
     @property
-    def name(self) -> str:  # type: ignore[override]  # where it is may be known later
+    def name(self) -> str:
         """Return what messages call it."""
         where = f" on {self._host}" if self._host and not self.place.node else ""
         return f"the engine {self.place}{where}"

@@ -50,11 +50,9 @@ class Death(NamedTuple):
 class RestartingExecutor(QueueingExecutor):
     """Keeps one engine running: a task starts it when jobs need it, and again when it died.
 
-    A subclass implements `_run_once` and `_send`. name: for messages; `_pid`: of the engine's
-    process, if known.
+    A subclass implements `name`, `_run_once` and `_send`; `_pid`: of the engine's process, if
+    known.
     """
-
-    name = "the engine's process"
 
     def __init__(
         self,
@@ -82,6 +80,11 @@ class RestartingExecutor(QueueingExecutor):
         self._failures = 0  # deaths since an engine last drew anything
         self._failed_starts = 0  # in a row
         self._restarts = 0
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Return what messages call it; which device or machine it is on may be known later."""
 
     async def ready(self) -> None:
         """Start the engine; return when it takes jobs, failed to start too often or is closed."""
