@@ -10,7 +10,9 @@ ENGLISH: Final[Mapping[str, str]] = {
     "whole_between": "a whole number between {low} and {high}",
     "between_in_steps": "a multiple of {step} between {low} and {high}",
     "pixels_a_side": "{allowed} pixels per side",
-    "a_size": "like 512 or 768x512, in pixels, or a ratio like 3:2 of numbers from 1 to 999",
+    "a_size": "like 512 or 768x512, in pixels, or a ratio like 3:2 of whole numbers from 1 to 999",
+    "a_shape_or": "{shape} where a ratio is meant, or {allowed}",
+    "shape_at_most": "a ratio of at most {most}:1 or 1:{most}",
     "a_lora": "written like name or name:0.8, several separated by commas, or 'none'",
     "or_a_word": "{allowed}, or {word!r}",
     "a_style_name": "1 to 32 letters, digits, - or _",
@@ -64,6 +66,8 @@ ENGLISH: Final[Mapping[str, str]] = {
     "button_instead": "There is no command {name}: press {button} below a picture, or answer the "
     "picture with {answer}.",
     "answer_instead": "There is no command {name}: answer the picture with other words or options.",
+    "name_of_button": "{answer} names a button below Marble's pictures: answer one of them with "
+    "it, or say what is to be drawn.",
     "unknown_options": "There {count:is no option|are no options} {names}; leave "
     "{count:it|them} out{instead}.",
     "written_instead": ", or write what Marble has: {pairs}",
@@ -78,6 +82,8 @@ ENGLISH: Final[Mapping[str, str]] = {
     "too_many_permutations": "The choices in braces make more than {most} jobs; leave some out, or "
     "write \\{{ for a brace that is text.",
     "permuted": "That makes {count} jobs, one for each choice in braces.",
+    "read_as_negative": "What stands below the first line, {words}, was read as what the picture "
+    "should not show; write it in the first line to have it drawn.",
     "permuted_elsewhere": "Choices in braces can only stand in a new prompt; leave them out here, "
     "or write \\{{ for a brace that is text.",
     "permuted_workflow": "A workflow draws one job at a time; leave out the choices in braces.",

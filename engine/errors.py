@@ -246,9 +246,10 @@ def closest(name: str, known: Iterable[str]) -> str:
     """Return the known name that is most like another one, or nothing."""
     if len(name) > LONGEST:  # comparing takes a while for each letter
         return ""
-    plain = {each.lstrip("-"): each for each in known}  # what all options share is no likeness
+    # What all options share, or all commands, is no likeness.
+    name, plain = name.lstrip("-/"), {each.lstrip("-/"): each for each in known}
     # A file in another folder is near, however long the folder's name.
-    found = get_close_matches(name.lstrip("-"), plain, n=1, cutoff=0.6) or get_close_matches(
+    found = get_close_matches(name, plain, n=1, cutoff=0.6) or get_close_matches(
         name.rpartition("/")[2], plain, n=1, cutoff=0.8
     )
     return plain[found[0]] if found else ""

@@ -145,6 +145,12 @@ ACTIONS: Final[Mapping[str, Action]] = {
         telegram="upscale",
         terminal=":upscale",
         web="upscale",
+        names=(
+            "upscale subtle",
+            "upscale (subtle)",
+            "upscale creative",
+            "upscale (creative)",
+        ),
     ),
     "zoom": Action(
         purpose=Purpose.DRAW,
@@ -180,6 +186,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
         discord="region",
         telegram="region",
         web="brush",
+        names=("vary region", "vary (region)"),
         why_not={"terminal": "there is nothing to paint with; `--mask` takes a picture"},
     ),
     "making_of": Action(  # drawn again, and told how it comes about
@@ -250,6 +257,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
         reaction="✍",
         terminal="/show",
         web="recipe",
+        names=("seed",),
     ),
     "describe": Action(  # in words
         purpose=Purpose.TELL,

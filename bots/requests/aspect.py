@@ -14,6 +14,7 @@ from engine.sentences import Sentence
 
 A_SIZE: Final = Sentence("a_size")
 ASPECTS: Final = ((1, 1), (3, 2), (2, 3), (4, 3), (3, 4), (16, 9), (9, 16))  # that are offered
+LONGEST: Final = int(RANGES["width"].high // RANGES["width"].low)  # as in 32:1
 # In pixels, as people type them: they are rounded to the model's multiple once that is known.
 TYPED: Final = Range(RANGES["width"].low, RANGES["width"].high, 1)
 
@@ -31,8 +32,11 @@ def parse_size(text: str) -> dict[str, Any]:
 
     Raises `OptionError`.
     """
-    if shape := re.fullmatch(r"\s*([1-9]\d{0,2})\s*:\s*([1-9]\d{0,2})\s*", text, re.ASCII):
-        aspect = Aspect(int(shape[1]), int(shape[2]))
+    if shape := re.fullmatch(r"\s*([1-9]\d{0,2})\s*[:：]\s*([1-9]\d{0,2})\s*", text, re.ASCII):
+        across, down = int(shape[1]), int(shape[2])
+        if max(across, down) > LONGEST * min(across, down):
+            raise OptionError("size", text, Sentence("shape_at_most", most=LONGEST))
+        aspect = Aspect(across, down)
         return {"width": aspect, "height": aspect}
     found = re.fullmatch(r"\s*(\d{1,6})\s*(?:[x×*]\s*(\d{1,6})\s*)?", text.lower())
     if not found:
@@ -40,14 +44,22 @@ def parse_size(text: str) -> dict[str, Any]:
     width, height = int(found[1]), int(found[2] or found[1])
     for side in (width, height):
         if side not in TYPED:
-            allowed = TYPED.said(whole=True)
-            raise OptionError("size", text, Sentence("pixels_a_side", allowed=allowed))
+            allowed = Sentence("pixels_a_side", allowed=TYPED.said(whole=True))
+            if found[2] and 0 < min(width, height) <= max(width, height) < TYPED.low:
+                allowed = Sentence("a_shape_or", allowed=allowed, shape=f"{width}:{height}")
+            raise OptionError("size", text, allowed)
     return {"width": width, "height": height}
 
 
 def size_like(width: int, height: int, pixels: int, multiple: int) -> tuple[int, int]:
-    """Return a size of about so many pixels in the shape of another, as a model draws it."""
+    """Return a size of about so many pixels in the shape of another, as a model draws it.
+
+    Where a side would be too long or too short, the shape is kept, and not the number of pixels.
+    """
+    limits = RANGES["width"]
     scale = math.sqrt(pixels / (width * height))
+    scale = max(scale, limits.low / min(width, height))
+    scale = min(scale, limits.high / max(width, height))
     return whole_size(width * scale, height * scale, multiple)
 
 

@@ -325,6 +325,7 @@ OPTIONS: Final = (
 SPELLINGS: Final = (
     Option(
         name="iw",
+        field="strength",
         values=_image_weight,
         example="X",
         help=f"how much a start image counts, {IMAGE_WEIGHTS}: strength 1 - {WEIGHT} × X",
@@ -371,7 +372,7 @@ def typed_as(field: str, value: object) -> str:
 
 
 def parse_values(typed: Iterable[tuple[str, str]]) -> Values:
-    """Turn (name, text) pairs into values of recipe fields; the last one of a name wins."""
+    """Turn (name, text) pairs into values of recipe fields; each name has one text."""
     values: Values = {}
     for name, text in typed:
         values |= find(name).parse(text)

@@ -134,7 +134,7 @@ class Studio:
         jobs = await self._commit(drafts, asker)
         several = [Sentence("permuted", count=len(jobs))] if len(jobs) > 1 else []
         said = (note for draft in drafts for note in (*draft.notes, *draft.built.notes))
-        asker.notes.extend((*several, *dict.fromkeys(said)))
+        asker.notes[:] = [*several, *asker.notes, *dict.fromkeys(said)]
         return jobs
 
     async def _imagined(

@@ -63,7 +63,7 @@ def split_message(text: str, more: Sequence[Flag] = (), *, lines: bool = True) -
     as they were typed; a prompt in which nothing can be seen comes as "". The name of the field,
     `prompt:`, may stand first, and the command before it. Raises `UserError`, which names all
     options that there are not, for a picture's address in front of the words, for one of Discord's
-    mentions, and for a text that `permutations` would divide.
+    mentions, for an option with two values, and for a text that `permutations` would divide.
 
     more: flags that only one place knows. lines: words in further lines are the negative prompt;
     else they go on with the prompt, as where a negative prompt has a field of its own.
@@ -76,9 +76,11 @@ def split_message(text: str, more: Sequence[Flag] = (), *, lines: bool = True) -
     if not lines:
         words, typed = _split(text, known)
     else:
-        first, _, rest = text.strip().partition("\n")
-        (words, typed), (negative, below) = _split(first, known), _split(rest.strip(), known)
-        typed = [*([("negative", negative)] if negative else []), *typed, *below]
+        first, rest = _first_line(text)
+        (words, typed), (negative, below) = _split(first, known), _split(rest, known)
+        typed = [*typed, *([("negative", negative)] if negative else []), *below]
+    typed = _with_all_negative(typed)
+    _check_once(typed, more)
     for each in (words, *(value for name, value in typed if name == "negative")):
         _check_weights(each)
         if mention := _DISCORD.search(each):
@@ -86,6 +88,28 @@ def split_message(text: str, more: Sequence[Flag] = (), *, lines: bool = True) -
     if address := _ADDRESS.match(words):
         raise UserError(Sentence("address_of_picture", written=shorten(address[1])))
     return "" if is_blank(words) else words, typed
+
+
+def has_options(text: str) -> bool:
+    """Return whether an option stands in a text, known or not."""
+    try:
+        return next(_flags(text, BY_NAME), None) is not None
+    except UserError:  # it may as well be words
+        return False
+
+
+def words_below(text: str, more: Sequence[Flag] = ()) -> str:
+    """Return the words in a text's further lines, which `split_message` takes as negative prompt.
+
+    Raises `UserError` as that does.
+    """
+    _, rest = _first_line(_FIELD.sub("", text))
+    return split_message(rest, more, lines=False)[0]
+
+
+def _first_line(text: str) -> tuple[str, str]:
+    first, _, rest = text.strip().partition("\n")
+    return first, rest.strip()
 
 
 def check_known(names: Iterable[str], known: Collection[str]) -> None:
@@ -135,7 +159,21 @@ def _split(text: str, known: Mapping[str, Flag]) -> tuple[str, Typed]:
         value, words = _take_value(option, flag[1], tail)
         typed.append((option.name, value))
         parts.append(words)
-    return " ".join(filter(None, (_EDGES.sub("", part) for part in parts))), typed
+    parts = [_EDGES.sub("", part) for part in parts]
+    words = " ".join(filter(None, parts))
+    if not parts[-1]:  # a comma before the last options is none of the words
+        words = words.rstrip(f"{COMMAS} \n\t")
+    return words, typed
+
+
+def _with_all_negative(typed: Typed) -> Typed:
+    """Return options with the words of `--no`, where it is given several times, in one list."""
+    texts = [text for name, text in typed if name == "negative"]
+    if len(texts) < 2:
+        return typed
+    at = next(at for at, (name, _) in enumerate(typed) if name == "negative")
+    others = [each for each in typed if each[0] != "negative"]
+    return [*others[:at], ("negative", ", ".join(dict.fromkeys(texts))), *others[at:]]
 
 
 def read_request(
@@ -159,20 +197,34 @@ def read_given(given: Iterable[tuple[str, str]], more: Sequence[Flag] = ()) -> T
             text, typed = split_message(text, more, lines=False)
             found += typed
         plain.append((name, text))
-    return join_options(plain, found, more)
+    return join_options(_with_all_negative(plain), found, more)
 
 
 def join_options(
     given: Iterable[tuple[str, str]], typed: Typed, more: Sequence[Flag] = ()
 ) -> Typed:
     """Return options of two places together, or raise `UserError` for one that differs."""
-    given, several = list(given), {flag.name for flag in more if flag.many}
-    for name, second in typed:
-        for known, first in given:
-            if name == known and name not in several and first.strip() != second.strip():
-                facts = {"first": shorten(first), "second": shorten(second)}
-                raise UserError(Sentence("given_twice", name=f"--{name}", **facts))
-    return [*given, *typed]
+    both = [*given, *typed]
+    _check_once(both, more)
+    return both
+
+
+def _check_once(options: Typed, more: Sequence[Flag]) -> None:
+    """Raise `UserError` for an option with two values, also where they are spelled differently."""
+    several = {flag.name for flag in more if flag.many}
+    found: dict[str, tuple[str, str]] = {}
+    for name, text in options:
+        if name in several:
+            continue
+        option = BY_NAME.get(name)
+        field = (option.field if option else "") or name
+        known, first = found.setdefault(field, (name, text))
+        if known == name and first.strip() != text.strip():
+            facts = {"first": shorten(first), "second": shorten(text)}
+            raise UserError(Sentence("given_twice", name=f"--{name}", **facts))
+        if known != name:
+            facts = {"first": shorten(f"--{known} {first}"), "second": shorten(f"--{name} {text}")}
+            raise UserError(Sentence("given_twice", name=f"--{field}", **facts))
 
 
 def only_options(text: str, names: Iterable[str], others: Sequence[str] = ()) -> Typed:
@@ -271,9 +323,9 @@ def _take_value(option: Flag, name: str, tail: str) -> tuple[str, str]:
     closing = _QUOTES.get(tail[0])
     end = tail.find(closing, 1) if closing else -1
     if end > 0 and not (option.listed and tail[end + 1 : end + 2].strip()):
-        return tail[1:end], tail[end + 1 :]
+        return tail[1:end], tail[end + 1 :].lstrip(COMMAS)
     if option.spoken:
-        return tail, ""
+        return tail.rstrip(COMMAS) or tail, ""
     found = (_LIST if option.listed else _WORD).match(tail)
     assert found  # it is stripped, and something is left
     return found[0].rstrip(COMMAS) or found[0], tail[found.end() :].strip()

@@ -22,11 +22,12 @@ from bots.chat.actions import (
 )
 from bots.chat.answers import (
     NAMES,
-    instead_of,
+    is_talk,
     numbered_in,
     plain_name,
     read_answer,
     read_button,
+    unknown_command,
 )
 from bots.chat.commands import cancel
 from bots.presentation.lines import name_of, recipe_lines
@@ -58,7 +59,7 @@ from bots.telegram.imagine import draw_suggestion
 from bots.telegram.keyboards import SUGGESTION
 from bots.telegram.messages import ParsedMessage
 from bots.telegram.request import Request
-from engine.errors import SettingError, UnknownCommand, UserError, shorten
+from engine.errors import SettingError, UserError, shorten
 from engine.sentences import Sentence
 from storage import Picture, parse_name
 
@@ -94,11 +95,20 @@ async def named_action(
 ) -> Callable[[], Awaitable[str | None]] | None:
     """Return what does the action that a message names instead of words for a picture, if it does.
 
-    An answer to a picture names it, as words or a command; `U1` in private means the latest grid.
+    An answer to a picture names it, as words or a command; `U1` alone means the latest grid. Raises
+    `UserError` for a name below somebody's own picture, which has no buttons.
     """
-    if parsed.picture or parsed.command in COMMANDS:
+    if parsed.command in COMMANDS:
         return None
-    text = f"{parsed.command or ''} {parsed.text}"
+    text = f"{parsed.command or ''} {parsed.text}".strip()
+    meant = request.address.private or parsed.called
+    if not (meant or parsed.command) and is_talk(text):
+        return None
+    of_marble = parsed.reply_to is not None and not parsed.answers_question
+    if parsed.picture or (parsed.replied_picture and not of_marble):
+        if meant and read_answer(text):
+            raise UserError(Sentence("name_of_button", answer=shorten(text)))
+        return None
     if parsed.reply_to and not parsed.answers_question and (answer := read_answer(text)):
         action, number = answer
         found = await request.shown_by(parsed.reply_to) if action in BUTTONS.values() else None
@@ -106,7 +116,7 @@ async def named_action(
             return None
         name = numbered_in(found[0], number) if number else name_of(*found)
         return partial(perform, request, action, name, parsed.reply_to)
-    alone = request.address.private and parsed.replied_person is None
+    alone = meant and parsed.replied_person is None
     if alone and (button := read_button(text)):
         action, number = button
         if job := await latest(request, request.asker.place):
@@ -124,7 +134,7 @@ def no_command(request: Request, name: str) -> UserError:
             return UserError(Sentence("button_instead", **facts))
         return UserError(Sentence("answer_instead", name=facts["name"]))
     known = [f"/{name}" for name, command in COMMANDS.items() if not command.moderators]
-    return UnknownCommand(f"/{name}", known, instead_of(name, known))
+    return unknown_command(f"/{name}", known)
 
 
 def is_question(data: str) -> bool:

@@ -41,7 +41,7 @@ from bots.telegram.progress import Placeholders
 from bots.telegram.replies import Replies
 from bots.telegram.request import Request
 from bots.telegram.supergroups import Supergroups
-from bots.texts import tell, words_of
+from bots.texts import say, tell, words_of
 from bots.worker.delivery import WayClosed
 from engine.errors import UserError
 from storage import DatabaseFault, InboxEntry, StorageError
@@ -364,7 +364,9 @@ class Handler:
             log.warning("a request was refused: %s", fault)
             return Outcome(excuse(fault, words), refused=True)
         except UserError as error:
-            return Outcome(quote_names(tell(error, words)), refused=True)
+            # What was read in another way than people may have meant can be the reason.
+            said = [tell(error, words), *(say(each, words) for each in request.asker.notes)]
+            return Outcome(quote_names("\n".join(said)), refused=True)
         except TelegramError as error:
             if not isinstance(found := translate(error), WayClosed):
                 raise  # it may have arrived, or nobody is there
@@ -405,6 +407,6 @@ async def run_command(request: Request, parsed: ParsedMessage) -> str | None:
                 await request.announce(job)
                 return None
         return await command.do(request, parsed)
-    if request.address.private:
+    if request.address.private or parsed.called:
         raise no_command(request, parsed.command or "")
     return None  # it may be another bot's

@@ -14,6 +14,7 @@ from telegram.error import TelegramError
 
 from bots.chat import actions
 from bots.chat.access import Target
+from bots.chat.answers import is_talk
 from bots.chat.suggestions import describe as describe_picture
 from bots.chat.suggestions import numbered, read_target, suggestion_in
 from bots.presentation.lines import ignored_text, name_of, reading_lines, reading_notes
@@ -21,7 +22,7 @@ from bots.presentation.text import fit_lines, utf16_length
 from bots.requests.options import Flag, Values, parse_values
 from bots.requests.permutations import permutations
 from bots.requests.studio import BLENDED
-from bots.requests.typed_options import split_message
+from bots.requests.typed_options import has_options, split_message
 from bots.requests.workflow_file import read_content
 from bots.requests.workflows import WORKFLOW, read_choices, take_workflow, values_of
 from bots.telegram import keyboards
@@ -32,7 +33,7 @@ from bots.telegram.request import Request
 from engine.errors import UserError
 from engine.formats.reading import Reading
 from engine.sentences import Sentence
-from storage import UnknownPicture, parse_name
+from storage import Job, UnknownPicture, parse_name
 
 LARGEST: Final = 20 * 2**20  # bytes that Telegram hands to bots
 
@@ -50,15 +51,15 @@ async def imagine(request: Request, parsed: ParsedMessage) -> None:
     app = request.app
     if parsed.reply_to is not None and not parsed.answers_question:
         found = None if parsed.picture else await request.shown_by(parsed.reply_to)
+        if not (_is_meant(request, parsed) or (found and _changes(request, parsed, found[0]))):
+            return  # talk below a picture, or below something else that Marble said
         if found and not _names_workflow(parsed.text):
             return await _redraw(request, parsed, name_of(*found))
-        if not (found or parsed.command or request.address.private):
-            return  # talk below something else that Marble said
     replied = parsed.picture is None and not (parsed.command or parsed.answers_question)
     edited = parsed.replied_picture if replied else None
     if len(permutations(parsed.text)) > 1 and not edited:
         return await _imagine_each(request, parsed)
-    prompt, typed = split_message(parsed.text, [WORKFLOW, RESULT])
+    prompt, typed = request.read(parsed.text, [WORKFLOW, RESULT])
     workflow, typed = take_workflow(typed)
     result = next((text for name, text in typed if name == RESULT.name), None)
     typed = [each for each in typed if each[0] != RESULT.name]
@@ -76,7 +77,8 @@ async def imagine(request: Request, parsed: ParsedMessage) -> None:
         if drawn or picture is None:
             return None
     if not prompt:
-        return await _ask(request, picture, nothing=not parsed.text and not parsed.command)
+        nothing = not (parsed.text or parsed.command or parsed.called)
+        return await _ask(request, picture, nothing=nothing)
     values = {**parse_values(typed), "prompt": prompt}
     if edited and await _edits(request, values):
         return await _edit_images(request, [edited], values)
@@ -88,7 +90,7 @@ async def imagine(request: Request, parsed: ParsedMessage) -> None:
 
 async def _imagine_each(request: Request, parsed: ParsedMessage) -> None:
     """Draw a picture for each choice in braces, all from the same start image, if there is one."""
-    choices, workflow = read_choices(parsed.text, partial(split_message, more=[WORKFLOW]))
+    choices, workflow = read_choices(parsed.text, partial(request.read, more=[WORKFLOW]))
     given = [values_of(each, workflow) for each in choices]
     studio, start = request.app.studio, {}
     if picture := parsed.picture or parsed.replied_picture:
@@ -96,6 +98,19 @@ async def _imagine_each(request: Request, parsed: ParsedMessage) -> None:
         start["image"] = await studio.keep_image(await _fetch(request, picture))
     asked = [values | start for values in given]
     await request.announce_each(await studio.imagine_each(asked, request.asker, request.saved_by))
+
+
+def _is_meant(request: Request, parsed: ParsedMessage) -> bool:
+    return bool(parsed.command or parsed.called or request.address.private)
+
+
+def _changes(request: Request, parsed: ParsedMessage, job: Job) -> bool:
+    """Return whether plain words below a picture in a group change it: those of who asked for it.
+
+    From all others, and of thanks and emoji, only options are no talk.
+    """
+    own = job.person == request.asker.person
+    return has_options(parsed.text) or (own and not is_talk(parsed.text))
 
 
 def _names_workflow(text: str) -> bool:
@@ -130,7 +145,7 @@ async def edit(request: Request, parsed: ParsedMessage) -> None:
         with suppress(UnknownPicture):  # it is no name
             parse_name(first)
             name, text = first, "".join(rest)
-    prompt, typed = split_message(text)
+    prompt, typed = request.read(text)
     if not prompt or not (name or pictures):
         raise UserError(request.words.edit_how)
     values = {**parse_values(typed), "prompt": prompt}
@@ -189,7 +204,7 @@ async def blend(request: Request, parsed: ParsedMessage) -> None:
         pictures = list(album)
     if len(names) + len(pictures) not in BLENDED:
         raise UserError(request.words.blend_how)
-    prompt, typed = split_message(words)
+    prompt, typed = request.read(words)
     values = {**parse_values(typed), **({"prompt": prompt} if prompt else {})}
     targets = [await request.find("blend", name, parsed.reply_to) for name in names]
     given = [partial(_fetch, request, picture) for picture in pictures]
@@ -231,7 +246,7 @@ async def _edits(request: Request, values: Values, target: Target | None = None)
 async def _redraw(request: Request, parsed: ParsedMessage, name: str) -> None:
     """Draw a result again, with the words and options that are typed."""
     target = await request.find("rerun", name, parsed.reply_to)
-    prompt, typed = split_message(parsed.text)
+    prompt, typed = request.read(parsed.text)
     values = {**parse_values(typed), **({"prompt": prompt} if prompt else {})}
     if not values:
         raise UserError(request.words.empty_prompt)

@@ -27,15 +27,16 @@ from telegram.error import BadRequest, Forbidden, TelegramError
 from telegram.ext import ExtBot
 
 from bots.chat.actions import ACTIONS
+from bots.chat.answers import read_button
 from bots.chat.commands import cancel
 from bots.presentation.text import cut, utf16_length
 from bots.requests.options import Values, parse_values
-from bots.requests.typed_options import split_message
 from bots.telegram.address import TEXT, inline_key
 from bots.telegram.errors import translate
 from bots.telegram.messages import picture_of
 from bots.telegram.request import Request
-from engine.errors import UserError
+from engine.errors import UserError, shorten
+from engine.sentences import Sentence
 
 CANCEL: Final = ACTIONS["cancel"].telegram  # what the button of a message that waits carries
 RESULT: Final = "picture"  # the id of the one result of a query
@@ -157,7 +158,9 @@ def has_picture(message: Message) -> bool:
 
 
 def _read(request: Request, text: str) -> Values:
-    prompt, typed = split_message(text)
+    if read_button(text):
+        raise UserError(Sentence("name_of_button", answer=shorten(text)))
+    prompt, typed = request.read(text)
     if not prompt:
         raise UserError(request.words.inline_hint)
     return {**parse_values(typed), "prompt": prompt}

@@ -16,7 +16,7 @@ from bots.telegram.address import PLATFORM, person_key, place_key
 from bots.telegram.features import STOPPED
 from bots.texts import LANGUAGES
 
-_COMMAND: Final = re.compile(r"/(\w{1,32})(?:@(\w+))?(?=\s|$)")
+_COMMAND: Final = re.compile(r"/(\w{1,32})(?:@(\w+))?[?!.,:;？！。，：；]*(?=\s|$)")
 
 # What Marble asks: answers to these are words for a picture, whatever else is said in a group.
 QUESTIONS: Final = frozenset(
@@ -42,6 +42,7 @@ class ParsedMessage:
 
     command: str | None
     text: str
+    called: bool  # Marble's name stands before the text or behind the command
     picture: Picture | None
     replied_picture: Picture | None  # of the message that it replies to
     replied_person: str | None  # who wrote that
@@ -129,36 +130,41 @@ def read_update(update: Update, me: User) -> Incoming | None:
 def parse_message(message: Message, me: User) -> ParsedMessage | None:
     """Return what a message says to Marble, or None where it is not meant for it.
 
-    In private everything is; in a group commands are, unless they name another bot or are
-    forwarded, and replies to Marble's own messages. An administrator bot is sent all else that is
-    said there, too.
+    In private everything is; in a group commands and what begins with Marble's name are, unless
+    they name another bot or are forwarded, and replies to Marble's own messages. An administrator
+    bot is sent all else that is said there, too.
     """
     if message.is_automatic_forward or (message.via_bot and message.via_bot.id == me.id):
         return None
     if message.sender_chat is None and is_bot(message.from_user):
         return None
-    text = without_mention(without_facts(text_of(message)), me)
+    said = without_facts(text_of(message))
+    text = without_mention(said, me)
     found = _COMMAND.match(text)
     if found and found[2] and found[2].lower() != (me.username or "").lower():
         return None
     command = found[1].lower() if found else None
+    called = text != said or bool(found and found[2])
     private = message.chat.type == message.chat.PRIVATE
-    if found and message.forward_origin and not private:
+    if (found or called) and message.forward_origin and not private:
         return None  # somebody else's words, who may do less, or meant another group
     replied = message.reply_to_message
+    if replied is not None and replied.forum_topic_created:
+        replied = None  # as which Telegram shows all that answers nothing in a topic
     ours = replied is not None and replied.from_user is not None and replied.from_user.id == me.id
-    if not (private or found or ours):
+    if not (private or found or called or ours):
         return None
     asked = EDIT_QUESTION.fullmatch(text_of(replied)) if replied and ours else None
     if asked and command is None:
         command = "edit"
-    if not (text or message.effective_attachment):
+    if not (text or called or message.effective_attachment):
         return None  # somebody joined, a message was pinned
     if message.media_group_id is not None and not (text or private):
         return None  # an album's caption is with one of its pictures
     return ParsedMessage(
         command=command,
         text=text[found.end() :].strip() if found else text.strip(),
+        called=called,
         picture=picture_of(message),
         replied_picture=picture_of(replied) if replied else None,
         text_file=text_file_of(message) or (text_file_of(replied) if replied else None),

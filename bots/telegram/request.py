@@ -18,7 +18,9 @@ from bots.admission.roles import Role
 from bots.chat.access import ADMITTED, Relation, Target, Viewer
 from bots.chat.actions import find
 from bots.presentation.text import cut, fit_list, quote_names, utf16_length
+from bots.requests.options import Flag
 from bots.requests.studio import Asker
+from bots.requests.typed_options import Typed, split_message, words_below
 from bots.service.app import App
 from bots.telegram.address import (
     TEXT,
@@ -35,6 +37,8 @@ from bots.telegram.features import EPHEMERAL, Features
 from bots.telegram.progress import Placeholders
 from bots.telegram.replies import Replies
 from bots.texts import Words, say
+from engine.errors import shorten
+from engine.sentences import Sentence
 from storage import Job
 from storage.records import EVERYWHERE
 
@@ -171,6 +175,14 @@ class Request:
     def saved_by(self) -> str | None:
         """Return whose default options are used: several people who write as one have none."""
         return self.asker.person if self.viewer.is_person else None
+
+    def read(self, text: str, more: Sequence[Flag] = ()) -> tuple[str, Typed]:
+        """Read words and options as `split_message` does; what is taken as negative is noted."""
+        read = split_message(text, more)
+        if below := " ".join(words_below(text, more).split()):
+            note = Sentence("read_as_negative", words=shorten(below))
+            self.asker.notes.extend({note}.difference(self.asker.notes))
+        return read
 
     async def announce(self, job: Job, *notes: str) -> None:
         """Show that a job waits and how far it is, and what is to be said beside it."""

@@ -29,11 +29,14 @@ PICTURE_SUFFIXES: Final = (".png", *FORMATS)
 def options_of(arguments: argparse.Namespace) -> list[tuple[str, str]]:
     """Return the options of pictures that were typed, by their names."""
     options = (*OPTIONS, *SPELLINGS)
-    typed = [(option.name, getattr(arguments, f"option_{option.name}")) for option in options]
+    given = {option.name: getattr(arguments, f"option_{option.name}") for option in options}
     names = ("image", "mask", "control", "with", "workflow")
-    others = {name: getattr(arguments, name, None) for name in names}
-    for name, text in others.items():
-        typed += [(name, each) for each in (text if isinstance(text, list) else [text])]
+    given |= {name: getattr(arguments, name, None) for name in names}
+    typed = [
+        (name, each)
+        for name, text in given.items()
+        for each in (text if isinstance(text, list) else [text])
+    ]
     spoken = [option.name for option in options if option.spoken]
     return [
         (name, text if name in spoken else text.rstrip(COMMAS) or text)

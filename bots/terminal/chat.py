@@ -26,7 +26,7 @@ from rich.text import Text
 
 from bots.chat.actions import ACTIONS as TABLE
 from bots.chat.actions import VARIATION
-from bots.chat.answers import NAMES, instead_of, plain_name, read_button
+from bots.chat.answers import NAMES, plain_name, read_button, unknown_command
 from bots.operations.settings import Settings
 from bots.requests.options import Values, parse_values
 from bots.requests.studio import Studio
@@ -38,7 +38,7 @@ from bots.terminal.console import styled
 from bots.terminal.files import looks_like_file, picture_file
 from bots.terminal.inputs import INPUTS, read_direction, read_source, read_values
 from bots.terminal.making_of import write_making_of
-from engine.errors import LONGEST_PATH, UnknownCommand, UserError, shorten
+from engine.errors import LONGEST_PATH, UserError, shorten
 
 HELP: Final = """\
 [bold]a marble scholar[/bold]     any words become a picture; /imagine in front is welcome
@@ -118,17 +118,12 @@ async def _answer(session: Session, line: str) -> None:
     elif word.startswith("/") and (name := _one_word(line)) and looks_like_file(name, *TEXT_FILES):
         raise UserError(f"There is no file {shorten(name, LONGEST_PATH)}.")
     elif word.startswith(("/", ":")):
-        raise UnknownCommand(word, (*COMMANDS, "/help", "/quit"), _instead_of(word[1:].lower()))
+        named = NAMES.get(plain_name(word[1:]))  # a button of the chats may be a command here
+        raise unknown_command(word, (*COMMANDS, "/help", "/quit"), named and TABLE[named].terminal)
     elif button := read_button(line):
         await DOES[TABLE[button[0]].terminal](session, await session.numbered(button[1]))
     else:
         await _imagine(session, line)
-
-
-def _instead_of(name: str) -> str:
-    """Return what another program's command, or a button of the chats, is called here."""
-    action = NAMES.get(plain_name(name))
-    return (action and TABLE[action].terminal) or instead_of(name, COMMANDS)
 
 
 def dropped(line: str) -> Path | None:

@@ -103,6 +103,7 @@ RECIPE_OPTIONS: Final = [
         *(f"--{each.name}", each.example, each.help.replace("%", "%%")),
         *(f"--{alias}" for alias in each.aliases),
         dest=f"option_{each.name}",
+        action="append",  # so that two values of one are seen
     )
     for each in (*OPTIONS, *SPELLINGS)
 ]

@@ -475,7 +475,7 @@ class Words:
     )
     telegram_help = (
         "**Describe a picture:** send a prompt, for example: a marble scholar holding a book\n"
-        "In groups write `/imagine` before the prompt.\n"
+        "In groups write `/imagine` or my name before the prompt.\n"
         "\n"
         "**Options** anywhere in the prompt: `--steps` more is finer and slower · `--guidance` how "
         "closely the prompt is followed · `--no` what to leave out · `--count` several at once · "
@@ -496,8 +496,8 @@ class Words:
         "your favourites and settings, the styles that you made for others, when you used the web "
         "page, bans, and what you did as a moderator: all with Marble's owner.\n"
         "**What is not:** other messages. Marble reads only what is meant for it: commands and "
-        "menus, buttons, reactions and replies to its own pictures, and what you write to it in "
-        "private.\n"
+        "menus, what begins with its name, buttons, reactions and replies to its own pictures, and "
+        "what you write to it in private.\n"
         "**What you can do:** `/mydata export` sends you everything, `/mydata delete` deletes it "
         "for good. Bans stay, so that they remain in force; styles and what you did as a moderator "
         "stay without your name. Backups keep what they contain until newer ones replace them."

@@ -10,7 +10,9 @@ SENTENCES: Final[Mapping[str, str]] = {
     "whole_between": " {low} 到 {high} 之间的整数",
     "between_in_steps": " {low} 到 {high} 之间 {step} 的倍数",
     "pixels_a_side": "每边{allowed}（像素）",
-    "a_size": " 512 或 768x512 这样的尺寸（像素），或 3:2 这样的比例（两数为 1 到 999）",
+    "a_size": " 512 或 768x512 这样的尺寸（像素），或 3:2 这样的比例（两数为 1 到 999 的整数）",
+    "a_shape_or": " {shape}（比例），或{allowed}",
+    "shape_at_most": "不超过 {most}:1 或 1:{most} 的比例",
     "a_lora": " name 或 name:0.8 这样的写法（多个用逗号分隔），或 none",
     "or_a_word": "{allowed}，或 {word}",
     "a_style_name": " 1 到 32 个字母、数字、- 或 _",
@@ -63,6 +65,8 @@ SENTENCES: Final[Mapping[str, str]] = {
     "unknown_command": "没有命令 {name}{near}。",
     "button_instead": "没有命令 {name}：请按图片下方的 {button}，或用 {answer} 回复图片。",
     "answer_instead": "没有命令 {name}：请用别的文字或选项回复图片。",
+    "name_of_button": "{answer} 是 Marble 图片下方按钮的名称：请用它回复那样的图片，"
+    "或说明要画什么。",
     "unknown_options": "没有选项 {names}；请去掉{instead}。",
     "written_instead": "，或写 Marble 的选项：{pairs}",
     "weight_of_words": "这里不这样写权重：{written}；要加重请写 (词语:1.2)，"
@@ -74,6 +78,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "too_many_permutations": "花括号里的选择会产生超过 {most} 个任务；请减少一些，"
     "文字中的花括号请写 \\{{。",
     "permuted": "将产生 {count} 个任务，花括号里的每种选择一个。",
+    "read_as_negative": "第一行以下的内容（{words}）被当作不想出现的内容；想画出来请写在第一行。",
     "permuted_elsewhere": "花括号里的选择只能写在新的提示词中；请在这里去掉，"
     "文字中的花括号请写 \\{{。",
     "permuted_workflow": "工作流一次只画一个任务；请去掉花括号里的选择。",

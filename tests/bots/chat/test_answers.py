@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 
 from bots.chat.actions import ACTIONS, BELOW_PICTURE
-from bots.chat.answers import COMMANDS, instead_of, numbered_in, read_answer, read_button
+from bots.chat.answers import (
+    COMMANDS,
+    NAMES,
+    instead_of,
+    is_talk,
+    numbered_in,
+    read_answer,
+    read_button,
+)
 from bots.telegram.commands import COMMANDS as TELEGRAM
 from bots.terminal.chat import COMMANDS as TERMINAL
 from bots.texts import LANGUAGES
@@ -33,6 +41,10 @@ from tests.bots.presentation.test_presentation import a_job
         ("Zoom Out 2x", "zoom", None),
         ("❤️", "favourite", None),
         ("cancel", "cancel", None),
+        ("Upscale (Creative)", "upscale", None),
+        ("upscale subtle 2", "upscale", 2),
+        ("Vary (Region)", "region", None),
+        ("seed", "recipe", None),
     ],
 )
 def test_an_answer_that_is_a_buttons_name_names_its_action(
@@ -61,6 +73,34 @@ def test_an_answer_that_is_a_buttons_name_names_its_action(
 def test_what_says_more_is_words(text: str) -> None:
     assert read_answer(text) is None
     assert read_button(text) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "thanks!", "Thank you so much :)", "lol", "LMAO", "hahaha", "wow, so nice!!", "whoa", "😂",
+     "❤️", "✨", "👍🏽", "10/10", "?!", "looks good", "It's perfect", "thx u", "谢谢", "太棒了！",
+     "哈哈哈", "好看", "谢谢 😂", "спасибо", "Merci!", "xD"],
+)  # fmt: skip
+def test_thanks_praise_laughter_and_emoji_are_talk(text: str) -> None:
+    assert is_talk(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["make it bronze", "nice, but in green", "a jade owl", "bronze", "U1", "4", "1\ufe0f\u20e3",
+     "🔄", "⬅️", "more beautiful", "good lighting", "改成青铜", "好大的猫", "--ar 3:2"],
+)  # fmt: skip
+def test_what_can_be_done_or_drawn_is_no_talk(text: str) -> None:
+    assert not is_talk(text)
+
+
+def test_no_name_of_a_button_in_letters_is_talk() -> None:
+    assert [name for name in NAMES if any(map(str.isalnum, name)) and is_talk(name)] == []
+
+
+def test_long_laughter_is_read_at_once() -> None:
+    for text in ("ha" * 2000 + "x", "哈" * 4000 + "猫", "x" * 4000):
+        assert not is_talk(text)
 
 
 def test_only_what_no_prompt_says_means_the_latest_grid_by_itself() -> None:

@@ -232,12 +232,20 @@ def test_the_picture_that_is_meant_must_be_one_and_be_there() -> None:
         ((1920, 1080), 32, (672, 384)),
         ((10, 160), 8, (128, 2048)),
         ((10, 160), 32, (128, 2048)),
+        ((32, 1), 8, (2048, 64)),
+        ((1, 20), 8, (104, 2048)),
+        ((50, 1), 8, (2048, 64)),
     ],
 )
 def test_a_size_takes_the_shape_of_the_image_at_the_models_pixels(
     image: tuple[int, int], multiple: int, size: tuple[int, int]
 ) -> None:
     assert size_like(*image, 512 * 512, multiple) == size
+
+
+def test_a_side_at_its_limit_keeps_the_shape_and_not_the_pixels() -> None:
+    assert size_like(5, 1, 1024 * 1024, 8) == (2048, 408)
+    assert size_like(5, 1, 64 * 64, 8) == (320, 64)
 
 
 def test_a_strong_variation_of_a_subtle_one_starts_from_its_own_pixels() -> None:

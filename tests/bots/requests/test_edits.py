@@ -129,7 +129,7 @@ async def test_without_a_model_that_edits_the_pictures_own_draws_anew_and_says_s
     assert (weak.recipe.strength, "strength 0.4" in ann.notes[0]) == (0.4, True)
     image = await kept(house, 640, 320)
     given = (await house.studio.edit_image(image, BRONZE, ann)).recipe
-    assert (given.image, given.width, given.height) == (image, 88, 64)
+    assert (given.image, given.width, given.height) == (image, 128, 64)
 
 
 @pytest.mark.usefixtures("editing")

@@ -26,7 +26,7 @@ from tests.bots.messages import read_typed
         ),
         ('a cat --no "blur" by night', {"prompt": "a cat by night", "negative_prompt": "blur"}),
         ("a cat\nblur", {"prompt": "a cat", "negative_prompt": "blur"}),
-        ("a cat --steps 5 --steps 6", {"prompt": "a cat", "steps": 6}),
+        ("a cat --steps 5 --steps 5", {"prompt": "a cat", "steps": 5}),
         ("a king's crown - gold -- no", {"prompt": "a king's crown - gold -- no"}),
         ("大理石学者 --种子", {"prompt": "大理石学者 --种子"}),
         ("a cat --sampler DPMPP-2M", {"prompt": "a cat", "sampler": "dpmpp_2m"}),
@@ -81,7 +81,16 @@ def test_an_option_like_no_other_is_answered_without_a_guess() -> None:
         ("a cat --shift 0", "shift must be between 0.01 and 100, or 'own', not 0.0."),
         ("a cat --seed foo", "18446744073709551615, or 'new', not 'foo'."),
         ("a cat --lora foo:bar", "lora must be written like name or name:0.8"),
-        ("a cat --ar 1:1000", "a ratio like 3:2 of numbers from 1 to 999, not '1:1000'"),
+        ("a cat --ar 1:1000", "a ratio like 3:2 of whole numbers from 1 to 999, not '1:1000'"),
+        (
+            "a cat --ar 3x2",
+            "size must be 3:2 where a ratio is meant, or a whole number between 64 and "
+            "2048 pixels per side, not '3x2'.",
+        ),
+        ("a cat --ar 16 × 9", "size must be a whole number between 64"),
+        ("a cat --ar 0x9", "size must be a whole number between 64"),
+        ("a cat --ar 50:1", "size must be a ratio of at most 32:1 or 1:32, not '50:1'."),
+        ("a cat --ar 10:321", "size must be a ratio of at most 32:1 or 1:32, not '10:321'."),
     ],
 )
 def test_a_bad_value_says_what_would_be_right(text: str, message: str) -> None:

@@ -161,10 +161,10 @@ async def test_a_saved_style_holds_where_it_is_known(house: House, book: Stylebo
 
 async def test_a_shape_becomes_a_size_that_the_model_draws_well(house: House) -> None:
     job = await house.studio.imagine(read_typed("a cat --ar 4:1"), ADA)
-    assert (job.recipe.width, job.recipe.height) == (128, 64)  # no side may be shorter
+    assert (job.recipe.width, job.recipe.height) == (256, 64)  # no side may be shorter
     square = {**read_typed("a cat --size 1:1")}
     again = await house.studio.rerun(str(job.id), square, ADA)
-    assert (again.recipe.width, again.recipe.height) == (88, 88)  # as many pixels as there were
+    assert (again.recipe.width, again.recipe.height) == (128, 128)  # as many pixels as there were
     typed = {**read_typed("a cat --size 3:2"), "width": 64, "height": 96}
     sized = await house.studio.imagine(typed, ADA)
     assert (sized.recipe.width, sized.recipe.height) == (64, 96)

@@ -16,6 +16,7 @@ from bots.requests.typed_options import (
     read_request,
     read_style_words,
     split_message,
+    words_below,
 )
 from bots.texts import tell, words_of
 from engine.errors import OptionError, UnknownOption, UserError
@@ -44,9 +45,17 @@ SEEN = (
         ("a cat --ar 3:2 --seed 7", "a cat", [("size", "3:2"), ("seed", "7")]),
         ("a cat —ar 3:2 –seed 7", "a cat", [("size", "3:2"), ("seed", "7")]),
         ("一只猫 ——seed 7", "一只猫", [("seed", "7")]),
-        ("一只猫，--seed 7", "一只猫，", [("seed", "7")]),
+        ("一只猫，--seed 7", "一只猫", [("seed", "7")]),
         ("一只猫--seed 7", "一只猫", [("seed", "7")]),
-        ("a cat,--seed 7", "a cat,", [("seed", "7")]),
+        ("a cat,--seed 7", "a cat", [("seed", "7")]),
+        ("a cat ， , --seed 7", "a cat", [("seed", "7")]),
+        ("a cat, --seed 7 in a hat,", "a cat, in a hat,", [("seed", "7")]),
+        (
+            'a cat --no "fog", in a hat, --seed 7',
+            "a cat in a hat",
+            [("negative", "fog"), ("seed", "7")],
+        ),
+        ("a cat, --no fog, --seed 7", "a cat", [("negative", "fog"), ("seed", "7")]),
         ("a cat --seed 7 in a hat", "a cat in a hat", [("seed", "7")]),
         ("a cat --best", "a cat", [("best", "on")]),
         ("a cat --best in a hat --n 4", "a cat in a hat", [("best", "on"), ("count", "4")]),
@@ -248,12 +257,32 @@ def test_what_nobody_knows_is_refused_by_its_name() -> None:
 
 
 def test_a_further_line_is_the_negative_prompt_and_its_options_are_read() -> None:
-    read = split_message("a cat --no fog\nblur --seed 7\n--steps 5")
-    assert read == (
-        "a cat",
-        [("negative", "blur"), ("negative", "fog"), ("seed", "7"), ("steps", "5")],
-    )
+    read = split_message("a cat\nblur --seed 7\n--steps 5")
+    assert read == ("a cat", [("negative", "blur"), ("seed", "7"), ("steps", "5")])
     assert split_message("a cat\n--seed 7") == ("a cat", [("seed", "7")])
+
+
+@pytest.mark.parametrize(
+    ("text", "below"),
+    [
+        ("a cat\nblur --seed 7\nfog", "blur\nfog"),
+        ("prompt:\na cat\n\nblur", "blur"),
+        ("a cat --no fog", ""),
+        ("\na cat\n--seed 7", ""),
+    ],
+)
+def test_the_words_of_further_lines_can_be_told(text: str, below: str) -> None:
+    assert words_below(text).split() == below.split()
+
+
+def test_all_words_that_are_not_wanted_count() -> None:
+    words, typed = split_message("a cat --no fog --seed 7 --no rain")
+    assert (words, typed) == ("a cat", [("negative", "fog, rain"), ("seed", "7")])
+    assert split_message("a cat --no fog\nrain")[1] == [("negative", "fog, rain")]
+    assert read_request("a cat", [("negative", "fog"), ("negative", "rain")])[1] == [
+        ("negative", "fog, rain")
+    ]
+    assert split_message("a cat --no fog --no fog")[1] == [("negative", "fog")]
 
 
 def test_where_a_negative_prompt_has_its_field_lines_are_words() -> None:
@@ -271,8 +300,33 @@ def test_an_option_given_beside_the_words_and_among_them_is_refused() -> None:
     assert tell(error.value, words_of("zh")) == "--seed 给了两次：'7' 和 '8'；请只给一次。"
     same = read_request("a cat --seed 7 --ar 3:2", [("seed", " 7"), ("size", "3:2")])
     assert dict(same[1])["seed"] == "7"
-    twice = read_request("a cat --seed 7 --seed 8")[1]
-    assert twice[-1] == ("seed", "8"), "the last one of a text wins"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a cat --seed 7 --seed 8", "--seed is given twice, as '7' and as '8'; give it once."),
+        ("a cat --seed 7\n--seed 8", "--seed is given twice, as '7' and as '8'; give it once."),
+        ("a cat --ar 3:2 --size 512", "--size is given twice, as '3:2' and as '512'; give it "
+         "once."),
+        ("a cat --iw 2 --strength 0.5", "--strength is given twice, as '--iw 2' and as "
+         "'--strength 0.5'; give it once."),
+        ("a cat --steps 5 in a hat --steps 6", "--steps is given twice, as '5' and as '6'; give it "
+         "once."),
+    ],
+)  # fmt: skip
+def test_an_option_with_two_values_in_one_text_is_refused(text: str, said: str) -> None:
+    for read in (split_message, read_request):
+        with pytest.raises(UserError) as error:
+            read(text)
+        assert str(error.value) == said
+        assert "给了两次" in tell(error.value, words_of("zh"))
+
+
+def test_an_option_with_two_values_is_refused_where_options_stand_alone() -> None:
+    with pytest.raises(UserError, match="--steps is given twice"):
+        only_options("--steps 5 --steps 6", ["steps"])
+    assert only_options("--steps 5 --steps 5", ["steps"]) == [("steps", "5"), ("steps", "5")]
 
 
 def test_options_in_a_negative_prompt_beside_the_words_are_read_there() -> None:

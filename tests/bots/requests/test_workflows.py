@@ -75,7 +75,7 @@ async def test_what_people_set_replaces_what_nodes_hold_and_nothing_else_does(
     assert again.prompt == "beautiful scenery nature glass bottle landscape"
     assert again.seed != (await draw(workflows, "portrait")).recipe.seed
     wide = (await draw(workflows, "portrait", **parse_values([("size", "4:1")]))).recipe
-    assert (wide.width, wide.height) == (128, 64)
+    assert (wide.width, wide.height) == (256, 64)
     # The recipe is as any other: it is drawn again without the workflow.
     rerun = await house.studio.rerun(str(job.id), {"steps": 2}, replace(ANN, notes=[]))
     assert rerun.recipe == replace(recipe, steps=2)

@@ -117,7 +117,12 @@ async def test_nothing_typed_yet_is_answered_by_what_to_type(ada: Person) -> Non
 
 
 @pytest.mark.parametrize(
-    ("typed", "says"), [("an owl --sted 3", "--sted"), ("gore", "not allowed")]
+    ("typed", "says"),
+    [
+        ("an owl --sted 3", "--sted"),
+        ("gore", "not allowed"),
+        ("U1", "'U1' names a button below Marble's pictures"),
+    ],
 )
 async def test_what_may_not_be_drawn_is_not_offered(ada: Person, typed: str, says: str) -> None:
     answer = await ada.types_inline(typed)

@@ -149,7 +149,10 @@ async def test_every_flag_is_read_wherever_it_stands(telegram: TelegramServer, a
     await ada.presses(picture, "Original")
     document = await ada.chat.picture_file(picture)
     recipe = read_recipe(file_of(telegram, document)).recipe
-    assert (recipe.prompt, recipe.negative_prompt) == ('a cat in "rain"', "blur, dogs")
+    assert (recipe.prompt, recipe.negative_prompt) == (
+        'a cat in "rain"',
+        "blur, dogs, ugly",
+    )
     assert (recipe.width, recipe.height, recipe.steps) == (64, 128, 9)
 
 
@@ -173,6 +176,16 @@ async def test_every_flag_is_read_wherever_it_stands(telegram: TelegramServer, a
         ("/reroll", "press 'New seed' below a picture"),
         ("/remix", "There is no command '/remix': answer the picture with other words or options."),
         ("/ask how?", "There is no command '/ask'."),
+        ("/subscribe", "There is no command '/subscribe'."),
+        ("/shorten a cat", "There is no command '/shorten' (did you mean '/making_of'?)."),
+        ("/shrten a cat", "There is no command '/shrten'."),
+        ("/stealth", "There is no command '/stealth' (did you mean '/privacy'?)."),
+        ("/seed", "press 'Recipe' below a picture, or answer the picture with 'seed'."),
+        ("/sculpt?", "There is no command '/sculpt'."),
+        ("/imagine: ", "Describe a picture, for example"),
+        ("a cat --seed 7 --seed 8", "--seed is given twice, as '7' and as '8'; give it once."),
+        ("a cat --ar 3x2", "size must be 3:2 where a ratio is meant"),
+        ("a cat --ar 50:1", "size must be a ratio of at most 32:1 or 1:32, not '50:1'."),
         ("/show 99999", "There is no picture 99999 that you may see here."),
         ("/show ../../etc/passwd", "pictures have names like 12 or 12.3."),
         ("fail", "The marble cracked."),
@@ -256,6 +269,118 @@ async def test_the_bots_own_name_in_front_is_no_word_for_a_picture(
     grid = await statues.picture(said)
     said = await ada.says(f"@{NAME} U1", to=statues, answering=grid)
     assert "from" in text_of(await statues.picture(said))
+
+
+async def test_talk_below_a_picture_in_a_group_is_not_drawn(
+    ada: Person, bob: Person, statues: Chat
+) -> None:
+    statues.promote()
+    picture = await statues.picture(await ada.says("/imagine owls --size 64", to=statues))
+    await bob.says("/shorten a cat", to=statues)  # perhaps another bot's
+    for text in ("thanks!", "lol", "😂", "❤️", "✨", "太棒了", "-no way", "https://example.com wow"):
+        await bob.says(text, to=statues, answering=picture)
+    for text in ("thanks!", "lol", "😂", "❤️", "✨", "太棒了"):
+        await ada.says(text, to=statues, answering=picture)
+    await bob.says("who is that on the left?", to=statues, answering=picture)
+    await bob.sends_photo(a_picture(), "like this one", to=statues, answering=picture)
+    await ada.sends_photo(a_picture(), to=statues, answering=picture)
+    drawn = [picture]
+    for who, text in (
+        (ada, "a jade owl"),
+        (bob, "--steps 3"),
+        (bob, "/imagine a jade owl"),
+        (bob, f"@{NAME} thanks"),
+        (bob, "v1"),
+        (bob, "🔄"),
+    ):
+        said = await who.says(text, to=statues, answering=picture)
+        drawn.append(await statues.picture(said))
+    assert statues.shown == drawn
+
+
+async def test_a_sticker_below_a_picture_is_talk_in_a_group_alone(
+    telegram: TelegramServer, ada: Person, statues: Chat
+) -> None:
+    sticker = {"file_id": "s", "file_unique_id": "s", "type": "regular", "width": 9, "height": 9}
+    sticker |= {"is_animated": False, "is_video": False}
+
+    async def answers_by_a_sticker(picture: Json) -> Json:
+        said = telegram.new_message(
+            picture["chat"]["id"], **{"from": ada.user}, sticker=sticker, reply_to_message=picture
+        )
+        await telegram.add_update("message", said)
+        return said
+
+    picture = await statues.picture(await ada.says("/imagine an owl", to=statues))
+    await answers_by_a_sticker(picture)
+    alone = await ada.chat.picture(await ada.says("an owl"))
+    await ada.chat.words(await answers_by_a_sticker(alone), "Describe a picture")
+    later = await statues.picture(await ada.says("/imagine an end", to=statues))
+    assert statues.shown == [picture, later]
+
+
+async def test_what_begins_with_the_bots_name_is_drawn_in_a_group(
+    telegram: TelegramServer, ada: Person, bob: Person, statues: Chat
+) -> None:
+    statues.promote()
+    origin = {"type": "user", "date": 1, "sender_user": ada.user}
+    await bob.says(f"@{NAME} a cat", to=statues, forward_origin=origin)
+    await bob.says(f"ask @{NAME} for a cat", to=statues)
+    topic = statues.topic(77)
+    picture = await statues.picture(await bob.says(f"@{NAME}, a cat --seed 7", to=statues))
+    assert text_of(picture).startswith("a cat\n")
+    inside = await topic.picture(await bob.says(f"@{NAME.upper()} a dog", to=topic))
+    photo = await ada.sends_photo(a_picture(), "look at this", to=statues)
+    below = await statues.picture(await bob.says(f"@{NAME} as jade", to=statues, answering=photo))
+    captioned = await ada.sends_photo(a_picture(), f"@{NAME} as gold", to=statues)
+    with_it = await statues.picture(captioned)
+    said = await bob.says(f"@{NAME}", to=statues)
+    question = await statues.words(said, "Describe a picture")
+    assert bob.is_asked(question)
+    answer = await statues.picture(await bob.says("an owl", to=statues, answering=question))
+    unknown = await bob.says(f"/ask@{NAME} how?", to=statues)
+    refused = await statues.words(unknown, "There is no command '/ask'.")
+    grid = await statues.picture(await bob.says(f"@{NAME} owls --count 2 --size 64", to=statues))
+    large = await statues.picture(await bob.says(f"@{NAME} U2", to=statues))
+    number = text_of(grid).splitlines()[1].partition(" ")[0]
+    assert text_of(large).splitlines()[1].endswith(f"from {number}.2")
+    drawn = [picture, inside, below, with_it, question, answer, refused, grid, large]
+    assert statues.shown == drawn
+
+
+async def test_a_buttons_name_below_ones_own_picture_is_no_word_to_draw(
+    ada: Person, somebody: Callable[..., Person]
+) -> None:
+    li = somebody("zh-hans")
+    for text in ("U1", "upscale", "/v2"):
+        said = await ada.sends_photo(a_picture(), text)
+        await ada.chat.words(said, "names a button below Marble's pictures")
+    photo = await ada.sends_photo(a_picture(), "a cat --size 64")
+    await ada.chat.picture(photo)
+    said = await ada.says("vary", answering=photo)
+    await ada.chat.words(said, "'vary' names a button below Marble's pictures")
+    await li.chat.words(await li.sends_photo(a_picture(), "放大"), "按钮的名称")
+
+
+async def test_what_a_second_line_is_taken_for_is_said(
+    ada: Person, somebody: Callable[..., Person]
+) -> None:
+    said = await ada.says("a cat\nin a hat\n\nat night --size 64")
+    await ada.chat.words(said, "What stands below the first line, 'in a hat at night', was read as")
+    assert text_of(await ada.chat.picture(said)).startswith("a cat\n")
+    said = await ada.says("a cat\n--size 64")
+    picture = await ada.chat.picture(said)
+    said = await ada.says("a dog\nfog", answering=picture)
+    await ada.chat.words(said, "What stands below the first line, 'fog', was read as")
+    await ada.chat.picture(said)
+    said = await ada.says("a cat --model nowhere\nin a hat")
+    refused = text_of(await ada.chat.words(said, "There is no model 'nowhere'"))
+    assert "What stands below the first line, 'in a hat', was read as" in refused
+    li = somebody("zh-hans")
+    await li.chat.words(await li.says("一只猫\n模糊"), "第一行以下的内容")
+    said = await ada.says("a {red, blue} cat\nfog --size 64")
+    told = text_of(await ada.chat.words(said, "That makes 2 jobs"))
+    assert told.count("'fog'") == 1
 
 
 async def test_u1_alone_means_the_latest_grid_of_a_private_chat(ada: Person, bob: Person) -> None:
@@ -533,6 +658,18 @@ async def test_a_command_that_is_passed_on_in_a_group_is_not_obeyed(
     assert len(statues.shown) == 1
     asked = await ada.says("/imagine a cat --steps 2", forward_origin=origin)
     await ada.chat.picture(asked)
+
+
+async def test_in_a_topic_only_a_real_answer_names_somebody_to_ban(
+    ada: Person, bob: Person, statues: Chat
+) -> None:
+    topic = statues.topic(77)
+    statues.promote(bob.id)
+    refused = await bob.says("/ban rude", to=topic)
+    await topic.words(refused, "Reply to a message of that person")
+    spoken = await ada.says("hello", to=topic)
+    said = await bob.says("/ban rude", to=topic, answering=spoken)
+    await topic.words(said, f"telegram:{ada.id} may no longer request pictures here: rude")
 
 
 async def test_moderators_ban_pause_and_read_what_was_done(

@@ -82,6 +82,10 @@ def test_options_in_quoted_words_mean_what_they_mean_elsewhere(marble: Marble) -
     for words, said in (
         (["imagine", "a cat --stepps 5"], "did you mean '--steps'"),
         (["imagine", "a cat --seed 7", "--seed", "8"], "--seed is given twice, as '8' and as '7'"),
+        (
+            ["imagine", "a cat", "--seed", "7", "--seed", "8"],
+            "--seed is given twice, as '7' and as",
+        ),
         (["imagine", "\u200b"], "a description of the picture"),
         (["rerun", "--prompt", "a cat --v 5"], "There is no option '--v'"),
         (["imagine", "a", "cat", "--v", "6", "--tile"], "no options '--v', '--tile'; leave them"),

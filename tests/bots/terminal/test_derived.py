@@ -120,7 +120,7 @@ def test_without_a_size_a_picture_takes_the_shape_of_its_start_image(
 ) -> None:
     Image.new("RGB", (300, 150), "white").save(tmp_path / "wide.jpg")
     answer = marble("imagine", "a dog", "--image", "wide.jpg", *TINY)
-    assert opened(path_of(answer.out, "1.1")).size == (88, 64)  # 64² pixels, no side below 64
+    assert opened(path_of(answer.out, "1.1")).size == (128, 64)  # its shape, no side below 64
 
 
 def test_a_start_image_that_is_gone_is_asked_for_by_name(

@@ -11,6 +11,7 @@ from tests.fakes.telegram.server import BOT, NAME, TelegramServer
 Json = dict[str, Any]
 # As long as new people's real ids: beyond 32 bits, and in no log or metric by chance.
 FIRST_PERSON: Final = 5_870_000_000
+FOUNDER: Final = {"id": FIRST_PERSON, "is_bot": False, "first_name": "Founder"}  # of all topics
 ANONYMOUS: Final = {"id": 1087968824, "is_bot": True, "first_name": "Group"}
 
 
@@ -282,10 +283,17 @@ class Person:
             }
         if chat.thread is not None:
             content |= {"message_thread_id": chat.thread, "is_topic_message": True}
+            content.setdefault("reply_to_message", self._beginning(chat))
         message = self.server.new_message(chat.id, **{"from": self.user, **content})
         if self._heard(chat, message):
             await self.server.add_update("message", message)
         return message
+
+    def _beginning(self, chat: Chat) -> Json:
+        """Return what begins a topic: all that answers nothing there is sent as its answer."""
+        created = {"name": f"Topic {chat.thread}", "icon_color": 0x6FB9F0}
+        where = {"message_id": chat.thread, "chat": self.server.chats[chat.id], "date": 1}
+        return {**where, "from": FOUNDER, "forum_topic_created": created}
 
     def _heard(self, chat: Chat, message: Json) -> bool:
         """Say whether Telegram tells the bot of it: its privacy mode is on."""
