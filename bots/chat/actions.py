@@ -386,7 +386,7 @@ async def blend(
 async def grant_region(
     app: App, target: Target, asker: Asker, message: str | None, words: Words
 ) -> str:
-    """Return the token by which the asker may paint on a picture on the web page.
+    """Return the name of a grant by which the asker may paint on a picture on the web page.
 
     message: the key of the one that shows it. What is drawn there goes where they ask. Raises
     `UserError` where there is no page, or where one of several pictures is to be named.
@@ -405,15 +405,15 @@ async def grant_region(
     return await app.storage.web_access.grant(grant)
 
 
-async def region_link(app: App, token: str, person: str) -> str:
+async def region_link(app: App, name: str, person: str) -> str:
     """Return an address that signs somebody in once and opens the picture of their grant.
 
-    Raises `UserError` where it is another person's, or too old.
+    name: the grant's. Raises `UserError` where it is another person's, or too old.
     """
-    grant = await app.storage.web_access.granted(token, person)
+    grant = await app.storage.web_access.granted(name, person)
     if grant is None:
         raise UserError(Sentence("grant_ended"))
-    path = f"/brush/{grant.job}.{grant.picture + 1}?grant={token}"
+    path = f"/brush/{grant.job}.{grant.picture + 1}?grant={name}"
     return f"{app.settings.web_address}/in/{await app.storage.web_access.make_link(person, path)}"
 
 

@@ -163,8 +163,8 @@ async def region(handler: Handler, request: Request, name: str) -> None:
     await handler.acknowledge(request, private=True)
     target = await handler.find(request, "region", name)
     app, words = handler.app, request.words
-    token = await actions.grant_region(app, target, request.asker, request.message, words)
-    url = await actions.region_link(app, token, request.person)
+    grant = await actions.grant_region(app, target, request.asker, request.message, words)
+    url = await actions.region_link(app, grant, request.person)
     link = ui.Button[Any](label=words.region_open, url=url)
     await request.answer(Reply(content=words.region_how, buttons=(link,)))
 

@@ -194,11 +194,11 @@ async def region(request: Request, target: Target, message: int) -> None:
     """
     app, words = request.app, request.words
     key = message_key(request.address.chat, message)
-    token = await grant_region(app, target, request.asker, key, words)
+    grant = await grant_region(app, target, request.asker, key, words)
     if request.address.private:
-        await show_region(request, token)
+        await show_region(request, grant)
         return
-    url = f"{request.bot.link}?start={REGION}{token}"
+    url = f"{request.bot.link}?start={REGION}{grant}"
     await request.tell(words.region_private, buttons=keyboards.link(words.region_open, url))
 
 

@@ -56,7 +56,7 @@ PATIENCE: Final = 60.0  # seconds that the lists wait for what the server can do
 OLDER: Final = "older"  # what the button below them carries
 FAVOURITES: Final = "favourites"  # … below favourites; and what is typed behind `/history`
 LIKE: Final = re.compile(r"like\s+(.+)", re.IGNORECASE | re.DOTALL)  # behind `/history`, too
-REGION: Final = "region-"  # begins what a link to `/start` carries, before a token
+REGION: Final = "region-"  # begins what a link to `/start` carries, before a grant's name
 LOGOUT: Final = "logout"  # what is typed behind `/web`
 FORGET: Final = "forget"  # … the button that removes all data
 
@@ -87,17 +87,17 @@ async def _help(request: Request, parsed: ParsedMessage) -> None:
 
 async def _start(request: Request, parsed: ParsedMessage) -> None:
     """Show the help, or open the picture of a button that led here from a group."""
-    token = parsed.text.removeprefix(REGION)
-    if token != parsed.text and request.address.private:
-        await show_region(request, token)
+    grant = parsed.text.removeprefix(REGION)
+    if grant != parsed.text and request.address.private:
+        await show_region(request, grant)
     else:
         await _help(request, parsed)
 
 
-async def show_region(request: Request, token: str) -> None:
-    """Give the link that opens a picture for painting; raises `UserError` for another's token."""
+async def show_region(request: Request, grant: str) -> None:
+    """Give the link that opens a picture for painting; raises `UserError` for another's grant."""
     words = request.words
-    url = await region_link(request.app, token, request.asker.person)
+    url = await region_link(request.app, grant, request.asker.person)
     await request.say(f"{words.region_how}\n{url}", keyboards.link(words.region_open, url))
 
 

@@ -136,6 +136,10 @@ class WebWords:
     strength = "Strength"
     nothing_painted = "Nothing is painted yet: paint over what is to be drawn anew."
     unreachable = "Marble cannot be reached. Try again in a moment."
+    without_chat = (
+        "This was opened from a message more than a day ago, by somebody else, or for another "
+        "picture: what you draw here comes to your pictures alone, and to no chat."
+    )
     mask_or_margins = "Give a mask or margins, not both: each is a drawing of its own."
     away = "Marble cannot be reached; what you painted is still here. Try again in a moment."
     compare = "Before and after"

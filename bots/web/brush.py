@@ -60,7 +60,8 @@ async def draw(request: Request) -> web.StreamResponse:
             raise
         fault = fault_of(error, request.words, request.web_words)
         return await _show(request, opened, fault=fault, texts=texts)
-    return await answer_jobs(request, [job], opened.asker)
+    notes = [request.web_words.without_chat] if request.grant_ended else []
+    return await answer_jobs(request, [job], opened.asker, *notes)
 
 
 async def _open(request: Request) -> Opened:

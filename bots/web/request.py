@@ -68,6 +68,7 @@ class Request:
     signed_in: SignedIn | None = None
     takes_grant: bool = False  # whether a grant in its address counts
     grant: Grant | None = None  # … by which the picture of its address was found
+    grant_ended: bool = False  # … or that is no more, of a picture of their own
     files: list[web.FileField] = field(default_factory=list, repr=False)  # of the form
     event: str | None = None  # the same for a form that a browser sends again
 
@@ -139,26 +140,31 @@ class Request:
         """Return the picture of a name for an action of `bots.chat.actions`; raises `UserError`.
 
         Where the route takes a grant, that shows the picture as the message does that it was made
-        for, and no other.
+        for, and no other. One's own is found without a grant, too.
         """
-        token = self.http.query.get(GRANT) if self.takes_grant else None
-        if not token:
+        grant = self.http.query.get(GRANT) if self.takes_grant else None
+        if not grant:
             return await find(self.app, action, name, self)
-        grant = await self.app.storage.web_access.granted(token, self.person)
-        if grant is None:
+        self.grant = await self.app.storage.web_access.granted(grant, self.person)
+        message = self.grant.message if self.grant else None
+        try:
+            target = await find(self.app, action, name, self, message)
+        except UserError:
+            if self.grant:
+                raise
+            raise UserError(Sentence("grant_ended")) from None
+        index = the_picture(target.job, target.picture).index
+        if self.grant and (target.job.id, index) == (self.grant.job, self.grant.picture):
+            return target
+        self.grant, self.grant_ended = None, True
+        if target.job.person != self.person:
             raise UserError(Sentence("grant_ended"))
-        target = await find(self.app, action, name, self, grant.message)
-        picture = the_picture(target.job, target.picture)
-        if (target.job.id, picture.index) != (grant.job, grant.picture):
-            raise UserError(Sentence("grant_ended"))
-        self.grant = grant
         return target
 
     @property
     def grant_query(self) -> str:
         """Return the end of addresses that the same grant opens; empty where there is none."""
-        token = self.http.query.get(GRANT)
-        return f"?{urlencode({GRANT: token})}" if token else ""
+        return f"?{urlencode({GRANT: self.http.query[GRANT]})}" if self.grant else ""
 
     async def form(self) -> MultiDictProxy[Any]:
         """Return the fields of a form that was sent.

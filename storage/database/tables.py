@@ -320,11 +320,11 @@ class WebSessionRow(Base):
 class WebGrantRow(Base):
     """A picture that a message of a chat shows, opened on the web page by one who sees it there.
 
-    `place` and `reply` are where the result goes; `id` is the sha256 of its token.
+    `place` and `reply` are where the result goes; `id` is its name, random and no secret.
     """
 
     __tablename__ = "web_grants"
-    id: Mapped[col.Sha256Id]
+    id: Mapped[col.RandomId]
     person: Mapped[col.OfPerson]
     job: Mapped[col.OfJob]
     picture: Mapped[col.Count]

@@ -1,14 +1,14 @@
 """Who is signed in to the web page: links from the chats, sessions, grants.
 
 A token is 32 random bytes and is known to its holder alone: its sha256 is kept. Nobody can guess
-one, so whoever shows one is the person it was made for. The path of a link from a picture's button
-holds its grant's token, until the link is used or swept; it is good beside the person's session
-alone.
+one, so whoever shows one is the person it was made for. A grant has a name of the same length that
+is no secret: links and messages hold it, and it opens nothing but in its person's session.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -34,6 +34,7 @@ LINKS: Final = 5  # of one person; the oldest ends with a new one
 SESSIONS: Final = 20
 GRANTS: Final = 100
 BYTES: Final = 32  # of a token
+NAME: Final = re.compile(r"[A-Za-z0-9_-]{43}")  # of a grant
 # Of each table: its most rows of one person, for how long one counts, and from when on.
 LIMITS: Final[Mapping[Table, tuple[int, timedelta, Column[Any]]]] = {
     web_links: (LINKS, LINK, web_links.c.created_at),
@@ -57,7 +58,7 @@ class WebAccess:
 
     async def link(self, token: str) -> Link | None:
         """Return the link of a token, without using it; None where it is used or too old."""
-        found = await self.database.read(lambda c: self._find(c, web_links, token))
+        found = await self.database.read(lambda c: self._find(c, web_links, _hash(token)))
         return None if found is None else Link(person=found["person"], path=found["path"])
 
     async def spend(self, token: str) -> tuple[str, Link] | None:
@@ -67,7 +68,7 @@ class WebAccess:
         """
 
         def unit(connection: Connection) -> tuple[str, Link] | None:
-            found = self._find(connection, web_links, token)
+            found = self._find(connection, web_links, _hash(token))
             spent = delete(web_links).where(web_links.c.id == _hash(token))
             if found is None or not connection.execute(spent).rowcount:
                 return None
@@ -102,7 +103,7 @@ class WebAccess:
         """
 
         def unit(connection: Connection) -> tuple[Json, Ban | None, Line] | None:
-            if (found := self._find(connection, web_sessions, token)) is None:
+            if (found := self._find(connection, web_sessions, _hash(token))) is None:
                 return None
             person = found["person"]
             return found, *admission(connection, person, place_of(person), self.now())
@@ -135,12 +136,14 @@ class WebAccess:
         return await self.database.write(unit)
 
     async def grant(self, grant: Grant) -> str:
-        """Return the token of a grant; the person's session must be shown beside it."""
+        """Keep a grant, and return its name."""
         return await self.database.write(lambda c: self._add(c, web_grants, grant))
 
-    async def granted(self, token: str, person: str) -> Grant | None:
-        """Return the grant of a token; None where it is another person's or too old."""
-        found = await self.database.read(lambda c: self._find(c, web_grants, token))
+    async def granted(self, name: str, person: str) -> Grant | None:
+        """Return the grant of a name; None where it is another person's or too old."""
+        if not NAME.fullmatch(name):
+            return None
+        found = await self.database.read(lambda c: self._find(c, web_grants, name))
         if found is None or found["person"] != person:
             return None
         return Grant(**{name: found[name] for name in Grant.__annotations__})
@@ -165,7 +168,10 @@ class WebAccess:
     def _add(
         self, connection: Connection, table: Table, new: Link | Session | Grant, **more: Any
     ) -> str:
-        """Add a row of a person under a new token, which is returned; the oldest makes room."""
+        """Add a row of a person under a new token or name, which is returned.
+
+        The oldest makes room.
+        """
         add_if_new(connection, people, {"id": new.person, "created_at": self.now()})
         most, _, since = LIMITS[table]
         theirs = select(table.c.id).where(table.c.person == new.person).order_by(since.desc())
@@ -173,14 +179,15 @@ class WebAccess:
         of_theirs = table.c.person == new.person
         connection.execute(delete(table).where(of_theirs, table.c.id.not_in(kept)))
         token = secrets.token_urlsafe(BYTES)
-        row = {"created_at": self.now(), **asdict(new), **more, "id": _hash(token)}
+        key = token if table is web_grants else _hash(token)
+        row = {"created_at": self.now(), **asdict(new), **more, "id": key}
         connection.execute(insert(table), row)
         return token
 
-    def _find(self, connection: Connection, table: Table, token: str) -> Json | None:
-        """Return the row of a token that is not too old."""
+    def _find(self, connection: Connection, table: Table, key: str) -> Json | None:
+        """Return the row of an id, if it is not too old."""
         _, age, since = LIMITS[table]
-        query = select(table).where(table.c.id == _hash(token), since > self.now() - age)
+        query = select(table).where(table.c.id == key, since > self.now() - age)
         row = connection.execute(query).one_or_none()
         return None if row is None else dict(row._mapping)
 

@@ -118,6 +118,10 @@ class ChineseWeb(WebWords):
     strength = "强度"
     nothing_painted = "还没有涂抹：请涂抹要重画的地方。"
     unreachable = "无法连接 Marble，请稍后再试。"
+    without_chat = (
+        "这是从超过一天的消息、由别人或为另一张图打开的："
+        "在这里画的图只会出现在你的图片中，不会发到聊天里。"
+    )
     mask_or_margins = "蒙版和扩展边距只能选一种，请分两次绘制。"
     away = "无法连接 Marble；你涂抹的内容还在。请稍后再试。"
     compare = "前后对比"

@@ -7,6 +7,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -16,6 +17,8 @@ from PIL import Image
 from bots.texts import web_words_of
 from engine.recipe.parts import Margins
 from storage import Job
+from storage.database.tables import web_grants
+from storage.people.web_access import LIMITS
 from storage.records import Grant
 from tests.bots.conftest import House
 from tests.bots.web.conftest import ADA, BOB, Browser, Page, Served
@@ -228,17 +231,42 @@ async def test_without_a_script_margins_alone_make_the_canvas_larger(
 async def test_a_grant_opens_no_other_picture_and_posts_none(
     house: House, served: Served, ada: Browser
 ) -> None:
-    """Also not one's own: what is drawn from it would come to the chat of the grant."""
+    """Of one's own nothing comes to the chat of the grant, and that is said."""
     job = await drawn(house, place=PLACE, count=2)
     own = await drawn(house, person=BOB)
     path = await opened(served, job)
     query, bob = path.partition("?")[2], await served.sign_in(BOB)
-    for name in (f"{own.id}", f"{job.id}.2"):
-        for page in (
-            await bob.get(f"/brush/{name}?{query}"),
-            await bob.get(f"/originals/{name}.png?{query}"),
-            await sent(bob, f"/brush/{name}?{query}", painted(), {"words": "a dog"}),
-        ):
-            assert page.status == 403, name
+    for page in (
+        await bob.get(f"/brush/{job.id}.2?{query}"),
+        await bob.get(f"/originals/{job.id}.2.png?{query}"),
+        await sent(bob, f"/brush/{job.id}.2?{query}", painted(), {"words": "a dog"}),
+    ):
+        assert page.status == 403
     assert (await bob.get(f"/brush/{job.id}.1?{query}")).status == 200
     assert len(await served.app.storage.history.page()) == 2
+    await opens_without_chat(served, bob, own, query)
+
+
+async def opens_without_chat(served: Served, browser: Browser, own: Job, query: str) -> None:
+    page = await browser.get(f"/brush/{own.id}?{query}")
+    assert (page.status, WORDS.without_chat in page.words) == (200, True)
+    assert f'action="/brush/{own.id}"' in page.text
+    made = await sent(browser, f"/brush/{own.id}?{query}", painted(), {"words": "a dog"})
+    assert (made.status, WORDS.without_chat in made.words) == (200, True)
+    job = await newest(served)
+    assert (job.parent, job.place, dict(job.reply)) == (own.id, f"web:{own.person}", {})
+
+
+async def test_a_grant_that_ended_or_is_anothers_opens_ones_own_picture_without_the_chat(
+    house: House, served: Served, ada: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = await drawn(house, person=BOB, place=PLACE)
+    bob = await served.sign_in(BOB)
+    for query in ("grant=nothing", (await opened(served, own, person=ADA)).partition("?")[2]):
+        await opens_without_chat(served, bob, own, query)
+    path = await opened(served, own)
+    page = await bob.get(path)
+    assert (page.status, WORDS.without_chat in page.words) == (200, False)
+    monkeypatch.setitem(LIMITS, web_grants, (1, timedelta(0), web_grants.c.created_at))
+    await opens_without_chat(served, bob, own, path.partition("?")[2])
+    assert (await ada.get(path)).status == 403

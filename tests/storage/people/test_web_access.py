@@ -130,8 +130,11 @@ async def test_sessions_can_be_ended_one_or_all(storage: Storage) -> None:
 
 async def test_no_token_is_stored_and_what_has_ended_is_swept(storage: Storage) -> None:
     access = storage.web_access
-    tokens = [await access.make_link(ADA), await access.open_session(ADA)]
-    tokens.append(await access.grant(await a_grant(storage)))
+    grant = await access.grant(await a_grant(storage))  # which is good in its person's session
+    tokens = [
+        await access.make_link(ADA, f"/brush/1?grant={grant}"),
+        await access.open_session(ADA),
+    ]
 
     def rows(connection: Connection) -> list[object]:
         tables = (web_links, web_sessions, web_grants)
