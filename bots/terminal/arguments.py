@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -63,12 +63,20 @@ def out_of(arguments: argparse.Namespace) -> Path | None:
         return None
     if getattr(arguments, "later", False):
         raise UserError("--out needs a picture, and with --later there is none yet: `marble show`.")
-    path = Path(arguments.out)
-    if path.suffix.lower() not in PICTURE_SUFFIXES:
-        allowed = f"a name that ends in {', '.join(PICTURE_SUFFIXES)}"
-        raise OptionError("--out", arguments.out, allowed)
-    if path.is_dir() or not path.parent.is_dir():
-        raise OptionError("--out", arguments.out, "a file in a folder that exists")
+    return new_file("--out", arguments.out, PICTURE_SUFFIXES)
+
+
+def new_file(option: str, text: str, suffixes: Sequence[str]) -> Path:
+    """Return the path of a file that is to be written; raises `OptionError` for a bad one."""
+    path = Path(text)
+    if path.suffix.lower() not in suffixes:
+        raise OptionError(option, text, f"a name that ends in {', '.join(suffixes)}")
+    try:
+        is_possible = path.parent.is_dir() and not path.is_dir()
+    except OSError:  # its name is too long
+        is_possible = False
+    if not is_possible:
+        raise OptionError(option, text, "a file in a folder that exists")
     return path
 
 

@@ -36,4 +36,5 @@ async def index(arguments: argparse.Namespace, settings: Settings) -> None:
                 for picture, why in left_out:
                     console.print(f"{picture.name} is left out: {why}", soft_wrap=True)
                 status.update(f"Pictures with vectors: {have:,} of {drawn:,} …")
+            have, _ = await storage.vectors.count(tower)  # another process may make some, too
         console.print(fill(DONE, n=have, model=tower.name))

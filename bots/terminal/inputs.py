@@ -80,7 +80,7 @@ def read_control(text: str) -> tuple[str, Control]:
 
 def read_mask(text: str) -> bytes | str:
     """Return the bytes of a mask's file, or `alpha` or a colour as it was typed."""
-    is_file = re.search(r"[./\\]|^$", text) is not None or Path(text).exists()
+    is_file = re.search(r"[./\\]|^$", text) is not None or os.path.exists(text)
     return read_file(text, BYTES, f"--mask takes {A_MASK}") if is_file else text
 
 

@@ -10,16 +10,18 @@ from typing import Final
 
 from bots.operations.settings import Settings
 from bots.presentation.making_of import MakingOf, animation, page, strip
+from bots.terminal.arguments import new_file
 from bots.terminal.commands import Session, in_session
 from bots.texts import EN
-from engine.errors import OptionError, UserError
+from engine.errors import UserError
 
 SUFFIX: Final = ".html"
 
 
 async def making_of(arguments: Namespace, settings: Settings) -> None:
     """Write the page, the animation and the strip of a picture's making-of."""
-    output = _output_of(arguments.output)
+    typed = arguments.output
+    output = None if typed is None else new_file("--output", typed, [SUFFIX])
     write = partial(write_making_of, name=arguments.id, output=output, gif=arguments.gif)
     await in_session(arguments, settings, write)
 
@@ -35,18 +37,6 @@ async def write_making_of(
     target = output or Path(f"making-of-{making.name}{SUFFIX}")
     for path in await asyncio.to_thread(_write, making, target, gif=gif):
         session.console.print(f"  {path}", soft_wrap=True)
-
-
-def _output_of(text: str | None) -> Path | None:
-    """Return the path of the page, None for the usual one; raises `OptionError`."""
-    if text is None:
-        return None
-    path = Path(text)
-    if path.suffix.lower() != SUFFIX:
-        raise OptionError("--output", text, f"a name that ends in {SUFFIX}")
-    if path.is_dir() or not path.parent.is_dir():
-        raise OptionError("--output", text, "a file in a folder that exists")
-    return path
 
 
 def _write(making: MakingOf, target: Path, *, gif: bool) -> list[Path]:

@@ -109,6 +109,20 @@ def test_each_choice_in_braces_is_drawn_and_copied(marble: Marble, tmp_path: Pat
     assert "Job 4 waits" in later.out
 
 
+def test_names_longer_than_a_files_may_be_are_refused_in_a_sentence(marble: Marble) -> None:
+    marble("imagine", "a cat", *TINY)
+    long = "7" * 300
+    for words, said in (
+        (["--out", f"{long}.png"], "--out must be a file in a folder that exists"),
+        (["--image", long], "cannot be read"),
+        (["--image", f"{long}.png"], "cannot be read"),
+        (["--image", "1.1", "--mask", f"a{long}"], "mask"),
+    ):
+        answer = marble("imagine", "a cat", *words, *TINY)
+        assert (answer.code, answer.err.count("\n")) == (2, 1), answer
+        assert said in answer.err
+
+
 def test_choices_in_braces_that_share_a_picture_read_and_keep_it_once(
     marble: Marble, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -104,6 +104,7 @@ def test_what_cannot_be_made_again_is_refused_in_a_sentence(
         (["2.1"], "2.1 was only enlarged"),
         (["1", "--output", "page.pdf"], "a name that ends in .html"),
         (["1", "--output", "nowhere/page.html"], "a file in a folder that exists"),
+        (["1", "--output", f"{'n' * 300}.html"], "a file in a folder that exists"),
         (["1"], "tiny"),
     ):
         answer = marble("making-of", *words)
