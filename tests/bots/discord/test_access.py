@@ -51,7 +51,8 @@ REFUSED: Final = (
     "may not request",
     "Only the person who requested it",
 )
-BUTTONS: Final = {"file": "mail", "recipe": "recipe", "draw": "again"}
+BUTTONS: Final = {"file": "mail", "recipe": "recipe", "draw": "again", "making_of": "making"}
+COMPARED: Final = "Pictures are not compared with words here"  # the picture was found
 
 
 @dataclass
@@ -80,6 +81,8 @@ async def by_path(person: Person, path: str, name: str, on: Message) -> Reply:
     """Ask for a picture by a path; buttons are those of a message that may show another."""
     if path == "show":
         return await person.types("show", picture=name)
+    if path == "like":
+        return await person.types("history", like=name)
     if path == "end":
         return await person.types("cancel", job=name)
     return await person.forges(f"marble:{BUTTONS[path]}:{name}", on)
@@ -100,6 +103,8 @@ def came_of(path: str, reply: Reply) -> str | None:
         "show": message.attachments,
         "file": "Sent to you" in message.content,
         "recipe": "Recipe of" in message.content,
+        "like": COMPARED in message.content,
+        "making_of": [each for each in message.attachments if "making-of" in each.filename],
         "draw": " · from " in message.content,
         "end": "too late" in message.content.lower(),
     }
@@ -132,6 +137,7 @@ async def build(discord: FakeDiscord, marble: Marble) -> World:
     staff.members[discord.bot.id] = INVITED
     staff.members[people[MODERATOR].id] = INVITED | MANAGE_MESSAGES
     marble.settings |= {
+        "MARBLE_CLIP_MODEL": "off",
         "MARBLE_MODERATORS": f"discord:{people[MARBLES].id}",
         "MARBLE_OWNERS": f"discord:{people[OWNER].id}",
     }

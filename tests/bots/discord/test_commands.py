@@ -43,14 +43,16 @@ async def test_history_turns_pages_and_opens_pictures(
 async def test_own_pictures_are_found_by_what_they_show(
     marble: Marble, ann: Person, bob: Person
 ) -> None:
-    for person in (ann, bob):
-        await (await person.imagine("a lion", size="64")).picture()
+    hers, his = [await person.imagine("a lion", size="64") for person in (ann, bob)]
+    for each in (hers, his):
+        await each.picture()
     refused = await ann.types("history", like="a lion")
     assert "`marble clip index`" in await refused.said("compared")
     async with Storage.open(marble.data) as storage, Embedding("starter") as embedding:
         likeness = Likeness(storage, embedding)
         lacking = await storage.vectors.lacking(await likeness.tower())
         assert await likeness.index(lacking) == []
+        [match] = (await storage.vectors.matches(1)).values()
     page = await ann.types("history", like="a lion")
     text = await page.said("most like it")
     assert page.ephemeral
@@ -60,6 +62,12 @@ async def test_own_pictures_are_found_by_what_they_show(
     # Both see this channel: hers that are like his.
     assert "**1.1**" in await (await ann.types("history", like="2.1")).said("most like it")
     assert "no picture 9" in await (await ann.types("history", like="9")).said("There is")
+    bob.user.locale = "zh-CN"
+    found = await (await bob.types("history", like="狮子")).said("与之最相似的你的图片")
+    assert "**2.1** a lion" in found
+    assert "**1.1**" not in found
+    recipe = await (await ann.clicks("Recipe", hers)).said("Recipe of")
+    assert f"match with the prompt: {match:.3f}" in recipe
 
 
 async def test_a_picture_is_shown_again_where_it_was_drawn_only(

@@ -106,6 +106,8 @@ async def test_every_action_and_every_file_by_everybody(
         "thumbnail": ("GET", "/thumbnails/{n}.webp", "show", {}),
         "cards": ("GET", "/jobs/{n}/cards", "show", {}),
         "start": ("GET", "/imagine?from={n}", "draw", {}),
+        "like": ("GET", "/pictures?like={n}", "like", {}),
+        "making_of page": ("GET", "/pictures/{n}/making-of", "recipe", {}),
     }
     wrong = []
     for name, (method, path, column, fields) in asked.items():
