@@ -83,8 +83,8 @@ bench-storage: $(READY)  ## measure the database: jobs, history and search
 bench-tower: $(READY)  ## measure which of 100 pictures a caption finds, by the bundled towers
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.starter.finding
 
-bench-vectors: $(READY)  ## measure searches by meaning among 1,000,000 pictures (takes minutes and 6 GB of disk)
-	$(BIN)/python -m tests.bench.vectors $(if $(ROWS),--rows $(ROWS))
+bench-vectors: $(READY)  ## measure searches by meaning among 1,000,000 pictures, and jobs beside indexing (takes minutes and 6 GB of disk)
+	$(BIN)/python -m tests.bench.vectors $(if $(ROWS),--rows $(ROWS)) $(if $(JOBS),--jobs)
 
 bench-web: $(READY)  ## measure the web page with 200 people's live progress over 1,000,000 jobs (takes minutes)
 	$(BIN)/python -m tests.bench.web

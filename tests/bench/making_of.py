@@ -13,7 +13,7 @@ import math
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import mean, stdev
@@ -86,12 +86,14 @@ def costs(commit: str) -> None:
             seconds = {process: draw(process) for process in pair}
             if number >= WARM:
                 ratios.append(math.log(seconds[here] / seconds[there]))
-    middle, wide = mean(ratios), 1.96 * stdev(ratios) / math.sqrt(len(ratios))
+    sys.stdout.write(f"CPU time without taps, beside {commit}: {interval(ratios)}, {PAIRS} pairs\n")
+
+
+def interval(logarithms: Sequence[float]) -> str:
+    """Write the mean of ratios, of which these are the logarithms, with its 95 % interval."""
+    middle, wide = mean(logarithms), 1.96 * stdev(logarithms) / math.sqrt(len(logarithms))
     low, high = math.exp(middle - wide), math.exp(middle + wide)
-    sys.stdout.write(
-        f"CPU time without taps, beside {commit}: {math.exp(middle):.4f} "
-        f"({low:.4f} to {high:.4f}), {PAIRS} pairs\n"
-    )
+    return f"{math.exp(middle):.4f} ({low:.4f} to {high:.4f})"
 
 
 def heats() -> None:

@@ -3,6 +3,8 @@
 --rows N     pictures (default 1,000,000); vectors are random, the hardest for int8
 --tries N    questions of each kind (default 200); a tenth of them of plain numpy
 --folder F   where the database and its files lie (default: a temporary folder)
+--pairs N    jobs that are drawn beside indexing and without it (default 60), by the bundled models
+--jobs       measure those alone
 
 Rows are scanned in int8, and the best scored anew from the database: for certain the nearest at
 width 64.
@@ -14,6 +16,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import math
 import subprocess
 import sys
 import tempfile
@@ -25,8 +28,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from PIL import Image
 from sqlalchemy import Connection, insert
 
+from engine.executors.embedding import Embedding
+from engine.models.catalogue import STARTER
+from engine.pictures.images import to_png
 from storage import NewJob, Storage
 from storage.clock import utc_now
 from storage.database.tables import jobs, pictures, vectors
@@ -35,8 +42,10 @@ from storage.records import Tower
 from storage.vectors import scan
 from storage.vectors.scan import Floats, numkong_dots, numpy_dots
 from storage.vectors.vectors import STORED, Vectors
+from tests.bench.making_of import WARM, draw, drawer, interval
 from tests.bench.storage import p
-from tests.factories import make_recipe
+from tests.conftest import ROOT
+from tests.factories import make_recipe, pixels
 
 TOWERS: Final = (Tower("bench-narrow", 64), Tower("bench-wide", 512))
 GOALS: Final = {64: 50, 512: 150}  # ms for 99 of 100 searches of 1,000,000 rows
@@ -44,6 +53,7 @@ EACH: Final = 4  # pictures of a job
 CHUNK: Final = 2_500  # jobs that are stored at once
 PEOPLE: Final = 100
 BEST: Final = 10
+COMPARED: Final = 50  # times that pictures are compared with a prompt
 BUSY: Final = "import torch\ntorch.set_num_threads(1)\nx = torch.rand(700, 700)\nwhile True: x @ x"
 
 
@@ -216,14 +226,71 @@ async def forget(home: Path, count: int) -> None:
         )
 
 
+async def beside_jobs(pairs: int) -> None:
+    """Measure how long `--best` compares pictures, and how indexing slows the drawing of jobs."""
+    pngs = [to_png(Image.fromarray(pixels(n, 128, 128))) for n in range(EACH)]
+    async with Embedding(STARTER) as embedding:
+
+        async def compare(_: Floats) -> None:
+            await embedding.text("a marble lion by the sea")
+            await embedding.pictures(pngs)
+
+        [first] = await timed(compare, units(1, 1, 0))
+        say(f"--best: {EACH} pictures, the process started for them", f"{first * 1000:.0f}")
+        times = await timed(compare, units(COMPARED, 1, 0))
+        say(f"--best: {EACH} pictures", f"{p(times, 0.5):.1f}", f"{p(times, 0.99):.1f}")
+        with drawer(ROOT) as process:
+            for _ in range(WARM):
+                draw(process)
+            for title, resting in (("one picture a job", True), ("without rest", False)):
+                ratios = []
+                for number in range(pairs):
+                    seconds = {}
+                    for indexed in (True, False) if number % 2 else (False, True):
+                        files = pngs[: 1 if resting else EACH] if indexed else []
+                        seconds[indexed] = await drawing(process, embedding, files, resting)
+                    ratios.append(math.log(seconds[True] / seconds[False]))
+                say(f"a job's time while pictures are indexed, {title}", interval(ratios))
+
+
+async def drawing(
+    process: subprocess.Popen[str], embedding: Embedding, files: list[bytes], resting: bool
+) -> float:
+    """Return the seconds of one job, while pictures are turned into vectors.
+
+    resting: once; else again and again until the job is drawn.
+    """
+    drawn = asyncio.Event()
+
+    async def index() -> None:
+        await embedding.pictures(files)
+        while not (resting or drawn.is_set()):
+            await embedding.pictures(files)
+
+    async with asyncio.TaskGroup() as tasks:
+        if files:
+            tasks.create_task(index(), name="index")
+        begin = time.perf_counter()
+        await asyncio.to_thread(draw, process)
+        took = time.perf_counter() - begin
+        drawn.set()
+    return took
+
+
 async def main() -> None:
     """Fill a database and measure it."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--tries", type=int, default=200)
     parser.add_argument("--folder", type=Path)
+    parser.add_argument("--pairs", type=int, default=60)
+    parser.add_argument("--jobs", action="store_true")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
+    say("beside jobs, ms", "p50", "p99")
+    await beside_jobs(arguments.pairs)
+    if arguments.jobs:
+        return
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         home = Path(folder) / "data"
         begin = time.perf_counter()

@@ -11,10 +11,11 @@ from tests.fakes.telegram.server import TelegramServer
 async def test_own_pictures_are_found_by_words_and_by_a_picture_that_one_may_see(
     telegram: TelegramServer, marble: Marble, ada: Person
 ) -> None:
-    statues, bo = group(telegram, 1), person(telegram, 2, "zh-hans")
+    statues, bo = group(telegram, 1), person(telegram, 2)
     hers = await ada.chat.picture(await ada.says("a lion"))
     await bo.chat.picture(await bo.says("一头狮子"))
     await statues.picture(await bo.says("/imagine a bear", to=statues))
+    bo = person(telegram, 2, "zh-hans")
     refused = text_of(await ada.chat.answer(await ada.says("/history like a lion")))
     assert "“marble clip index”" in refused
     async with Storage.open(marble.folder / "data") as storage, Embedding("starter") as embedding:
@@ -35,7 +36,7 @@ async def test_own_pictures_are_found_by_words_and_by_a_picture_that_one_may_see
     for who, command, told in (
         (ada, "/history like 2", "There is no picture 2 that you may see here"),
         (bo, "/history like 1.1", "没有你可以看的图片 1.1"),
-        (ada, "/history lions", "There is no option lions"),
+        (ada, "/history lions", "There is no option 'lions'"),
     ):
         assert told in text_of(await who.chat.answer(await who.says(command)))
     # In a group nobody's list is shown, whatever it holds.
