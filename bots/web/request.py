@@ -35,6 +35,7 @@ GRANT: Final = "grant"  # in addresses that a chat's button opens (`storage.peop
 LANGUAGE_NAMES: Final = {tag: web_words_of(tag).language_name for tag in LANGUAGES}
 SMALL: Final = 64 * 2**10  # bytes of a form without files
 LONGEST: Final = 16 * 2**10  # characters of a form's field
+FIELDS: Final = 200  # of a form; that of the rules has two for each, and each takes a moment
 # What the head of each page leads to: path, label (of `WebWords`), and who sees it.
 NAVIGATION: Final = (
     ("/pictures", "pictures", Role.MEMBER),

@@ -43,7 +43,7 @@ from bots.web.guard import (
 )
 from bots.web.live import STREAMS, Streams
 from bots.web.picture_files import MAKER, ThumbnailMaker
-from bots.web.request import SLOW, SMALL, Request, Route, chosen_language
+from bots.web.request import FIELDS, SLOW, SMALL, Request, Route, chosen_language
 from bots.web.sessions import LANGUAGE, Cookies
 from bots.web.static_files import StaticFiles
 from bots.web.written import read_written
@@ -172,7 +172,7 @@ class Site:
         """Let a route answer where its asker may have it; raises `Refused` or `UserError`."""
         request = http[REQUEST]
         largest = route.largest if http.content_type.startswith("multipart/") else SMALL
-        request.http = http = http.clone(client_max_size=largest)
+        request.http = http = http.clone(client_max_size=largest, client_max_fields=FIELDS)
         if http.method not in READING:
             request.page = page_of(route.path, str(http.rel_url))
         request.takes_grant = route.granted

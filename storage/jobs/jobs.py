@@ -63,7 +63,7 @@ class Jobs:
 
         Each `allow` counts those before it.
         """
-        self._check_room()
+        await asyncio.to_thread(self._check_room)
         rows = [(new, allow, row_of(new, self.now())) for new, allow in asked]
         needs = [needed for new, _ in asked for needed in new.recipe.inputs]
         if needs:  # a store that is away is found out before the lock is held
@@ -308,7 +308,10 @@ class Jobs:
         return await self.database.read(lambda c: find_by_event(c, event))
 
     def _check_room(self) -> None:
-        """Raise `DiskFull` once a disk is nearly full: jobs taken before still need some room."""
+        """Raise `DiskFull` once a disk is nearly full; blocks.
+
+        Jobs taken before still need some room.
+        """
         for folder in self.folders:
             if shutil.disk_usage(folder).free < MIN_FREE:
                 raise DiskFull(self.database.where, f"less than {MIN_FREE // 2**20} MB are free")

@@ -20,14 +20,17 @@ from bots.service.commands import BACKUP, CHECK, DOCTOR
 from bots.texts import EN, ENGINE_ROOM, engine_room_of, say, words_of
 from bots.web import engine_room
 from bots.web.engine_room.page import TABS
+from bots.web.engine_room.plots import HEIGHT
 from bots.web.request import Route
 from bots.worker.engines_view import UP, EngineBoard, EngineRow
 from engine.errors import UserError
 from engine.models.downloads import find as find_offer
 from engine.models.memory_plan import Room, plan
+from engine.queue.estimates import MILLION
 from storage import Job, Status
 from storage.clock import utc_now
 from storage.people.people import People
+from storage.records import EVERYWHERE
 from tests.bots.conftest import House
 from tests.bots.service.test_commands import end, play, until
 from tests.bots.web.conftest import ADA, OWNER, Browser, Page, Served
@@ -253,6 +256,33 @@ async def test_figures_are_plots_and_a_table_that_says_the_same(
     assert MARKUP not in page.text
     assert f"1 {MARKUP}" in page.words
     assert re.search(rf"<td>{ADA}</td><td>2</td>", page.text)
+
+
+async def test_what_each_person_spent_of_the_budget_is_a_plot_on_one_scale(
+    house: House, served: Served, owner: Browser
+) -> None:
+    for person in (ADA, ADA, "discord:2"):
+        async for _ in house.worker.follow((await imagine(house, person)).id):
+            pass
+    [most, _] = (await house.storage.figures.day()).spenders
+
+    async def shown() -> dict[str, float]:
+        """Return what each plot says of itself, and how high its last bar is."""
+        page = await owner.get("/engine/figures")
+        rows = re.findall(r'<td class="plot"><svg .*?aria-label="(.*?)".*?</td>', page.text, re.S)
+        bars = re.findall(r'height="([\d.]+)"/>\s*</g>\s*</svg></td>', page.text)
+        return dict(zip(rows, map(float, bars), strict=True))
+
+    spent = most.spent / MILLION
+    labels = f"{spent:.1f}", f"{spent / 2:.1f}"
+    assert await shown() == {labels[0]: HEIGHT, labels[1]: HEIGHT / 2}
+    budget = int(spent) + 1
+    await served.app.gate.change(EVERYWHERE, {"daily": str(budget)}, OWNER)
+    scale = HEIGHT / budget
+    assert await shown() == {
+        ROOM.spent_of.format(spent=labels[0], budget=budget): round(spent * scale, 2),
+        ROOM.spent_of.format(spent=labels[1], budget=budget): round(spent / 2 * scale, 2),
+    }
 
 
 async def test_engines_of_every_process_are_shown_with_what_they_hold(

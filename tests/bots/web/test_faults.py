@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
+from aiohttp import FormData, web
 
 from bots.service.app import App
 from bots.service.front_door import listening
@@ -17,13 +17,13 @@ from bots.service.kept import KeptAdapter
 from bots.service.serve import make_adapters
 from bots.texts import web_words_of, words_of
 from bots.web.adapter import Web
-from bots.web.request import Request
+from bots.web.request import FIELDS, Request
 from bots.web.site import explain
 from engine.errors import UserError
 from engine.formats.metadata import write_png
 from storage.errors import DatabaseBusy
 from tests.bots.conftest import House
-from tests.bots.web.conftest import ADA, Browser, Served, read
+from tests.bots.web.conftest import ADA, OWNER, Browser, Served, read
 from tests.bots.web.test_pictures import drawn
 from tests.conftest import PATIENCE
 from tests.factories import make_recipe, pixels
@@ -211,6 +211,25 @@ async def test_more_than_was_announced_is_refused(served: Served, ada: Browser) 
     async with ada.client.post(ada.origin + "/out", data=chunks(), headers=headers) as answer:
         assert answer.status == 413
     assert (await ada.get("/account")).status == 200
+
+
+@pytest.mark.parametrize("is_multipart", [True, False], ids=["multipart", "urlencoded"])
+async def test_a_form_holds_so_many_fields(ada: Browser, is_multipart: bool) -> None:
+    assert ada.page
+    for count, status in ((FIELDS, 303), (FIELDS + 1, 413)):
+        form = FormData({"csrf": ada.page.csrf}, default_to_multipart=is_multipart)
+        for number in range(count - 1):
+            form.add_field(str(number), "1")
+        headers, url = {"Origin": ada.origin}, ada.origin + "/language"
+        asked = ada.client.post(url, data=form, headers=headers, allow_redirects=False)
+        async with asked as answer:
+            assert answer.status == status
+
+
+async def test_the_longest_form_is_within_what_a_form_holds(served: Served) -> None:
+    owner = await served.sign_in(OWNER)
+    page = await owner.get("/engine/rules?place=*")
+    assert FIELDS / 4 < page.text.count(' name="') < FIELDS
 
 
 async def reached(port: int) -> bool:
