@@ -475,7 +475,7 @@ class Words:
     )
     telegram_help = (
         "**Describe a picture:** send a prompt, for example: a marble scholar holding a book\n"
-        "In groups write `/imagine` or my name before the prompt.\n"
+        "In groups write `/imagine` before the prompt.\n"
         "\n"
         "**Options** anywhere in the prompt: `--steps` more is finer and slower · `--guidance` how "
         "closely the prompt is followed · `--no` what to leave out · `--count` several at once · "

@@ -296,12 +296,15 @@ class Person:
         return {**where, "from": FOUNDER, "forum_topic_created": created}
 
     def _heard(self, chat: Chat, message: Json) -> bool:
-        """Say whether Telegram tells the bot of it: its privacy mode is on."""
+        """Say whether Telegram tells the bot of it: its privacy mode is on.
+
+        Then no mention comes, but with a command, whatever @BotFather says of it.
+        """
         if chat.id > 0 or BOT in self.server.administrators[chat.id]:
             return True
         text = message.get("text") or message.get("caption") or ""
         to_bot = message.get("reply_to_message", {}).get("from", {}).get("id") == BOT
-        return text.startswith("/") or f"@{NAME}" in text or to_bot
+        return text.startswith("/") or to_bot
 
 
 def person(server: TelegramServer, number: int = 1, language: str = "en") -> Person:
