@@ -84,7 +84,7 @@ class RayEngine(RestartingExecutor):
         """Find what its machine has but other files than this one's, and warn of those."""
         others = frozenset(differing(self._ours(), self._theirs))
         for name in sorted(others - self._others):
-            log.warning("%s has another file %s than this machine: %s", self.name, name, COPY_IT)
+            log.warning("%s has another %s than this machine: %s", self.name, name, COPY_IT)
         self._others, self._has = others, frozenset(self._theirs) - others
         self.on_change()
 

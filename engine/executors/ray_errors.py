@@ -43,6 +43,9 @@ def why_not(error: Exception, address: str, printed: str = "") -> str:
             "no Ray runs on this machine: start one with `ray start --head`, or make the machine a "
             "part of a cluster with `ray start --address=HEAD:6379 --num-gpus=0`"
         )
+    if "Initialization failure" in text:  # of the head's server for this client, a traceback
+        last = text.strip().splitlines()[-1].removeprefix("RuntimeError: ").rstrip(".")
+        return f"{where} could not start a server for this machine ({last}): try again"
     if "client connection timeout" in text:  # Ray's client does not say what it waited for
         return (
             f"{where} is reached and does not let this machine in: copy the cluster's token into "

@@ -16,8 +16,8 @@ BUILT_IN: Final = frozenset({LANCZOS, LATENT})  # ways of upscaling without a fi
 
 
 def need(kind: ModelKind, name: str) -> str:
-    """Return a file's name among the needs of jobs: `LoRA:detail`."""
-    return f"{kind}:{name}"
+    """Return a file's name among the needs of jobs, as sentences say it too: `LoRA detail`."""
+    return f"{kind} {name}"
 
 
 def needs_of(recipe: Recipe) -> frozenset[str]:

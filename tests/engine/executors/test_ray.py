@@ -280,10 +280,10 @@ async def test_an_engine_tells_what_its_machine_has(nodes: Any, tmp_path: Path) 
             await asking
             has = {name[-8:-2]: {*(each.has or ())} for name, each in health.engines.items()}
             assert has == {
-                node.node_id[:6]: {"checkpoint:starter", "LoRA:a"},
-                second.node_id[:6]: {"checkpoint:starter"},
+                node.node_id[:6]: {"checkpoint starter", "LoRA a"},
+                second.node_id[:6]: {"checkpoint starter"},
             }
-            (able,) = (name for name, e in health.engines.items() if "LoRA:a" in (e.has or ()))
+            (able,) = (name for name, e in health.engines.items() if "LoRA a" in (e.has or ()))
             recipe = make_recipe(loras=(Lora(name="a"),))
             spec = Spec(job=1, epoch=1, recipe=recipe, engine=able)
             assert isinstance((await collect(executor, spec))[-1], Picture)

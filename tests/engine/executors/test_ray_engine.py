@@ -244,7 +244,7 @@ async def test_a_cluster_whose_machines_others_use_says_so(executor: RayExecutor
 async def test_files_are_compared_when_either_folder_changes_and_not_at_each_look(
     cable: Cable, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    ours = {"LoRA:a": "1", "LoRA:b": "1"}
+    ours = {"LoRA a": "1", "LoRA b": "1"}
     compared: list[Mapping[str, str]] = []
 
     def compare(ours: Mapping[str, str], theirs: Mapping[str, str]) -> list[str]:
@@ -254,12 +254,12 @@ async def test_files_are_compared_when_either_folder_changes_and_not_at_each_loo
     monkeypatch.setattr("engine.executors.ray_engine.differing", compare)
     place = Place("f" * 8, "h", 0)
     engine = RayEngine(EngineConfig(), cable, place, lambda: ours, backoff=lambda failures: 0)
-    engine._know({"LoRA:a": "1", "LoRA:b": "2"})
-    assert [engine.health().has for _ in range(9)] == [frozenset({"LoRA:a"})] * 9
+    engine._know({"LoRA a": "1", "LoRA b": "2"})
+    assert [engine.health().has for _ in range(9)] == [frozenset({"LoRA a"})] * 9
     assert len(compared) == 1
-    ours = {"LoRA:a": "2", "LoRA:b": "2"}
+    ours = {"LoRA a": "2", "LoRA b": "2"}
     engine.compare()
-    assert engine.health().has == frozenset({"LoRA:b"})
+    assert engine.health().has == frozenset({"LoRA b"})
     assert [r.message.partition(":")[0] for r in caplog.records] == [
-        "the engine h-ffffff/0 has another file LoRA",
-    ] * 2
+        f"the engine h-ffffff/0 has another LoRA {name} than this machine" for name in "ba"
+    ]

@@ -157,6 +157,16 @@ This process on 10.0.0.2 was started with:
             "",
             "ray:// needs grpcio: `pip install 'ray[client]'`",
         ),
+        (
+            ConnectionAbortedError(
+                "Initialization failure from server:\nTraceback (most recent call last):\n"
+                '  File "proxier.py", line 771, in Datapath\nRuntimeError: Starting Ray client '
+                "server failed. See ray_client_server_23000.err for detailed logs.\n"
+            ),
+            "",
+            "Ray at head:1 could not start a server for this machine (Starting Ray client server "
+            "failed. See ray_client_server_23000.err for detailed logs): try again",
+        ),
         (  # what Ray's client says where the cluster wants another token, and at another server
             ConnectionError("ray client connection timeout"),
             "",

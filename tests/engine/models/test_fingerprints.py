@@ -22,7 +22,7 @@ def test_the_same_files_have_the_same_fingerprints_wherever_they_lie(tmp_path: P
     save(tmp_path / "b" / "Lora" / "detail.safetensors", 1)
     ours, theirs = (Fingerprints(tmp_path / name).all() for name in "ab")
     assert ours == theirs
-    assert ours.keys() == {"checkpoint:starter", "LoRA:detail"}
+    assert ours.keys() == {"checkpoint starter", "LoRA detail"}
     assert needs_of(make_recipe(loras=(Lora(name="detail"),))) <= ours.keys()
 
 
@@ -32,7 +32,7 @@ def test_another_file_by_the_same_name_is_told(tmp_path: Path, size: int, words:
     save(tmp_path / "b" / "loras" / "detail.safetensors", size, words)
     save(tmp_path / "b" / "loras" / "more.safetensors", 1)
     ours, theirs = (Fingerprints(tmp_path / name).all() for name in "ab")
-    assert differing(ours, theirs) == ["LoRA:detail"]
+    assert differing(ours, theirs) == ["LoRA detail"]
 
 
 def test_other_weights_of_the_same_layout_are_told(tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_other_weights_of_the_same_layout_are_told(tmp_path: Path) -> None:
         weights[-10_000:].fill_(7)  # layers that training left as they were
         save_file({"x": weights}, path)
     ours, theirs = (Fingerprints(tmp_path / name).all() for name in "ab")
-    assert differing(ours, theirs) == ["LoRA:detail"]
+    assert differing(ours, theirs) == ["LoRA detail"]
 
 
 def test_a_file_that_is_replaced_is_read_again(tmp_path: Path) -> None:
@@ -53,11 +53,11 @@ def test_a_file_that_is_replaced_is_read_again(tmp_path: Path) -> None:
     fingerprints = Fingerprints(tmp_path)
     before = fingerprints.all()
     save(path, 2)
-    assert differing(before, fingerprints.all()) == ["LoRA:detail"]
+    assert differing(before, fingerprints.all()) == ["LoRA detail"]
 
 
 def test_what_is_broken_or_cannot_be_read_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"no")
     (tmp_path / "loras").mkdir()
     (tmp_path / "loras" / "old.ckpt").write_bytes(b"PK")
-    assert Fingerprints(tmp_path).all().keys() == {"checkpoint:starter"}
+    assert Fingerprints(tmp_path).all().keys() == {"checkpoint starter"}

@@ -15,11 +15,11 @@ def test_a_recipe_needs_its_model_and_every_file_beside_it() -> None:
         upscale=Upscale(by="4x"),
     )
     assert needs_of(recipe) == {
-        *("checkpoint:sdxl", "checkpoint:polish", "LoRA:detail", "control model:canny"),
-        *("VAE:clear", "upscaler:4x"),
+        *("checkpoint sdxl", "checkpoint polish", "LoRA detail", "control model canny"),
+        *("VAE clear", "upscaler 4x"),
     }
 
 
 def test_upscaling_by_lanczos_needs_no_file() -> None:
     recipe = make_recipe(checkpoint="sdxl", upscale=Upscale(by="lanczos"))
-    assert needs_of(recipe) == {"checkpoint:sdxl"}
+    assert needs_of(recipe) == {"checkpoint sdxl"}
