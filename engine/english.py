@@ -105,6 +105,7 @@ ENGLISH: Final[Mapping[str, str]] = {
     "clip_fails": "Pictures could not be compared with words; `marble doctor` tells Marble's owner "
     "why.",
     "clip_busy": "Many pictures are being compared with words; try again in a moment.",
+    "clip_changed": "The model that compares pictures with words was changed meanwhile; try again.",
     "clip_nan": "Pictures could not be compared with words, since the model's numbers are not "
     "finite; `marble doctor` tells Marble's owner why.",
     "clip_lost": "The file of picture {picture} is missing, so nothing can be compared with it.",

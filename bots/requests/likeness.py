@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from engine.errors import OptionError, UserError
-from engine.executors.embedding import DamagedPicture, Embedding, Vector
+from engine.executors.embedding import DamagedPicture, Embedding, TowersFailed, Vector
 from engine.sentences import Sentence
 from engine.text_encode.prompts import unweighted
 from storage import Picture, Storage, UnknownJob
@@ -24,6 +24,7 @@ NAME: Final = re.compile(r"#?\d+(\.\d+)?", re.ASCII)  # of a picture, and no wor
 NO_NUMBERS: Final = "the model's vector of it has values that are no numbers"
 GONE: Final = "its file is missing"
 DAMAGED: Final = "its file cannot be read as a picture"
+FAILED: Final = "the model fails at it"
 
 
 def read_like(text: str) -> str:
@@ -72,6 +73,7 @@ class Likeness:
 
         Raises `UserError` where the model fails, or the store or database does.
         """
+        tower = await self.tower()
         files: list[tuple[Picture, bytes]] = []
         left_out: list[tuple[Picture, str]] = []
         for picture in pictures:
@@ -85,11 +87,12 @@ class Likeness:
             if not np.isfinite(vector).all():
                 left_out.append((picture, NO_NUMBERS))
                 continue
-            match = await self._match(picture, vector)
+            match = await self._match(picture, vector, tower)
             key = {"job": picture.job, "picture": picture.index}
             new.append(NewVector(**key, vector=vector, match=match))
+        self._check(tower)
         if new:
-            await self.storage.vectors.add(self._tower, new)
+            await self.storage.vectors.add(tower, new)
         return left_out
 
     async def matches(self, prompt: str, files: Sequence[bytes]) -> list[float]:
@@ -114,23 +117,40 @@ class Likeness:
     async def _vectors(
         self, files: list[tuple[Picture, bytes]], left_out: list[tuple[Picture, str]]
     ) -> list[tuple[Picture, Vector]]:
-        """Return the vectors of files; those that cannot be read are added to `left_out`."""
+        """Return the vectors of files; those that have none are added to `left_out`.
+
+        Where the model fails at some, and not at all, they are tried one by one.
+        """
         while True:
             try:
                 found = await self.embedding.pictures([file for _, file in files])
             except DamagedPicture as damaged:
                 left_out.append((files.pop(damaged.number)[0], DAMAGED))
+            except TowersFailed:
+                await self.embedding.start()  # raises where it fails at anything
+                if len(files) > 1:
+                    return [
+                        found for each in files for found in await self._vectors([each], left_out)
+                    ]
+                left_out.append((files.pop()[0], FAILED))
             else:
                 return [(each[0], vector) for each, vector in zip(files, found, strict=True)]
 
-    async def _match(self, picture: Picture, vector: Vector) -> float | None:
+    async def _match(self, picture: Picture, vector: Vector, tower: Tower) -> float | None:
         """Return the cosine of a picture and its prompt, None where that is not known."""
         try:
             job = await self.storage.jobs.get(picture.job)
         except (UnknownJob, UnreadableRecipe):
             return None
-        cosine = float(await self.embedding.text(unweighted(job.recipe.prompt)) @ vector)
+        words = await self.embedding.text(unweighted(job.recipe.prompt))
+        self._check(tower)
+        cosine = float(words @ vector)
         return cosine if np.isfinite(cosine) else None
+
+    def _check(self, tower: Tower) -> None:
+        """Raise `UserError` where the model's files were changed since it was asked for."""
+        if self._tower != tower:
+            raise UserError(Sentence("clip_changed"))
 
     @property
     def _tower(self) -> Tower:

@@ -10,9 +10,9 @@ from typing import Final
 
 from bots.requests.likeness import Likeness
 from engine.errors import UserError
-from storage.records import Picture, Tower
+from engine.executors.embedding import MOST
+from storage.records import Picture
 
-BATCH: Final = 4  # pictures at once: somebody's search waits for no more
 LATER: Final = 10.0  # seconds: replies go out first, and pictures that come together wait together
 LATEST: Final = 1_000  # pictures that are looked at for one without a vector
 
@@ -48,10 +48,9 @@ class Indexing:
 
     async def _work(self) -> None:
         """Make all vectors that lack; say once which could not be made."""
-        tower = await self.likeness.tower()
         failed: list[tuple[Picture, str]] = []
         try:
-            while some := await self._lacking(tower):
+            while some := await self._lacking():
                 new = await self.likeness.index(some)
                 self._left_out |= {(picture.job, picture.index) for picture, _ in new}
                 failed += new
@@ -61,7 +60,8 @@ class Indexing:
                 text = "%d pictures cannot be found by their meaning; the first is %s: %s"
                 log.warning(text, len(failed), picture.name, why)
 
-    async def _lacking(self, tower: Tower) -> Sequence[Picture]:
+    async def _lacking(self) -> Sequence[Picture]:
+        tower = await self.likeness.tower()  # each time: its files may be changed meanwhile
         vectors = self.likeness.storage.vectors
         lacking = await vectors.lacking(tower, latest=LATEST, limit=LATEST)
-        return [each for each in lacking if (each.job, each.index) not in self._left_out][:BATCH]
+        return [each for each in lacking if (each.job, each.index) not in self._left_out][:MOST]

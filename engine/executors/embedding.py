@@ -20,10 +20,17 @@ Vector = NDArray[np.float32]  # [width], of length 1
 CLIP_MODEL: Final = "MARBLE_CLIP_MODEL"
 PROGRAM: Final = "engine.executors.embedder"
 WAIT: Final = 120.0  # seconds for its turn
-MOST: Final = 16  # pictures in one question: a text that comes meanwhile waits for no more
+MOST: Final = 4  # pictures in one question: a text that comes meanwhile waits for no more
 BYTES: Final = 2**26  # of them, where there are several
 
 log = logging.getLogger(__name__)
+
+
+class TowersFailed(UserError):
+    """The model or its process failed, at what it was asked or at anything."""
+
+    def __init__(self) -> None:
+        super().__init__(Sentence("clip_fails"))
 
 
 class DamagedPicture(ImageError):
@@ -84,7 +91,7 @@ class Embedding:
         return found
 
     async def text(self, text: str) -> Vector:
-        """Return a text's vector. Raises `UserError`: no model, it does not work, or it is busy."""
+        """Return a text's vector. Raises `UserError`: no model, `TowersFailed`, or it is busy."""
         [found] = await self.texts([text])
         return found
 
@@ -109,7 +116,7 @@ class Embedding:
             if self._logged != str(error):  # once, however often it is asked
                 log.error("Pictures and texts could not be compared: %s", error)
             self._logged = str(error)
-            raise UserError(Sentence("clip_fails")) from error
+            raise TowersFailed from error
         self._logged = ""
         if "damaged" in answer.header:
             raise DamagedPicture(first + answer.header["damaged"])

@@ -13,10 +13,10 @@ from bots.admission.gate import Admission
 from bots.operations.settings import load_settings
 from bots.requests.studio import Asker
 from bots.worker.queue_view import task_of
-from engine.errors import Cancelled, UserError
+from engine.errors import Cancelled
 from engine.events import Event, Picture, Progress, Stage
 from engine.executors import Executor, Health
-from engine.executors.embedding import DamagedPicture, Embedding, Vector
+from engine.executors.embedding import DamagedPicture, Embedding, TowersFailed, Vector
 from engine.formats.metadata import write_png
 from engine.models import catalogue
 from engine.models.catalogue import Checkpoint
@@ -164,16 +164,19 @@ class FakeEmbedding(Embedding):
         self._known = ("scripted-1", 4)
         self.broken: set[bytes] = set()
         self.nan: set[bytes] = set()
+        self.deadly: set[bytes] = set()
         self.fails = False
         self.asked: list[int] = []
 
     async def start(self) -> None:
         if self.fails:
-            raise UserError("The model fails.")
+            raise TowersFailed
 
     async def pictures(self, pictures: Sequence[bytes]) -> list[Vector]:
         await self.start()
         self.asked.append(len(pictures))
+        if self.deadly & set(pictures):
+            raise TowersFailed
         for number, picture in enumerate(pictures):
             if picture in self.broken:
                 raise DamagedPicture(number)

@@ -95,6 +95,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "clip_off": "这里不比较图片与文字：Marble 的所有者在 {setting} 中关闭了它。",
     "clip_fails": "无法比较图片与文字；`marble doctor` 会告诉 Marble 的所有者原因。",
     "clip_busy": "正在与文字比较的图片很多；请稍后再试。",
+    "clip_changed": "用来比较图片与文字的模型刚刚更换了；请再试一次。",
     "clip_nan": "无法比较图片与文字，因为模型给出的数不是有限的；"
     "`marble doctor` 会告诉 Marble 的所有者原因。",
     "clip_lost": "图片 {picture} 的文件不见了，因此无法与它比较。",

@@ -1,10 +1,13 @@
 """Pictures are found by their meaning; one that cannot be compared is left out with a sentence."""
 
 import asyncio
+import itertools
 import logging
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bots.requests.likeness import Likeness, read_like
@@ -13,7 +16,7 @@ from bots.service.indexing import Indexing
 from bots.texts import tell, words_of
 from engine.errors import OptionError, UserError
 from engine.executors.base import end_task
-from engine.executors.embedding import Embedding
+from engine.executors.embedding import MOST, Embedding, TowersFailed, Vector
 from engine.finish.towers import load_towers
 from storage import Job, Picture, Status
 from storage.records import Tower
@@ -95,6 +98,56 @@ async def test_what_cannot_be_compared_is_left_out_with_a_sentence(
     assert (await house.storage.jobs.get(job.id)).pictures == job.pictures
 
 
+async def test_a_picture_at_which_the_model_fails_keeps_no_other_from_its_vector(
+    house: House, likeness: Likeness, scripted: FakeEmbedding
+) -> None:
+    job = await draw(house, count=4)
+    bad = job.pictures[2]
+    scripted.deadly.add(file_of(house, bad))
+    scripted.fails = True
+    with pytest.raises(TowersFailed):
+        await likeness.index(job.pictures)
+    scripted.fails = False
+    assert await likeness.index(job.pictures) == [(bad, "the model fails at it")]
+    assert await likeness.storage.vectors.count(await likeness.tower()) == (3, 4)
+
+
+async def test_a_model_that_is_changed_meanwhile_gives_no_vector_anothers_name(
+    house: House, likeness: Likeness, scripted: FakeEmbedding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await draw(house)
+    first, second = Tower("scripted-1", 4), Tower("scripted-2", 8)
+
+    async def change(text: str) -> Vector:
+        scripted._known = second.name, second.width
+        return np.ones(8, np.float32)
+
+    monkeypatch.setattr(scripted, "text", change)
+    with pytest.raises(UserError, match="was changed meanwhile") as error:
+        await likeness.index(job.pictures)
+    assert "更换" in tell(error.value, words_of("zh"))
+    for tower in (first, second):
+        assert await likeness.storage.vectors.count(tower) == (0, 1)
+
+
+async def test_indexing_goes_on_by_a_model_that_took_anothers_place(
+    house: House, likeness: Likeness, scripted: FakeEmbedding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await draw(house, count=MOST)
+    await draw(house)
+    start, starts = scripted.start, itertools.count()
+
+    async def change() -> None:
+        await start()
+        scripted._known = f"scripted-{2 if next(starts) else 1}", 4
+
+    monkeypatch.setattr(scripted, "start", change)
+    with suppress(UserError):
+        await Indexing(likeness, house.worker.rendered)._work()
+    await Indexing(likeness, house.worker.rendered)._work()
+    assert await likeness.storage.vectors.count(Tower("scripted-2", 4)) == (MOST + 1, MOST + 1)
+
+
 async def test_nothing_to_find_and_no_numbers_are_said(house: House, likeness: Likeness) -> None:
     job = await draw(house)
     for person in (ADA.person, None):
@@ -136,7 +189,7 @@ async def test_pictures_are_indexed_after_they_are_stored_and_missed_ones_too(
     assert new.status is Status.RENDERED
     assert house.worker.rendered.is_set()
     assert await house.storage.vectors.count(await likeness.tower()) == (4, 6)
-    assert max(scripted.asked) <= indexing.BATCH
+    assert max(scripted.asked) <= MOST
     said = [each for each in caplog.messages if "cannot be found by their meaning" in each]
     assert len(said) == 1
     assert said[0].startswith("2 pictures ")

@@ -14,7 +14,7 @@ from PIL import Image
 from bots.texts import tell, words_of
 from engine.errors import UserError
 from engine.executors import embedder, embedding, helper, wire
-from engine.executors.embedding import DamagedPicture, Embedding
+from engine.executors.embedding import DamagedPicture, Embedding, TowersFailed
 from engine.finish.towers import Towers, load_towers
 from engine.pictures.images import read_stored_image, to_png
 from tests.towers import make_towers
@@ -103,7 +103,7 @@ async def test_a_process_that_dies_costs_one_answer(
     while not compared._helper._turn.locked():  # noqa: ASYNC110
         await asyncio.sleep(0)
     process.kill()
-    with caplog.at_level(logging.ERROR), pytest.raises(UserError, match="`marble doctor` tells"):
+    with caplog.at_level(logging.ERROR), pytest.raises(TowersFailed, match="`marble doctor` tells"):
         await asked
     assert "its process ended" in caplog.text
     assert np.array_equal(await compared.text("a lion"), first)
