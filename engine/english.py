@@ -65,7 +65,7 @@ ENGLISH: Final[Mapping[str, str]] = {
     "unknown_command": "There is no command {name}{near}.",
     "button_instead": "There is no command {name}: press {button} below a picture, or answer the "
     "picture with {answer}.",
-    "answer_instead": "There is no command {name}: answer the picture with other words or options.",
+    "answer_instead": "There is no {name} here: answer the picture with other words or options.",
     "name_of_button": "{answer} names a button below Marble's pictures: answer one of them with "
     "it, or say what is to be drawn.",
     "unknown_options": "There {count:is no option|are no options} {names}; leave "

@@ -96,7 +96,8 @@ async def named_action(
     """Return what does the action that a message names instead of words for a picture, if it does.
 
     An answer to a picture names it, as words or a command; `U1` alone means the latest grid. Raises
-    `UserError` for a name below somebody's own picture, which has no buttons.
+    `UserError` for a name below somebody's own picture, which has no buttons, and for a button that
+    Telegram has not.
     """
     if parsed.command in COMMANDS:
         return None
@@ -111,9 +112,11 @@ async def named_action(
         return None
     if parsed.reply_to and not parsed.answers_question and (answer := read_answer(text)):
         action, number = answer
-        found = await request.shown_by(parsed.reply_to) if action in BUTTONS.values() else None
+        found = await request.shown_by(parsed.reply_to)
         if found is None:
             return None
+        if action not in BUTTONS.values():
+            raise UserError(Sentence("answer_instead", name=shorten(text)))
         name = numbered_in(found[0], number) if number else name_of(*found)
         return partial(perform, request, action, name, parsed.reply_to)
     alone = meant and parsed.replied_person is None

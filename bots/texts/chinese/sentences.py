@@ -64,7 +64,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "unknown_option": "没有选项 {name}{near}。",
     "unknown_command": "没有命令 {name}{near}。",
     "button_instead": "没有命令 {name}：请按图片下方的 {button}，或用 {answer} 回复图片。",
-    "answer_instead": "没有命令 {name}：请用别的文字或选项回复图片。",
+    "answer_instead": "这里没有 {name}：请用别的文字或选项回复图片。",
     "name_of_button": "{answer} 是 Marble 图片下方按钮的名称：请用它回复那样的图片，"
     "或说明要画什么。",
     "unknown_options": "没有选项 {names}；请去掉{instead}。",

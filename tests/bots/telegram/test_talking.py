@@ -174,7 +174,7 @@ async def test_every_flag_is_read_wherever_it_stands(telegram: TelegramServer, a
         ("/zoom_out", "press 'Zoom out' below a picture"),
         ("/pan_left", "press '⬅️' below a picture, or answer the picture with 'pan left'."),
         ("/reroll", "press 'New seed' below a picture"),
-        ("/remix", "There is no command '/remix': answer the picture with other words or options."),
+        ("/remix", "There is no '/remix' here: answer the picture with other words or options."),
         ("/ask how?", "There is no command '/ask'."),
         ("/subscribe", "There is no command '/subscribe'."),
         ("/shorten a cat", "There is no command '/shorten' (did you mean '/making_of'?)."),
@@ -245,6 +245,8 @@ async def test_an_answer_that_names_a_button_does_what_that_does(
     await telegram.until(lambda: "Everything" in labels(grid))
     said = await ada.says("Favourite", answering=grid)
     await ada.chat.words(said, f"{number}.3 was added to your favourites")
+    said = await ada.says("remix", answering=grid)
+    await ada.chat.words(said, "There is no 'remix' here: answer the picture with other words")
     said = await ada.says("u5", answering=grid)
     await ada.chat.words(said, f"There is no picture {number}.5")
     words = await ada.chat.picture(await ada.says("u1 with a hat --size 64", answering=grid))
