@@ -22,8 +22,9 @@ from engine.queue.tasks import Cap, Limits, Priority, Task
 from engine.queue.turns import Needs, Passed, Turns, Where
 from engine.sentences import Sentence
 
-LOOK: Final = 8  # people who may be passed over in one choice, for the engines' sake
-SUSPECTS: Final = 64  # of them whose jobs are to run alone
+LOOKED: Final = 8  # people who may be passed over in one choice since their jobs had better wait
+PASSED: Final = 64  # people who may be passed over in one choice, with those whose jobs run alone
+RESERVED: Final = 8  # engines that are reserved at once for jobs that are to run alone
 PARKED: Final = 1000  # people who may be parked in one choice, some 10 ms
 TRIES: Final = 3  # engines that may fail a job
 MOST: Final = 4.0  # times its estimate that a job is charged; more is taken for a stall
@@ -188,7 +189,7 @@ class Order:
 
     def _start_first(self, choice: _Choice, now: float) -> Task | None:
         """Start the first job in turn that may start now, beside those that had better wait."""
-        while (found := self._next()) and choice.looked < LOOK and len(choice.passed) < SUSPECTS:
+        while (found := self._next()) and choice.looked < LOOKED and len(choice.passed) < PASSED:
             self.cut_short = choice.parked == PARKED
             if self.cut_short:
                 break
@@ -220,7 +221,7 @@ class Order:
         """Set aside a person for whose job no engine has room; return whether others may go on."""
         if task.alone:
             # More of them wait for the engines of those before them.
-            if len(choice.reserved) < LOOK:
+            if len(choice.reserved) < RESERVED:
                 held = self.engines.reserve(task, choice.reserved)
                 choice.reserved |= set() if held is None else {held}
             if not self.engines.has_room_beside(choice.reserved):
