@@ -223,6 +223,8 @@ async def check_device(settings: Settings) -> AsyncIterator[Finding]:
                 cure = "close other programs, or use a machine with more"
                 text = f"{label}{size} is little even for the bundled model"
                 yield Finding("memory", State.POOR, text, cure)
+        for warning in dict.fromkeys(trial.warnings):
+            yield Finding("device", State.POOR, f"torch warns: {warning}")
 
 
 def _cure_for(error: DeviceFault, device: str = "") -> str:

@@ -4,13 +4,16 @@ python -m engine.check.device
 
 It reads frames from its input: `{"device": "cuda:0"}`, which it answers with the fields of `Device`
 or with `{"fault": "…"}`, and `{}`, which it answers with `{"beside": […]}`, the devices beside the
-first one. Where torch cannot be imported it answers with `{"no_torch": "…"}`.
+first one. Where torch cannot be imported it answers with `{"no_torch": "…"}`. What torch warned of
+meanwhile is `warnings` in each.
 """
 
 from __future__ import annotations
 
 import sys
+import warnings
 from dataclasses import asdict
+from typing import Any
 
 from engine.check.device_trial import Device
 from engine.errors import DeviceFault, first_line
@@ -43,13 +46,20 @@ def beside() -> list[str]:
 
 def answer(question: wire.Frame) -> wire.Frame:
     """Answer one frame."""
-    name = question.header.get("device")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        header = _found(question.header.get("device"))
+    said = (first_line(each.message) for each in caught if isinstance(each.message, UserWarning))
+    return wire.Frame({**header, "warnings": list(said)})
+
+
+def _found(name: str | None) -> dict[str, Any]:
     try:
-        return wire.Frame(asdict(look(name)) if name else {"beside": beside()})
+        return asdict(look(name)) if name else {"beside": beside()}
     except DeviceFault as error:
-        return wire.Frame({"fault": str(error)})
+        return {"fault": str(error)}
     except (ImportError, OSError) as error:  # the latter where one of torch's libraries is missing
-        return wire.Frame({"no_torch": first_line(error)})
+        return {"no_torch": first_line(error)}
 
 
 if __name__ == "__main__":

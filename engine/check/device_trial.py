@@ -5,6 +5,7 @@ It also keeps torch out of the process that asks.
 
 from __future__ import annotations
 
+from asyncio.subprocess import DEVNULL
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Self
@@ -47,10 +48,15 @@ class NoTorch(DeviceFault):
 
 
 class DeviceTrial:
-    """Asks a process about devices; it is ended where it does not answer, and started again."""
+    """Asks a process about devices; it is ended where it does not answer, and started again.
+
+    warnings: what torch warned of, such as a driver that is too old.
+    """
 
     def __init__(self) -> None:
-        self._helper = Helper(PROGRAM, patience=LIMIT)
+        self.warnings: list[str] = []
+        # One that cannot be ended must not hold open what whoever asks writes its errors to.
+        self._helper = Helper(PROGRAM, patience=LIMIT, stderr=DEVNULL)
 
     async def __aenter__(self) -> Self:
         return self
@@ -78,11 +84,12 @@ class DeviceTrial:
 
     async def _ask(self, device: str, question: Mapping[str, str]) -> Mapping[str, Any]:
         try:
-            answer = (await self._helper.ask(wire.Frame(question), wait=LIMIT)).header
+            answer = {**(await self._helper.ask(wire.Frame(question), wait=LIMIT)).header}
         except HelperSilent:
             raise DeviceSilent(device) from None
         except HelperFailed as error:
             raise DeviceFault(f"The device {device} could not be tried: {error}.") from error
+        self.warnings += answer.pop("warnings")
         if "no_torch" in answer:
             raise NoTorch(answer["no_torch"])
         if "fault" in answer:

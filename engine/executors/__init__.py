@@ -1,6 +1,7 @@
-"""Where a pipeline runs: in a process of its own (`child`) or a thread (`inprocess`).
+"""Where a pipeline runs: in a process of its own (`child`), a thread (`inprocess`), or on machines
+of a Ray cluster (`ray`); `engine.executors.pool` makes one of several engines.
 
-What happens when the engine's process dies is in `engine.executors.restarting`.
+What happens when an engine dies is in `engine.executors.restarting`.
 """
 
 from collections.abc import AsyncGenerator, Mapping

@@ -39,7 +39,8 @@ class HelperSilent(HelperFailed):
 class Helper:
     """Asks one program (`python -m program argument`), one question at a time, in order.
 
-    threads: of its arithmetic; patience: seconds for an answer.
+    threads: of its arithmetic; patience: seconds for an answer; stderr: where its errors go, as
+    `subprocess` takes it.
     """
 
     def __init__(
@@ -49,9 +50,11 @@ class Helper:
         *,
         threads: int = THREADS,
         patience: float = PATIENCE,
+        stderr: int | None = None,
     ) -> None:
         self._command = (sys.executable, "-P", "-m", program, argument)
         self._patience = patience
+        self._stderr = stderr
         self._environment = {"OMP_NUM_THREADS": str(threads)}
         self._process: Process | None = None
         self._last: Process | None = None  # it may have been killed and not ended yet
@@ -120,6 +123,7 @@ class Helper:
                 *self._command,
                 stdin=PIPE,
                 stdout=PIPE,
+                stderr=self._stderr,
                 env=environment,
                 # Ctrl-C at the terminal must reach the parent only, which then ends its child.
                 start_new_session=True,

@@ -187,6 +187,21 @@ async def test_a_device_that_is_not_there(settings: Settings, device: str, said:
     assert "MARBLE_DEVICE=auto" in finding.cure
 
 
+async def test_what_torch_warns_of_is_told_once(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = device_trial.DeviceTrial.look
+
+    async def warn(trial: device_trial.DeviceTrial, name: str) -> device_trial.Device:
+        found = await look(trial, name)
+        trial.warnings.append("the driver is too old")
+        return found
+
+    monkeypatch.setattr(device_trial.DeviceTrial, "look", warn)
+    finding = await ails(replace(settings, device="cpu:0,cpu:1"), "device")
+    assert str(finding) == "look  device     torch warns: the driver is too old"
+
+
 async def test_a_processor_that_is_not_there_has_nothing_to_do_with_torch(
     settings: Settings,
 ) -> None:

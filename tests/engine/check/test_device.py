@@ -1,9 +1,11 @@
 """Devices are tried in a process of its own, which may hang or crash as their drivers do."""
 
 import asyncio
+import warnings
 from pathlib import Path
 
 import pytest
+import torch
 
 from engine.check import device_trial
 from engine.check.device import answer
@@ -98,8 +100,22 @@ def test_each_device_that_cannot_be_used_is_a_fault(three_gpus: None) -> None:
         text: str = answer(wire.Frame({"device": name})).header["fault"]
         return text
 
-    assert answer(wire.Frame({})).header == {"beside": ["cuda:1", "cuda:2"]}
+    assert answer(wire.Frame({})).header == {"beside": ["cuda:1", "cuda:2"], "warnings": []}
     assert fault("cuda:1") == (
         "cuda:1 does not work: CUDA error: uncorrectable ECC error encountered."
     )
     assert fault("cuda:7") == "There is no cuda:7; devices are counted from cuda:0."
+
+
+@pytest.mark.filterwarnings("always::DeprecationWarning")
+def test_what_torch_warns_of_is_told_whatever_was_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    def warn() -> bool:
+        warnings.warn("CUDA initialization: The NVIDIA driver is too old.\nMore.", stacklevel=2)
+        warnings.warn("something ends", DeprecationWarning, stacklevel=2)
+        return False
+
+    monkeypatch.setattr(torch.cuda, "is_available", warn)
+    for question in ({}, {"device": "cuda:0"}, {"device": "auto"}):
+        found = answer(wire.Frame(question)).header
+        assert set(found["warnings"]) == {"CUDA initialization: The NVIDIA driver is too old"}
+    assert found["name"].startswith("cpu, ")
