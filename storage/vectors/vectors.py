@@ -143,8 +143,12 @@ class Vectors:
     async def nearest_of(
         self, tower: Tower, person: str, question: Floats, limit: int
     ) -> tuple[Alike, ...]:
-        """Return the pictures that a person asked for and that are nearest, best first; exact."""
-        asked = select(jobs.c.id).where(jobs.c.person == person).order_by(jobs.c.id).limit(JOBS)
+        """Return the pictures that a person asked for and that are nearest, best first; exact.
+
+        Those of making-ofs are copies and left out.
+        """
+        own = select(jobs.c.id).where(jobs.c.person == person, ~jobs.c.making_of)
+        asked = own.order_by(jobs.c.id).limit(JOBS)
         query = select(vectors.c.job, vectors.c.picture, vectors.c.vector).where(
             # An expression, or SQLite would rather walk through all vectors of the model.
             vectors.c.model + "" == tower.name,
@@ -163,7 +167,7 @@ class Vectors:
         return await self.database.read(unit)
 
     async def nearest(self, tower: Tower, question: Floats, limit: int) -> tuple[Alike, ...]:
-        """Return the nearest of all pictures, the best first.
+        """Return the nearest of all pictures but those of making-ofs, the best first.
 
         They are the nearest for certain where vectors have at most `NARROW` numbers. Raises a
         `DatabaseFault`, also where the file cannot be written.
@@ -183,8 +187,10 @@ class Vectors:
         self, tower: Tower, ids: list[int], question: Floats, limit: int
     ) -> tuple[float, tuple[Alike, ...]]:
         """Return the last cosine, −∞ where there are fewer than the limit, and the best first."""
-        query = select(vectors.c.job, vectors.c.picture, vectors.c.vector).where(
-            vectors.c.id.in_(ids), _of(tower)
+        query = (
+            select(vectors.c.job, vectors.c.picture, vectors.c.vector)
+            .join(jobs, jobs.c.id == vectors.c.job)
+            .where(vectors.c.id.in_(ids), _of(tower), ~jobs.c.making_of)
         )
 
         def unit(connection: Connection) -> tuple[float, tuple[Alike, ...]]:

@@ -89,6 +89,20 @@ async def test_of_many_that_are_nearly_the_same_none_is_missed(
         assert [each.cosine for each in nearest] == pytest.approx(np.sort(cosines)[:-4:-1])
 
 
+async def test_a_making_of_is_not_found_beside_the_picture_that_it_shows(storage: Storage) -> None:
+    first = await draw(storage, count=2)
+    again = a_job(person=first.person, parent=first.id, parent_picture=1, making_of=True)
+    claimed = await add_claimed(storage, again)
+    made = await storage.jobs.rendered(claimed.id, claimed.epoch, drawn(b"again"))
+    found = units(2, 16)
+    await keep(storage, SMALL, [*first.pictures, *made.pictures], found[[0, 1, 1]])
+    for alike in (
+        await storage.vectors.nearest_of(SMALL, first.person, found[1], 9),
+        await storage.vectors.nearest(SMALL, found[1], 9),
+    ):
+        assert names(alike) == ["1.2", "1.1"]
+
+
 @pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
 @pytest.mark.parametrize("tower", [SMALL, WIDE])
 async def test_a_vector_without_a_direction_is_like_nothing(
