@@ -82,7 +82,7 @@ async def restore(arguments: argparse.Namespace, settings: Settings) -> int:
     async with Storage.open(
         settings.data_dir, settings.database_url, settings.pictures_url
     ) as storage:
-        await storage.vectors.prune()
+        await storage.vectors.clear()
         report = await storage.care.check()
     _say(f"{arguments.file} was restored to {urls.show(url)}.")
     if before:

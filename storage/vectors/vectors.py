@@ -205,8 +205,7 @@ class Vectors:
 
         Raises a `DatabaseFault`, also where a file cannot be changed.
         """
-        files = await asyncio.to_thread(lambda: sorted(self.folder.glob("*.rows")))
-        if not files:
+        if not (files := await self._kept()):
             return
         kinds = select(vectors.c.model, vectors.c.width).distinct()
         rows = await self.database.read(lambda c: c.execute(kinds).all())
@@ -220,6 +219,20 @@ class Vectors:
                         await asyncio.to_thread(file.keep, await self._ids(tower))
                     else:
                         path.unlink(missing_ok=True)
+
+    async def clear(self) -> None:
+        """Delete the files, which are made anew: a restored database has other vectors.
+
+        Also under numbers that a file holds, and below its last. Raises a `DatabaseFault`.
+        """
+        async with self._turn:
+            for path in await self._kept():
+                async with _locked(path):
+                    unfinished(path).unlink(missing_ok=True)
+                    path.unlink(missing_ok=True)
+
+    async def _kept(self) -> list[Path]:
+        return await asyncio.to_thread(lambda: sorted(self.folder.glob("*.rows")))
 
     async def _followed(self, tower: Tower) -> ScanFile:
         """Return a model's file with all vectors that the database has."""

@@ -14,8 +14,12 @@ from bots.terminal import db
 from bots.terminal.parser import parse
 from engine.errors import OptionError, UserError
 from storage import Storage
+from storage.records import Tower
+from storage.vectors import vectors
+from storage.vectors.vectors import NewVector
 from tests.factories import add_claimed
 from tests.storage.conftest import a_job, drawn
+from tests.storage.vectors.test_scan import units
 
 Marble = Callable[..., "tuple[int, str]"]
 
@@ -60,6 +64,27 @@ async def test_backup_and_restore(
     assert "is kept as" in capsys.readouterr().out
     async with Storage.open(settings.data_dir) as storage:
         assert len(await storage.history.page()) == 1
+
+
+async def test_pictures_that_are_restored_are_found_by_what_they_show(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vectors, "OVERLAP", 0)
+    tower, found = Tower("wide-1", 512), units(2, 512)
+    for person in ("terminal:ada", "terminal:bo"):
+        await draw(settings, person)
+    async with Storage.open(settings.data_dir) as storage:
+        for job, vector in enumerate(found, 1):
+            await storage.vectors.add(tower, [NewVector(job=job, picture=0, vector=vector)])
+    assert await run(settings, "backup", tmp_path / "copy") == 0
+    async with Storage.open(settings.data_dir) as storage:
+        assert len(await storage.vectors.nearest(tower, found[0], 9)) == 2
+        await storage.privacy.forget("terminal:ada")
+    assert await run(settings, "restore", tmp_path / "copy") == 1  # her file is gone
+    async with Storage.open(settings.data_dir) as storage:
+        for job, vector in enumerate(found, 1):
+            [alike] = await storage.vectors.nearest(tower, vector, 1)
+            assert alike.job.id == job
 
 
 async def test_prune(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
