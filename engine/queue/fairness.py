@@ -165,13 +165,16 @@ class Share(Generic[K]):
 
 
 def in_order(heaps: Iterable[list[tuple[float, int, K]]]) -> Iterator[tuple[float, int, K]]:
-    """Yield the entries of all heaps from the least on; the heaps stay as they are."""
+    """Yield the entries of all heaps from the least on, each once; the heaps stay as they are."""
     found = [heap for heap in heaps if heap]
     places = [(heap[0], number, 0) for number, heap in enumerate(found)]  # parents were yielded
     heapify(places)
+    before = None
     while places:
         entry, number, place = heappop(places)
-        yield entry
+        if entry != before:  # who is passed over and restored has several
+            yield entry
+        before = entry
         for child in (2 * place + 1, 2 * place + 2):
             if child < len(found[number]):
                 heappush(places, (found[number][child], number, child))

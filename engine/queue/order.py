@@ -111,7 +111,7 @@ class Order:
         return self.people.count
 
     def tasks(self) -> list[Task]:
-        """Return what waits, the first submitted first."""
+        """Return what waits, the first requested first."""
         return list(self.people.waiting.values())
 
     @property

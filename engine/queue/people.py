@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from typing import Final
 
 from engine.errors import UserError
@@ -92,11 +93,11 @@ class People:
         self._forget_idle(name)
 
     def add(self, task: Task) -> None:
-        """Add a job that waits."""
+        """Add a job that waits; one that is given back keeps its place among those that wait."""
         person = self._people.setdefault(task.person, _Person())
-        person.own().setdefault(task.priority, {})[task.job] = task
+        _insert(task, person.own().setdefault(task.priority, {}))
         person.waiting += 1
-        self.waiting[task.job] = task
+        _insert(task, self.waiting)
         self.count += 1
         self.kinds[task.kind] += 1
 
@@ -165,3 +166,11 @@ class People:
         person = self._people[name]
         if not (person.waiting or person.running or person.reserved):
             del self._people[name]
+
+
+def _insert(task: Task, tasks: dict[int, Task]) -> None:
+    """Add a task before those that were requested later."""
+    later = [*takewhile(lambda number: number > task.job, reversed(tasks))]
+    tasks[task.job] = task
+    for number in reversed(later):
+        tasks[number] = tasks.pop(number)

@@ -308,3 +308,15 @@ def test_who_comes_and_goes_leaves_nothing_behind() -> None:
         share.deactivate(owner)
     assert len(share) == 0
     assert len(share._heap) + len(share._backlogged) + len(share._finish) <= 10 * SLACK
+
+
+def test_who_is_passed_over_again_and_again_is_named_once() -> None:
+    share: Share[str] = Share()
+    for job, owner in enumerate("abc"):
+        share.activate(owner, job)
+    for _ in range(10):
+        share.restore("a", share.pass_over("a"))
+    assert share.firsts(2) == ["a", "b"]
+    for _ in range(10 * SLACK):
+        share.restore("a", share.pass_over("a"))
+    assert len(share._heap) <= 2 * len(share) + SLACK + 1

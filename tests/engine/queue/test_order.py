@@ -36,6 +36,31 @@ def test_a_persons_jobs_keep_their_order() -> None:
     assert serve(order) == list(range(1, 10))
 
 
+def test_a_job_that_is_given_back_keeps_its_place_among_its_persons() -> None:
+    order = Order(WIDE)
+    submit(order, task(1, "bob"), *(task(n) for n in range(2, 6)))
+    began = [order.choose(0.0, 3) for _ in range(3)]
+    lost = [each for each in began if each and each.person == "ada"]
+    assert [each.job for each in lost] == [2, 3]
+    for each in reversed(lost):
+        order.lost(each.job)
+        order.done(each.job, 0.0, finished=False)
+        order.submit(each)
+    assert [each.job for each in order.tasks()] == [2, 3, 4, 5]
+    assert [each.job for each in foresee(order, 0.0, 1) if each.position] == [2, 3, 4, 5]
+    order.done(1, 0.0)
+    assert serve(order) == [2, 3, 4, 5]
+
+
+def test_a_job_that_is_given_back_keeps_its_place_behind_those_that_are_played() -> None:
+    order = Order(WIDE)
+    submit(order, *(task(n) for n in range(1, 5)))
+    assert order.choose(0.0, 1) == task(1)
+    order.done(1, 0.0, finished=False)
+    order.submit(task(1))
+    assert [each.job for each in foresee(order, 0.0, 1, played=0)] == [1, 2, 3, 4]
+
+
 def test_who_comes_to_anothers_backlog_is_next() -> None:
     order = Order(WIDE)
     submit(order, *(task(n) for n in range(1, 101)))
