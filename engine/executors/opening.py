@@ -67,7 +67,9 @@ def open_pipeline(config: EngineConfig) -> Pipeline:
     return Pipeline(
         models,
         Batching(config.batching),
-        store=config.store or open_store(config.pictures, config.pictures_url),
+        store=open_store(config.pictures, config.pictures_url)
+        if config.store is None
+        else config.store,
         upscale=upscaler,
         ladder=ladder,
         static=config.compile,
