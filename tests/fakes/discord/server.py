@@ -30,7 +30,7 @@ from tests.fakes.discord.world import (
 
 TOKEN: Final = "fake.discord.token"
 # Seconds to acknowledge an interaction: ten times what Discord itself gives, whose 3 s only a quiet
-# machine can be held to; `make bench-discord` does.
+# machine can be held to; `make bench-discord` tells how many it takes.
 IN_TIME: Final = 30.0
 BODY: Final = 64 * 2**20  # bytes
 
