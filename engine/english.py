@@ -114,6 +114,7 @@ ENGLISH: Final[Mapping[str, str]] = {
     "clip_none": "None of these pictures has been compared with words yet; Marble's owner can have "
     "that done by `marble clip index`.",
     "given_twice": "{name} is given twice, as {first} and as {second}; give it once.",
+    "iw_alone": "--iw weighs a start image: give that, too, or leave out --iw.",
     "nearest": " (did you mean {name!r}?)",
     # Words and pictures that people give
     "bad_weight": "The weight of {words} must be a finite number, not {weight}; write parentheses "

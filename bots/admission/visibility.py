@@ -61,7 +61,10 @@ class View:
         return self.rule is Safety.SPOILER and unsafe
 
     def read(self, picture: Picture) -> bytes:
-        """Return the bytes of a picture; blocks. Raises `Withheld`, or `DatabaseFault`."""
+        """Return the bytes of a picture; blocks.
+
+        Raises `Withheld`, or `PicturesFault`: `LostPicture` where its file is gone for good.
+        """
         self.check(picture)
         return self.files.read(picture)
 

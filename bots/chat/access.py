@@ -160,7 +160,7 @@ class Target:
     def drawn(self, words: Words) -> tuple[Picture, ...]:
         """Return the stored pictures; raises `UserError` where there are none yet."""
         if not self.pictures:
-            raise UserError(words.not_drawn)
+            raise UserError(words.not_yet)
         return self.pictures
 
 

@@ -103,6 +103,7 @@ def workflow_lines(workflows: Sequence[Workflow], words: Words) -> Iterator[str]
 
 def stats_lines(own: Stats | None, here: Stats, words: Words) -> Iterator[str]:
     """Count what somebody drew, if given, and what was drawn in a place."""
+    yield words.stats_title
     if own is not None:
         yield fill(
             words.stats_yours,
@@ -209,14 +210,20 @@ def act_lines(
 def act_detail(act: Act, words: Words) -> str:
     """Return an act's detail: a reason, a style's words, rules as people write them."""
     shown = {
-        name: time_text(datetime.fromisoformat(value))
-        if name == "until"
-        else value_text(value, words)
+        name: _detail(name, value, words)
         for name, value in act.detail.items()
         if value not in (None, "") or act.act in RULING
     }
     labels = {name: words.details.get(name) or rule_label(name, words) for name in shown}
     return ", ".join(f"{labels[name]}: {value}" for name, value in shown.items())
+
+
+def _detail(name: str, value: Any, words: Words) -> str:
+    if name == "until":
+        return time_text(datetime.fromisoformat(value))
+    if name == "permission":
+        return words.permissions.get(value, value)
+    return value_text(value, words)
 
 
 def value_text(value: Any, words: Words) -> str:

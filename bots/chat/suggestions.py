@@ -17,21 +17,18 @@ from bots.requests.studio import Asker
 from bots.service.app import App
 from bots.texts import Words
 from engine.errors import UserError
-from storage import DatabaseFault
 
 LONGEST = 250  # characters of a description
 
 
-async def read_target(target: Target, view: View, words: Words) -> bytes:
+async def read_target(target: Target, view: View) -> tuple[bytes, bool]:
     """Return the file of one of Marble's pictures, as the place of a `View` lets it be shown.
 
-    Raises `UserError` for several pictures, for none, and where the file is gone, and `Withheld`.
+    And whether it is shown there behind a spoiler, behind which then belongs what it shows in
+    words, too. Raises `UserError` for several pictures and for none, and as `View.read` does.
     """
     picture = the_picture(target.job, target.picture)
-    try:
-        return await asyncio.to_thread(view.read, picture)
-    except DatabaseFault:
-        raise UserError(words.lost_picture) from None
+    return await asyncio.to_thread(view.read, picture), view.needs_spoiler([picture])
 
 
 async def describe(app: App, asker: Asker, data: bytes, words: Words) -> list[str]:

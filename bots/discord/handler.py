@@ -23,12 +23,12 @@ from bots.discord.messages import is_adult
 from bots.discord.permissions import Losses, MissingPermission
 from bots.discord.placeholders import Placeholders
 from bots.discord.reaction import ReactionRequest
-from bots.discord.replies import CONTENT, local_times
+from bots.discord.replies import local_times, refusal
 from bots.discord.request import Request, moderates
 from bots.discord.results import Results
 from bots.discord.short_choices import FILES, NAMES, whole_names
 from bots.discord.unanswered import Unanswered
-from bots.presentation.text import ELLIPSIS, cut, escape_sentence
+from bots.presentation.text import ELLIPSIS, escape_sentence
 from bots.service.app import App
 from bots.texts import tell
 from engine.errors import UserError
@@ -104,7 +104,7 @@ class Handler:
     async def _refuse(self, request: Request, sentence: str) -> bool:
         """Answer why not; return False if the answer failed and may be tried again."""
         try:
-            await request.answer(cut(sentence, CONTENT))
+            await request.answer(refusal(sentence, request.typed, request.words))
         except Exception as error:
             log_error(error, "a refusal could not be sent (%s)", request.label)
             return is_gone(error)

@@ -50,12 +50,12 @@ async def history_page(handler: Handler, request: Request, before: str, search: 
         if left := len(found) - len(jobs):
             more = words.and_more.format(count=f"{left}+" if left == FOUND else left)
     else:
-        jobs = await history.page(person=person, before=number, limit=PAGE)
+        jobs = await history.page(person=person, before=number, limit=PAGE + 1)
     entries = [PageLine(str(job.id), job, next(iter(job.pictures), None)) for job in jobs]
-    buttons = _page_buttons("history", entries, before, words)
+    buttons = [] if search else _page_buttons("history", entries, before, words)
     if not entries:
-        return Reply(content=words.nothing_yet, buttons=buttons)
-    buttons = [] if search else buttons
+        return Reply(content=words.nothing_found if search else words.nothing_yet, buttons=buttons)
+    entries = entries[:PAGE]
     return await _page(handler, request, words.history_title, entries, buttons, more)
 
 
@@ -70,12 +70,12 @@ async def favourites_page(handler: Handler, request: Request, before: str) -> Re
     """Return somebody's favourites before the named one, newest first."""
     number, index = parse_name(before)
     last = (number, index or 0) if number else None
-    kept = await handler.storage.favourites.page(request.person, before=last, limit=PAGE)
+    kept = await handler.storage.favourites.page(request.person, before=last, limit=PAGE + 1)
     entries = [PageLine(each.picture.name, each.job, each.picture) for each in kept]
     buttons = _page_buttons("favourites", entries, before, request.words)
     entries = [
         entry
-        for entry in entries
+        for entry in entries[:PAGE]
         if await find_audience(handler.app, entry.job, request) != Audience.NONE
     ]
     if not entries:
@@ -120,10 +120,13 @@ def _line(number: int, entry: PageLine, words: Words) -> str:
 def _page_buttons(
     kind: str, entries: Sequence[PageLine], before: str, words: Words
 ) -> list[ActionItem]:
-    """Return the buttons to the newest and the next page, and to the other kind of page."""
+    """Return the buttons to the newest and the next page, and to the other kind of page.
+
+    entries: those of the page, and one more where more follow.
+    """
     buttons = [button(kind, FIRST, words.newest, "⏮️", row=1)] if before != FIRST else []
-    if len(entries) == PAGE:
-        buttons.append(button(kind, entries[-1].name, words.older, "▶️", row=1))
+    if len(entries) > PAGE:
+        buttons.append(button(kind, entries[PAGE - 1].name, words.older, "▶️", row=1))
     if kind == "history":
         buttons.append(button("favourites", FIRST, words.only_favourites, STAR, row=1))
     else:
@@ -139,8 +142,12 @@ def _sheet(view: View, entries: Sequence[PageLine], limit: Limit, words: Words) 
     except (DatabaseFault, Withheld):  # a file is gone, or none may be seen; the lines say enough
         return None
     small = fit_composed(compose(pngs, SHEET), limit)
-    prompts = (f"{n}: {entry.job.recipe.prompt}" for n, entry in enumerate(entries, 1))
-    alt = words.alt_text_grid.format(count=len(entries), prompt=" ".join(prompts))
+    prompts = [entry.job.recipe.prompt for entry in entries]
+    if len(prompts) == 1:
+        alt = words.alt_text.format(prompt=prompts[0])
+    else:
+        listed = " ".join(f"{number}: {prompt}" for number, prompt in enumerate(prompts, 1))
+        alt = words.alt_text_grid.format(count=len(prompts), prompt=listed)
     return FileData(
         name=f"pictures.{small.suffix}",
         data=small.data,

@@ -7,7 +7,7 @@ import discord
 
 from bots.discord.address import person_key, read_place
 from bots.service.app import App
-from bots.texts import EN, Words
+from bots.texts import Words
 from engine.errors import UserError
 from storage import DatabaseFault
 
@@ -94,10 +94,10 @@ class Losses:
         if self._client.user is None:
             return
         event = f"{PREFIX}{place}:{permission}"
-        by, name = person_key(self._client.user.id), EN.permissions[permission]
+        by = person_key(self._client.user.id)
         self._told.add(event)
         try:
-            await self._moderation.record_missing(event, name, by=by, place=place)
+            await self._moderation.record_missing(event, permission, by=by, place=place)
         except DatabaseFault as fault:  # it is told the next time
             log.warning("a missing permission is not written into the log: %s", fault)
 

@@ -33,6 +33,7 @@ class ReactionRequest(Request):
         self._known = channel is not None
         self.in_private = self.guild is None  # others' direct messages send no reactions
         self.about = payload.message_id
+        self.emoji = emoji
         self.event = f"discord:{payload.message_id}:{payload.user_id}:{emoji}"
         self.label = f"discord:{payload.message_id}:{emoji}"
         super().__init__(
@@ -62,14 +63,20 @@ class ReactionRequest(Request):
         return message.id
 
     async def answer(self, reply: Reply | str) -> None:
-        """Send a direct message, if the person takes any."""
-        message = Reply(content=reply) if isinstance(reply, str) else reply
+        """Send a direct message, if the person takes any; a sentence says to which reaction."""
+        message = Reply(content=reply).noted(self._where) if isinstance(reply, str) else reply
         person = self.address.person
         try:
             await with_retries(lambda: send_dm(self.client, person, message), repeatable=False)
         except discord.HTTPException as error:
             if not takes_no_dm(error):
                 raise
+
+    @property
+    def _where(self) -> str:
+        """Return the reaction with a link to its message."""
+        channel = self.client.get_partial_messageable(self.address.channel, guild_id=self.guild)
+        return f"{self.emoji} {channel.get_partial_message(self.address.answers or 0).jump_url}"
 
     async def confirm(self, text: str) -> None:
         """Do nothing: the reaction itself can be seen."""

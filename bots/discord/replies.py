@@ -12,6 +12,7 @@ from discord import ui
 from discord.utils import format_dt
 
 from bots.admission.visibility import View, Withheld
+from bots.chat.errors import excuse
 from bots.chat.making_of import page_address
 from bots.discord.address import LIMIT, Address
 from bots.discord.buttons import action_button, result_buttons
@@ -36,12 +37,14 @@ from bots.presentation.text import (
     fit_lines,
     fit_list,
 )
-from bots.texts import Words, say, tell, words_of
+from bots.texts import MAKING_OF, Words, say, tell, words_of
 from engine.events import News
-from storage import DatabaseFault, Job, PendingReply, Picture, Status
+from storage import Job, PendingReply, Picture, Status
+from storage.errors import LostPicture
 
 CONTENT: Final = 2000  # characters of a message
 SMALL_TEXT: Final = "-# "  # Discord's markdown for what matters less
+BLOCK, QUOTES = "```", '"""'  # what begins and ends a text as it is, and stands for it there
 _TIME: Final = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d) UTC")
 
 
@@ -100,6 +103,15 @@ class Reply:
         return view if self.buttons else None
 
 
+def refusal(sentence: str, typed: str, words: Words) -> str:
+    """Return why something is not done, with the words that were typed, if any, to be copied."""
+    if not typed.strip():
+        return cut(sentence, CONTENT)
+    before = f"{sentence}\n{SMALL_TEXT}{words.your_words}\n{BLOCK}\n"
+    room = CONTENT - len(before) - len(f"\n{BLOCK}")
+    return f"{before}{cut(typed.replace(BLOCK, QUOTES), room)}\n{BLOCK}"
+
+
 def listed(lines: Iterable[str], words: Words) -> str:
     """Return a list as text: its first line as a title, where others follow; all escaped."""
     title, *rest = (escape_markdown(line) for line in lines)
@@ -142,10 +154,12 @@ def outcome_reply(
         return reply_in_words(pending)
     words = words_of(Address.from_dict(job.reply).language)
     if making:
-        lines = brief(making, words, page_address(site, job))
         files = _making_of_files(making, limit, spoiler=view.needs_spoiler(job.pictures))
         buttons = result_buttons(job, job.pictures, words, page=page)
-        return Reply(content=listed(lines, words), files=files, buttons=buttons)
+        content = listed(brief(making, words), words)
+        if address := page_address(site, job):  # as it is: a link, with no preview
+            content += "\n" + MAKING_OF[words.language].whole_page.format(address=f"<{address}>")
+        return Reply(content=content, files=files, buttons=buttons)
     return pictures_reply(job, job.pictures, view, limit, words, page=page)
 
 
@@ -188,15 +202,16 @@ def pictures_reply(
     """Return a reply with a job's pictures: one as it is, several as a grid; blocks.
 
     limit: in bytes. page: whether there is a web page, which a button opens. Pictures that the view
-    withholds are left out, with a sentence why.
+    withholds are left out, with a sentence why; so is one whose file is gone. Raises
+    `PicturesFault` where none can be read now.
     """
     alone = len(pictures) == 1
     name = name_of(job, pictures[0].index if alone and job.recipe.count > 1 else None)
     buttons = result_buttons(job, pictures, words, page=page)
     try:
         pngs = view.read_all(pictures)
-    except (Withheld, DatabaseFault) as error:  # a fault: the file is gone
-        why = tell(error, words) if isinstance(error, Withheld) else words.lost_picture
+    except (Withheld, LostPicture) as error:
+        why = tell(error, words) if isinstance(error, Withheld) else excuse(error, words)
         return Reply(content=_caption(job, name, words, why), buttons=buttons)
     most, numbers = Limit(size=limit), [each.index + 1 for each in pictures]
     shown = fit(pngs[0], most) if alone else fit_composed(compose(pngs, numbers=numbers), most)

@@ -42,6 +42,7 @@ class Request(ABC):
     label: str  # `event` without the person, for the log
     guest = False  # only the person has installed Marble, not the server
     note = ""  # shown to the person alone, beside the job
+    typed = ""  # words, which a refusal gives back: Discord has forgotten them
 
     def __init__(self, address: Address) -> None:
         self.address = address

@@ -238,10 +238,10 @@ def _rounded(
 
 
 def _check_image_weight(values: Mapping[str, Any], image: str | None) -> None:
-    """Raise `OptionError` for `--iw` where there is no start image."""
+    """Raise `UserError` for `--iw` where there is no start image."""
     strength = values.get("strength")
     if isinstance(strength, ImageWeight) and image is None:
-        raise OptionError("iw", plain(strength.weight), Sentence("without_image"))
+        raise UserError(Sentence("iw_alone"))
 
 
 def _without_lacking(

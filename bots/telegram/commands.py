@@ -119,8 +119,9 @@ async def show_history(
     """List a page of one's jobs, in a new message or in place of one."""
     words, history = request.words, request.app.storage.history
     check_personal(request.viewer)
-    jobs = await history.page(person=request.asker.person, before=before, limit=PAGE)
-    buttons = keyboards.single(words.older, OLDER, jobs[-1].id) if len(jobs) == PAGE else None
+    found = await history.page(person=request.asker.person, before=before, limit=PAGE + 1)
+    jobs = found[:PAGE]
+    buttons = keyboards.single(words.older, OLDER, jobs[-1].id) if found[PAGE:] else None
     await _say_page(request, history_lines(jobs, words), buttons, message)
     return None
 
@@ -133,9 +134,10 @@ async def show_favourites(
     check_personal(request.viewer)
     number, index = parse_name(before) if before else (0, None)
     last = (number, index or 0) if number else None
-    kept = await app.storage.favourites.page(request.asker.person, before=last, limit=PAGE)
+    found = await app.storage.favourites.page(request.asker.person, before=last, limit=PAGE + 1)
+    kept = found[:PAGE]
     buttons = None
-    if len(kept) == PAGE:
+    if found[PAGE:]:
         buttons = keyboards.single(words.older, FAVOURITES, kept[-1].picture.name)
     seen = [
         each for each in kept if await find_audience(app, each.job, request) is not Audience.NONE

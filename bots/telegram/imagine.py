@@ -164,17 +164,18 @@ async def describe(request: Request, parsed: ParsedMessage) -> None:
     if not (name or picture):
         raise UserError(request.words.describe_how)
     await request.app.gate.admit(request.asker)  # nothing is fetched for who may not ask
+    spoiler = False
     if name:
         target = await request.find("describe", name, parsed.reply_to)
         view = await request.app.gate.view(request.asker.place)
-        data = await read_target(target, view, request.words)
+        data, spoiler = await read_target(target, view)
     else:
         assert picture
         data = await _fetch(request, picture)
     suggestions = await describe_picture(request.app, request.asker, data, request.words)
     text = "\n".join([request.words.described, *numbered(suggestions)])
     await request.finish()
-    await request.say(text, keyboards.suggestions(len(suggestions)))
+    await request.say(text, keyboards.suggestions(len(suggestions)), spoiler=spoiler)
 
 
 async def draw_suggestion(request: Request, text: str, number: str) -> None:

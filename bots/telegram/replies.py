@@ -28,6 +28,7 @@ from telegram.ext import ExtBot
 
 from bots.admission.gate import Gate
 from bots.admission.visibility import View, Withheld
+from bots.chat.errors import excuse
 from bots.chat.making_of import making_of_reply, page_address
 from bots.presentation.fit import Limit, fit, fit_composed
 from bots.presentation.grid import compose
@@ -51,7 +52,8 @@ from bots.telegram.rate_limits import BRIEF, BRIEFLY
 from bots.texts import Words, say, tell
 from bots.worker.delivery import Shown, TryLater, Undeliverable, Way, WayClosed
 from engine.pictures.images import blank
-from storage import DatabaseFault, Job, Jobs, PendingReply, Picture, Status
+from storage import Job, Jobs, PendingReply, Picture, Status
+from storage.errors import LostPicture
 
 PHOTO: Final = Limit(size=10_000_000, sides=10_000, ratio=20.0, formats=frozenset({"png", "jpeg"}))
 DOCUMENT: Final = 50_000_000  # bytes
@@ -294,10 +296,8 @@ class Replies:
             if making := await making_of_reply(self.jobs, job, view):
                 return await asyncio.to_thread(_moving, job, making, view, words, self.site)
             return await self._read(job, job.pictures, view, words)
-        except DatabaseFault as fault:
-            if fault.passing:
-                raise ConnectionError(str(fault)) from fault
-            return Reply(text=words.lost_picture, buttons=retry)
+        except LostPicture as fault:
+            return Reply(text=excuse(fault, words), buttons=retry)
 
 
 def _read(

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from telegram import ChatMemberRestricted, Message
+from telegram import ChatMemberRestricted, Message, MessageEntity
 from telegram.constants import ChatMemberStatus, ParseMode
 from telegram.error import BadRequest, TelegramError
 from telegram.ext import ExtBot
@@ -87,16 +87,20 @@ class Request:
         """
         return EVERYWHERE if self.address.private else self.asker.place.partition("/")[0]
 
-    async def say(self, text: str, buttons: Any = None, *, marked: str = "") -> Message:
+    async def say(
+        self, text: str, buttons: Any = None, *, marked: str = "", spoiler: bool = False
+    ) -> Message:
         """Answer with a text as it is; `marked` text below it has **bold** and `code` in it.
 
-        A command that only Marble saw is answered for its sender alone.
+        spoiler: what stands below its first line is behind one, where nothing is marked. A command
+        that only Marble saw is answered for its sender alone.
         """
         below = cut(f"\n\n{marked}" if text and marked else marked, TEXT, utf16_length)
         text = cut(text, TEXT - utf16_length(below), utf16_length)
         content = {
             "text": html.escape(text, quote=False) + to_html(below) if marked else text,
             "parse_mode": ParseMode.HTML if marked else None,
+            "entities": [spoiler_below_title(text)] if spoiler else None,
             "reply_markup": buttons,
         }
         if self.command is not None:
@@ -234,6 +238,12 @@ class Request:
         if self.app.gate.roles.of(self.asker.person) >= Role.MODERATOR:
             return True
         return await self.relation(self.asker.place) is Relation.MODERATES
+
+
+def spoiler_below_title(text: str) -> MessageEntity:
+    """Return what puts all but the first line of a text behind a spoiler."""
+    title, _, below = text.partition("\n")
+    return MessageEntity(MessageEntity.SPOILER, utf16_length(f"{title}\n"), utf16_length(below))
 
 
 def to_html(text: str) -> str:

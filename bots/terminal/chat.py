@@ -38,7 +38,7 @@ from bots.terminal.console import styled
 from bots.terminal.files import looks_like_file, picture_file
 from bots.terminal.inputs import INPUTS, read_direction, read_source, read_values
 from bots.terminal.making_of import write_making_of
-from engine.errors import LONGEST_PATH, UserError, shorten
+from engine.errors import LONGEST_PATH, UnknownOption, UserError, shorten
 
 HELP: Final = """\
 [bold]a marble scholar[/bold]     any words become a picture; /imagine in front is welcome
@@ -62,10 +62,12 @@ HELP: Final = """\
 [bold]/quit[/bold]                the end, as Ctrl-D; Ctrl-C stops a picture"""
 
 PAGE: Final = 10  # entries of a history
-LIKE: Final = "like "  # what begins a search by meaning, behind /history
+FAVOURITES: Final = "favourites"  # what stands behind /history: alone,
+LIKE: Final = "like "  # … and before what a picture shows
 SIGNS: Final = {"/": ":", ":": "/"}
-HELPS: Final = ("/help", ":help")
-ENDS: Final = ("/quit", ":quit", "/exit", ":exit", ":q")
+# A word alone that everybody tries; /imagine in front draws it.
+HELPS: Final = ("/help", ":help", "help", "?")
+ENDS: Final = ("/quit", ":quit", "quit", "/exit", ":exit", "exit", ":q")
 LONGEST_LINE: Final = 2**24  # bytes; far above any prompt, which is then refused by its length
 
 Action = Callable[[Session, str], Awaitable[object]]
@@ -109,7 +111,7 @@ async def _answer(session: Session, line: str) -> None:
     word, _, rest = line.strip().partition(" ")
     if not word:
         return
-    if word.lower() in HELPS:
+    if (line.strip() if word.isalpha() else word).lower() in HELPS:  # "help me" is drawn
         session.console.print(Text.from_markup(HELP, emoji=False))
     elif action := COMMANDS.get(word.lower().replace(VARIATION, "")):
         await action(session, rest.strip())
@@ -230,10 +232,12 @@ def _only(words: list[str]) -> str | None:
 
 
 async def _history(session: Session, text: str) -> None:
-    if text == "favourites":
+    if text == FAVOURITES:
         await session.favourites(limit=PAGE)
     elif like := text.removeprefix(LIKE) if text.startswith(LIKE) else "":
         await session.alike(like.strip(), limit=PAGE)
+    elif text:
+        raise UnknownOption(text, [FAVOURITES, LIKE.strip()])
     else:
         await session.history(limit=PAGE)
 

@@ -203,7 +203,7 @@ class Session:
         job, picture = await self._studio.get(await self._named(name))
         meant = [each.index for each in job.pictures if picture in (None, each.index)]
         if not meant:
-            raise UserError(EN.not_drawn)
+            raise UserError(EN.not_yet)
         kept = await self._storage.favourites.toggle(self._asker.person, job.id, *meant)
         said = EN.favourite_added if kept else EN.favourite_removed
         self.console.print(said.format(name=name_of(job, picture)))

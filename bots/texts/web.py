@@ -47,7 +47,6 @@ class WebWords:
     search = "Search the prompts"
     like = "Or what they show"
     find = "Find"
-    nothing_found = "No prompt of yours has these words."
     progress = "Steps drawn"
     on_its_way = "On its way"
     all_of = "all of {name}"

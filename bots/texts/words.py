@@ -215,6 +215,7 @@ class Words:
     dm_closed = "I cannot send you a DM; allow direct messages from this server and try again."
     pick = "Which one?"
     nothing_yet = "No pictures yet. Describe one and it will appear here."
+    nothing_found = "No prompt of yours has these words."
     no_favourites = "No favourites yet. “Favourite” below a picture adds it."
     history_title = "Your pictures"
     alike_title = "Your pictures that are most like it"
@@ -235,6 +236,7 @@ class Words:
     queue_running = "▶ {job}, {who}: {what}"
     queue_waiting = "{place}. {job}, {who}: {what}"
     and_more = "… and {count} more"
+    stats_title = "Statistics"
     stats_yours = (
         "You: {jobs} {jobs:job|jobs}, {pictures} {pictures:picture|pictures}, {favourites} "
         "{favourites:favourite|favourites}."
@@ -319,6 +321,7 @@ class Words:
         "sampler": "samplers",
     }
     this_channel = "this channel"
+    this_thread = "this thread"
     this_server = "this server"
     this_group = "this group"
     this_topic = "this topic"
@@ -355,13 +358,18 @@ class Words:
     ban_whom = "Reply to a message of that person, or give an ID like telegram:123456."
 
     # Refusals
+    your_words = "Your words, to copy:"
     unknown_message = "That message has no picture by Marble."
     unknown_form = (
         "That form is not valid any more: choose “Use as start image” on the picture again."
     )
-    not_drawn = "That picture is not drawn yet."
+    not_yet = "That picture is not drawn yet."
     busy = "Marble is too busy right now and nothing was queued; try again in a moment."
     disk_full = "Marble's disk is full, so nothing can be saved; Marble's owner has to free space."
+    pictures_out = (
+        "Marble cannot read its pictures now; try again later. Marble's owner can find the reason "
+        "in the log."
+    )
     database_out = (
         "Marble's database is unavailable, so nothing can be saved; Marble's owner can find the "
         "reason in the log."
@@ -459,19 +467,21 @@ class Words:
         "this server (`/style list`) · `model` and `lora` choose the model and LoRAs.\n"
         "Options can also be written in the prompt: `--seed 7 --size 3:2 --no fog`.\n"
         "\n"
-        "**Buttons** U1–U4 upscale one of a grid, V1–V4 draw others like it, 🎲 draws all again; "
-        "below a single picture: vary, upscale, zoom out, extend to a side, edit by words, change "
-        "its recipe. They work for years.\n"
+        "**Buttons** U1–U4 upscale one of a grid, V1–V4 draw others like it, 1️⃣–4️⃣ show one "
+        "alone, 🎲 draws all again; below a single picture: vary, upscale, zoom out, extend to a "
+        "side, edit by words, change its recipe. They work for years.\n"
         "\n"
         "**From a picture** give `/imagine` an `image` (`strength`: how much to redraw), or "
         "right-click any picture → Apps → Use as start image. `/edit` changes a picture by words: "
-        "make it bronze. `/blend` makes one of two to five.\n"
+        "make it bronze. `/blend` makes one of two to five. `/describe` says in words what one "
+        "shows; `/making_of` shows how one came about.\n"
         "\n"
         "**React to a picture** 🌱 again with its seed · 🎲 again with a new seed · ✉️ recipe and "
         "full size by DM · ⭐ favourite · ❌ cancel or delete · 1️⃣–4️⃣ pick one of a grid\n"
         "\n"
-        "**More** `/history` · `/settings` your default options · `/queue` · `/cancel` · `/models` "
-        "· `/stats` · `/privacy` · `/mydata` · `/web` your pictures in a browser"
+        "**More** `/history` · `/show 12.3` a picture again · `/settings` your default options · "
+        "`/queue` · `/cancel` · `/models` · `/stats` · `/privacy` · `/mydata` · `/web` your "
+        "pictures in a browser"
     )
     telegram_help = (
         "**Describe a picture:** send a prompt, for example: a marble scholar holding a book\n"

@@ -12,6 +12,7 @@ from bots.chat.errors import excuse
 from bots.texts import WebWords, Words, tell
 from engine.errors import MarbleError, UserError
 from storage import DatabaseFault
+from storage.errors import LostPicture
 
 SOON: Final = 5  # seconds after which a database that is away is asked again
 CODES: Final = {  # of sentences; any other is a bad request
@@ -79,6 +80,8 @@ def fault_of(error: Exception, words: Words, web_words: WebWords) -> Fault:
     if isinstance(error, Refused):
         sentence = getattr(web_words, error.message).format(**error.facts)
         return Fault(error.status, sentence, error.wait)
+    if isinstance(error, LostPicture):
+        return Fault(410, excuse(error, words))
     if isinstance(error, DatabaseFault):
         return Fault(503, excuse(error, words), SOON)
     if isinstance(error, UserError):

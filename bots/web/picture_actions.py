@@ -110,7 +110,7 @@ async def _blend(request: Request, target: Target) -> web.StreamResponse:
 async def _describe(request: Request, target: Target) -> web.StreamResponse:
     """Say in words what a picture shows; each of them can be drawn."""
     request.admit()
-    data = await read_target(target, request.view, request.words)
+    data, _ = await read_target(target, request.view)
     found = await describe_picture(request.app, request.asker, data, request.words)
     return await show(request, target, suggestions=found)
 

@@ -263,6 +263,9 @@ class Delivery:
             case TryLater():
                 self.waits += 1
                 await self.outbox.postpone(job, error.seconds, reason, failed=False)
+            case DatabaseFault():  # nothing was sent: what it shows cannot be read now
+                _log.warning("The reply of job %d waits: %s", job, error)
+                await self.outbox.postpone(job, back_off(pending.tries), reason)
             case OSError() | TimeoutError():
                 # It may have arrived: the answer is what got lost.
                 self._unreached.setdefault(job, pending.adapter)

@@ -16,7 +16,7 @@ from engine.files.private import sync_folder
 from engine.files.stored import Found, PictureFolder, PictureStore, picture_path
 from engine.sentences import fill
 from storage.database.faults import explain
-from storage.errors import DatabaseFault, LostPicture, Unreachable
+from storage.errors import DatabaseFault, LostPicture, PicturesFault, Unreachable
 from storage.jobs.thumbnails import Thumbnails
 from storage.records import Picture
 
@@ -85,9 +85,14 @@ class Pictures:
     def read(self, picture: Picture) -> bytes:
         """Return a picture's bytes; blocks.
 
-        Raises a `DatabaseFault`: `LostPicture` where the file is gone from a folder that is there.
+        Raises `LostPicture` where the file is gone, or another `PicturesFault` where none can be
+        read now: the disk may be away.
         """
-        if (found := self.get(picture.sha256)) is not None:
+        try:
+            found = self.get(picture.sha256)
+        except DatabaseFault as fault:
+            raise _unread(self.where, fault.detail) from fault
+        if found is not None:
             return found
         raise self._lost(picture)
 
@@ -98,7 +103,7 @@ class Pictures:
         except FileNotFoundError:
             raise self._lost(picture) from None
         except OSError as error:
-            raise self._fault(error) from error
+            raise _unread(self.where, self._fault(error).detail) from error
 
     def get(self, sha256: str) -> bytes | None:
         """Return the bytes of the file of that name, None where there is none; blocks.
@@ -220,14 +225,19 @@ class Pictures:
             part.unlink(missing_ok=True)
             raise
 
-    def _lost(self, picture: Picture) -> DatabaseFault:
-        if not self.folder.is_dir():  # its disk may be away
-            return Unreachable(str(self.folder), "the folder is missing")
+    def _lost(self, picture: Picture) -> PicturesFault:
+        if not any(self.folder.glob("??")):  # where a disk is away, its folder may be there
+            return _unread(self.where, "the folder is missing or empty")
         return LostPicture(self.where, picture.name)
 
     def _fault(self, error: OSError) -> DatabaseFault:
         where = error.filename or str(self.folder)
         return explain(error, str(where)) or Unreachable(str(where), str(error))
+
+
+def _unread(where: str, why: str) -> PicturesFault:
+    cure = "look at its disk and who may read it"
+    return PicturesFault(where, f"cannot be read ({why}): {cure}")
 
 
 def remove_abandoned(unfinished: Iterable[Path]) -> None:

@@ -29,6 +29,7 @@ async def blend(
 
     The words, if there are any, say what it should show.
     """
+    request.typed = prompt
     words, options = read_request(prompt)
     values = parse_values(options) | ({"prompt": words} if words else {})
     images = [each for each in (image, image2, image3, image4, image5) if each]

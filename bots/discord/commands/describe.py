@@ -1,7 +1,7 @@
 """/describe: what a picture shows in words, with buttons that draw them."""
 
 import re
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import discord
 from discord import ui
@@ -14,6 +14,8 @@ from bots.discord.interaction import InteractionRequest
 from bots.discord.replies import CONTENT, Reply
 from bots.presentation.text import cut, escape_markdown
 from engine.errors import UserError
+
+SPOILER: Final = "||"  # Discord's markdown, in front of and behind what only a press shows
 
 
 class SuggestionButton(
@@ -49,13 +51,15 @@ async def describe(
     if (picture is None) == (image is None):
         raise UserError(request.words.describe_which)
     await handler.admit(request)  # nothing is fetched for who may not ask
+    mark = ""
     if image:
         data = await read_attachment(image)
     else:
         target = await handler.find(request, "describe", picture or "")
-        data = await read_target(target, await handler.view(request), request.words)
+        data, spoiler = await read_target(target, await handler.view(request))
+        mark = SPOILER if spoiler else ""
     found = await describe_picture(handler.app, request.asker, data, request.words)
-    lines = numbered(map(escape_markdown, found))
+    lines = numbered(f"{mark}{escape_markdown(each)}{mark}" for each in found)
     buttons = [SuggestionButton(str(number)) for number in range(1, len(found) + 1)]
     title = request.words.described
     text = cut("\n".join([title, *lines]), CONTENT)
@@ -66,7 +70,8 @@ async def draw_suggestion(handler: Handler, request: InteractionRequest, number:
     """Draw one of the descriptions that a message lists."""
     message = request.interaction.message
     text = suggestion_in(message.content if message else "", number, request.words)
-    values = {"prompt": re.sub(r"\\(.)", r"\1", text)}
+    shown = text.removeprefix(SPOILER).removesuffix(SPOILER)
+    values = {"prompt": re.sub(r"\\(.)", r"\1", shown)}
     async with handler.drawing(request):
         job = await handler.studio.imagine(values, request.asker, request.person)
     await handler.placeholders.announce(request, job)

@@ -26,6 +26,7 @@ async def edit(
 
     Errors in the words themselves are answered before anything else is done.
     """
+    request.typed = prompt
     words, options = read_request(prompt, [(name, str(value)) for name, value in typed.items()])
     check_words(words)
     values = {"prompt": words, **parse_values(options)}

@@ -78,7 +78,9 @@ async def show_settings(handler: Handler, request: InteractionRequest) -> None:
 
 
 async def change_settings(handler: Handler, request: InteractionRequest, **typed: Any) -> None:
-    """Save options, and show all that are saved."""
+    """Save options, if there are any, and show all that are saved."""
+    if not typed:
+        return await show_settings(handler, request)
     text = await _settings(handler, request, {name: str(v) for name, v in typed.items()})
     await request.answer(f"{request.words.settings_saved}\n{text}")
 

@@ -30,6 +30,7 @@ async def imagine(
     without a prompt by its own words. Errors in the words themselves are answered before anything
     else is done.
     """
+    request.typed = prompt or ""
     given = [(name, str(value)) for name, value in typed.items()]
     if workflow:
         given.append((WORKFLOW.name, workflow))

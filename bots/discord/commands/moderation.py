@@ -126,12 +126,13 @@ async def rules_text(handler: Handler, request: Request, place: str) -> str:
     """List the rules in force in a place: the request's own, or its server."""
     assert request.guild
     words = request.words
-    called = {guild_key(request.guild): words.this_server}
+    called, here = {guild_key(request.guild): words.this_server}, words.this_channel
     if request.parent:
+        here = words.this_thread
         called[place_key(request.guild, request.parent)] = words.channel_of_thread
     adult = partial(is_adult, handler.client)
     title, *rules = await moderation.list_rules(
-        handler.app, place, words, here=words.this_channel, called=called, adult=adult
+        handler.app, place, words, here=here, called=called, adult=adult
     )
     lines = [f"**{title}**", *map(escape_markdown, rules)]
     below = f"\n{SMALL_TEXT}{words.rules_how}"

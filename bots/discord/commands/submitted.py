@@ -38,6 +38,7 @@ async def submit(handler: Handler, interaction: discord.Interaction[Any]) -> Non
     kind, about, seal = found["kind"], found["about"] or "", found["seal"] or ""
     async with handler.receive(InteractionRequest(interaction)) as request:
         fields = fields_of(data.get("components", ()))
+        request.typed = fields.get("prompt", "")
         upload = _upload(interaction, fields.pop("image", ""))
         if ELLIPSIS in fields.get("model", ""):
             fields = await asyncio.to_thread(whole_names, handler.studio.builder, fields)

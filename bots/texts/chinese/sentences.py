@@ -31,7 +31,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "a_person": "类似 discord:123 或 telegram:123 的写法",
     "a_limit": " 0（不限）到 {most:,} 之间的整数",
     "at_most": "不超过 {limit:,} 个字符的文字",
-    "characters": " {count:,} 个字符",
+    "characters": "{count:,} 个字符",
     "characters_with_style": "加上风格 {style} 共 {count:,} 个字符",
     "some_words": "对画面的描述",
     "followed_by": "后面带一个值（例如 {example}）",
@@ -103,6 +103,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "来比较更早的图片。",
     "clip_none": "这些图片还没有与文字比较过；Marble 的所有者可以用 `marble clip index` 来做。",
     "given_twice": "{name} 给了两次：{first} 和 {second}；请只给一次。",
+    "iw_alone": "--iw 是起始图的权重：请同时给出起始图，或去掉 --iw。",
     "nearest": "（是不是 {name!r}？）",
     # Words and pictures that people give
     "bad_weight": "{words} 的权重必须是有限的数，而不是 {weight}；属于提示词本身的括号请写成 \\( "

@@ -44,7 +44,6 @@ class ChineseWeb(WebWords):
     search = "搜索提示词"
     like = "或画面内容"
     find = "搜索"
-    nothing_found = "你的提示词中没有这些词。"
     progress = "已画步数"
     on_its_way = "已提交"
     all_of = "{name} 的全部"

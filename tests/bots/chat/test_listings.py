@@ -23,6 +23,16 @@ from tests.bots.fakes import EDITING, alter
 MODELS = [f"dreamshaper-{number}-an-odd-name (Stable Diffusion 1.5)" for number in range(90)]
 
 
+@pytest.mark.parametrize("words", [EN, words_of("zh")])
+@pytest.mark.parametrize("recorded", ["attach_files", EN.permissions["attach_files"]])
+def test_a_missing_permission_is_named_to_its_reader(recorded: str, words: Words) -> None:
+    detail = {"permission": recorded}
+    act = Act(id=1, at=utc_now(), by="", act="missing", target=None, place=None, detail=detail)
+    known = recorded in words.permissions
+    named = words.permissions["attach_files"] if known else recorded  # by earlier versions
+    assert act_detail(act, words) == f"{words.details['permission']}: {named}"
+
+
 def test_a_list_that_fits_is_whole() -> None:
     assert fit_list(["Models", "a", "b"], 13, EN.and_more) == "Models\na\nb"
     assert fit_list([], 5, EN.and_more) == ""

@@ -71,6 +71,29 @@ async def test_one_of_a_grid_is_picked_and_rerun_alone(
     assert sum(each.reference is grid.message and not each.by_interaction for each in shown) == 1
 
 
+async def test_what_needs_a_picture_says_so_while_none_is_drawn(
+    discord: FakeDiscord, marble: Marble, ann: Person
+) -> None:
+    waiting = await ann.imagine("wait for a scholar")
+    await waiting.said("Drawing")
+    for asked in ("show", "describe", "making_of"):
+        told = await ann.types(asked, picture="1")
+        assert "{" not in await told.said("."), told.text
+    shown = await ann.types("show", picture="1")
+    assert await shown.said(".") == "That picture is not drawn yet."
+
+
+async def test_a_reaction_that_is_refused_is_named_with_a_link_to_its_picture(
+    discord: FakeDiscord, marble: Marble, ann: Person, bob: Person
+) -> None:
+    first = await ann.imagine("a marble scholar")
+    await first.picture()
+    await bob.reacts("❌", first)
+    letter = await bob.gets_dm("Only the person who requested it")
+    where = f"{discord.guild.id}/{first.message.channel.id}/{first.message.id}"
+    assert letter.text.splitlines()[1:] == [f"-# ❌ https://discord.com/channels/{where}"]
+
+
 async def test_the_recipe_is_told_to_whoever_asks_alone(
     discord: FakeDiscord, marble: Marble, ann: Person, bob: Person
 ) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from bots.texts import EN
 from storage import Storage
 from tests.bots.discord.conftest import Marble
 from tests.bots.presentation.test_presentation import png
@@ -80,8 +82,10 @@ async def test_every_mistake_costs_one_sentence(
         assert words in text, f"{name}: {text}"
         assert reply.ephemeral, name
         assert "Traceback" not in text
-        assert "\n" not in text, name
-        assert len(text) < 400, name
+        sentence, _, given_back = text.partition(f"\n-# {EN.your_words}\n")
+        assert "\n" not in sentence, name
+        assert len(sentence) < 400, name
+        assert not given_back or re.fullmatch(r"```\n.+\n```", given_back, re.DOTALL), name
         assert discord.shown() == [], name
         print(f"{name:28} → {text}")  # noqa: T201  # shown with -s
     await marble.stop()

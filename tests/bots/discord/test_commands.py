@@ -7,7 +7,9 @@ import json
 import re
 import zipfile
 
+from bots.discord.pages import PAGE
 from bots.requests.likeness import Likeness
+from bots.texts import EN
 from engine.executors.embedding import Embedding
 from storage import Storage
 from tests.bots.discord.conftest import Marble
@@ -38,6 +40,32 @@ async def test_history_turns_pages_and_opens_pictures(
     found = await ann.types("history", search="number 4")
     assert "**8**" not in await found.said("**4**")
     assert await (await bob.types("history")).said("No pictures yet")
+
+
+async def test_a_history_says_what_there_is_and_offers_no_page_that_is_empty(
+    discord: FakeDiscord, marble: Marble, ann: Person
+) -> None:
+    nothing = await ann.types("history", search="zebra")
+    assert await nothing.said("words") == "No prompt of yours has these words."
+    await (await ann.imagine("a scholar", size="64")).picture()
+    one = await ann.types("history")
+    await one.said("Your pictures")
+    assert one.message.attachments[0].description == "Generated picture: a scholar"
+    for _ in range(PAGE - 1):
+        await (await ann.imagine("a scholar", size="64")).picture()
+    full = await ann.types("history")
+    await full.said("**1** a scholar")
+    assert "Older" not in full.message.buttons()
+
+
+async def test_settings_are_saved_only_where_some_are_given(
+    discord: FakeDiscord, marble: Marble, ann: Person
+) -> None:
+    nothing = await ann.types("settings set")
+    assert await nothing.said("Nothing is set") == EN.settings_empty
+    assert "Saved" in await (await ann.types("settings set", count=4)).said("count")
+    again = await ann.types("settings set")
+    assert "Saved" not in await again.said("count: 4")
 
 
 async def test_own_pictures_are_found_by_what_they_show(
@@ -286,7 +314,8 @@ async def test_a_channel_has_bounds_that_its_moderators_set_and_see(
     for line in ("steps: 1-9", "blocked words: dragon", "models: starter"):
         assert line in text
     refused = await ann.imagine("a cat", steps=10)
-    assert await refused.said("must be between") == "Here steps must be between 1 and 9, not 10."
+    said = await refused.said("must be between")
+    assert said.splitlines()[0] == "Here steps must be between 1 and 9, not 10."
     assert refused.ephemeral
     li = discord.person("li", locale="zh-CN")
     assert await (await li.imagine("a dragon", steps=5)).said("不允许")

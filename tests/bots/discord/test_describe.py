@@ -80,6 +80,21 @@ async def test_of_a_picture_that_is_withheld_or_gone_nothing_is_described(
     assert "There is no picture 1 that you may see here" in await refused.said("picture")
 
 
+async def test_what_is_behind_a_spoiler_is_described_behind_one_and_drawn_as_it_reads(
+    discord: FakeDiscord, marble: Marble, ann: Person
+) -> None:
+    await (await ann.imagine("a secret", size="64")).picture()
+    open_words = (await (await ann.types("describe", picture="1")).said("In words")).splitlines()
+    judge = discord.person("judge", MANAGE_MESSAGES)
+    await (await judge.types("moderate channel", safety="spoiler")).said("Rules for")
+    reply = await ann.types("describe", picture="1")
+    title, *lines = (await reply.said("In words")).splitlines()
+    assert [title, *(line.replace("||", "") for line in lines)] == open_words
+    assert all(line[3:5] == line[-2:] == "||" for line in lines)
+    drawn = await ann.clicks("1", reply)
+    assert read_recipe(await drawn.picture()).recipe.prompt == open_words[1][3:]
+
+
 async def test_what_cannot_be_described_counts_towards_no_rate(
     discord: FakeDiscord, cold: Marble, tmp_path: Path, ann: Person
 ) -> None:

@@ -17,6 +17,7 @@ from typing import Final
 from PIL import Image
 
 from bots.discord.handler import AT_ONCE
+from bots.texts import EN
 from storage import Status, Storage
 from tests.bots.discord.conftest import Marble
 from tests.conftest import PATIENCE
@@ -614,6 +615,35 @@ async def test_while_it_ends_new_work_is_refused_in_words(
     await marble.start()
     await ann.reacts("🌱", first)
     await (await ann.gets_reply_to(first)).picture()
+
+
+async def test_a_picture_store_that_is_away_is_waited_for_and_a_lost_file_is_told(
+    discord: FakeDiscord, marble: Marble, ann: Person
+) -> None:
+    reply = await ann.imagine("wait for a scholar")
+    await reply.said("Drawing")
+    refused = discord.faults.add("PATCH /webhooks/.*", 503, times=100)
+    marble.gate.touch()
+    await discord.until(lambda: refused.seen, "a try to deliver")
+    await marble.kill()
+    refused.times = refused.seen
+    pictures, away = marble.data / "pictures", marble.data / "away"
+    pictures.rename(away)
+    await marble.start()
+    await says(marble, "The reply of job 1 waits: The picture store")
+    shown = await ann.types("show", picture="1")
+    assert await shown.said("pictures") == EN.pictures_out
+    pictures.mkdir(exist_ok=True)
+    pictures.rmdir()
+    away.rename(pictures)
+    await reply.picture()
+    assert "Traceback" not in marble.log
+    for file in pictures.rglob("*.png"):
+        file.unlink()
+    lost = await ann.types("show", picture="1")
+    assert (await lost.said("missing")).endswith(EN.lost_picture)
+    letter = await ann.clicks("Original", reply)
+    assert await letter.said("missing") == EN.lost_picture
 
 
 async def says(marble: Marble, words: str) -> None:

@@ -271,3 +271,23 @@ async def test_braces_that_were_text_stay_text_when_a_recipe_is_changed(
 def test_options_are_written_as_they_are_read(text: str) -> None:
     options = [("negative", text), ("steps", "3")]
     assert split_message(f"a cat {write_options(options)}", lines=False) == ("a cat", options)
+
+
+async def test_a_refused_form_gives_its_words_back(
+    discord: FakeDiscord, marble: Marble, ann: Person
+) -> None:
+    first = await ann.imagine("a cat")
+    await first.picture()
+    forms = {
+        "imagine": await ann.types("imagine"),
+        "change": await ann.clicks("Change recipe", first),
+        "edit": await ann.clicks("Edit", first),
+        "start": await ann.chooses("Use as start image", first),
+    }
+    for kind, form in forms.items():
+        refused = await ann.submits(form, prompt="a *marble* cat --stepps 5")
+        assert "a *marble* cat --stepps 5\n```" in await refused.said("no option"), kind
+        assert refused.ephemeral
+    for command in ("imagine", "edit", "blend"):
+        refused = await ann.types(command, prompt="a *marble* cat --stepps 5")
+        assert "a *marble* cat --stepps 5\n```" in await refused.said("no option"), command

@@ -10,6 +10,7 @@ from typing import Final
 import pytest
 
 from bots.discord.address import guild_key, place_key
+from bots.texts import EN
 from storage import Storage
 from tests.bots.discord.conftest import Marble
 from tests.bots.discord.test_safety import WAYS, exported, is_open, is_silent, is_veiled
@@ -156,6 +157,9 @@ async def test_lists_of_rules_say_what_is_enforced_and_where_it_was_set(
     for name, spot in spots.items():
         told = await (await ann.at(spot.channel).types("moderate channel")).said("Rules for")
         assert f"{UNSAFE}: {spot.rule}" in told, f"{name}: {told}"
+        title = told.splitlines()[0].strip("*")
+        threaded = spot.channel.parent is not None
+        assert title == f"Rules for {EN.this_thread if threaded else EN.this_channel}"
         [said[name]] = [line for line in told.splitlines() if line.startswith(UNSAFE)]
     assert "(set for this server)" in said["for adults, by its server"]
     assert "(set for the channel of this thread)" in said["a thread of that"]

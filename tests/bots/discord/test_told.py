@@ -19,6 +19,7 @@ from bots.presentation.grid import compose
 from bots.telegram import replies as telegram
 from bots.texts import words_of
 from storage import Storage
+from storage.errors import PicturesFault
 from tests.bots.presentation.test_presentation import png
 from tests.factories import add_claimed
 from tests.storage.conftest import a_job, a_recipe, drawn
@@ -88,6 +89,20 @@ async def test_the_best_match_is_first_in_the_grid_under_its_own_number(tmp_path
     assert unknown.content.endswith("in the order in which they were drawn.")
     assert "Best" not in alone.content
     assert alone.files[0].data == fit(pngs[2], Limit(size=2**20)).data
+
+
+async def test_a_reply_whose_picture_store_is_away_is_not_composed_but_tried_later(
+    tmp_path: Path,
+) -> None:
+    async with Storage.open(tmp_path) as storage:
+        job = await add_claimed(storage, a_job())
+        job = await storage.jobs.rendered(job.id, job.epoch, drawn(noise()))
+        away = storage.pictures.folder.rename(tmp_path / "away")
+        with pytest.raises(PicturesFault, match="cannot be read"):
+            replies.pictures_reply(job, job.pictures, View(storage.pictures), 2**20, EN)
+        away.rename(storage.pictures.folder)
+        reply = replies.pictures_reply(job, job.pictures, View(storage.pictures), 2**20, EN)
+        assert reply.files
 
 
 async def test_a_picture_of_another_kind_of_device_than_its_original_says_so(

@@ -205,6 +205,30 @@ async def test_a_picture_that_may_not_be_shown_in_a_place_is_not_told_there_eith
         await ada.chat.words(await ada.says("/describe 1"), "In words")
 
 
+async def test_what_is_behind_a_spoiler_in_a_group_is_described_behind_one(
+    telegram: TelegramServer, tmp_path: Path, ada: Person
+) -> None:
+    model, statues = str(make_describer(tmp_path / "blip")), group(telegram, 5)
+    async with a_marble(telegram, tmp_path, MARBLE_DESCRIBE_MODEL=model) as marble:
+        await ada.chat.picture(await ada.says("a jade owl --size 64"))
+        shown = await statues.words(await ada.says("/describe 1", to=statues), "In words")
+        assert "entities" not in shown
+        await marble.kill()
+        async with Storage.open(tmp_path / "data") as storage:
+            place = f"telegram:{statues.id}"
+            await storage.people.change_place_settings(place, {"rules.safety": "spoiler"})
+        await marble.start()
+        hidden = await statues.words(await ada.says("/describe 1", to=statues), "In words")
+        assert hidden["text"] == shown["text"]
+        begin = hidden["text"].index("\n") + 1
+        [mark] = hidden["entities"]
+        assert (mark["type"], mark["offset"]) == ("spoiler", begin)
+        assert mark["length"] == len(hidden["text"]) - begin
+        await ada.presses(hidden, "🖼️ 1")
+        prompt = hidden["text"].splitlines()[1].removeprefix("1. ")
+        assert (await statues.picture(hidden))["caption"].startswith(prompt)
+
+
 async def test_without_a_model_nothing_is_described(
     telegram: TelegramServer, ada: Person, tmp_path: Path
 ) -> None:

@@ -14,7 +14,8 @@ from bots.admission.visibility import View
 from bots.telegram import replies
 from bots.telegram.replies import MESSAGE, Replies
 from bots.texts import words_of
-from storage import Status, Storage
+from storage import Job, Status, Storage
+from storage.errors import PicturesFault
 from tests.conftest import PATIENCE
 from tests.factories import add_claimed
 from tests.storage.conftest import a_job, drawn
@@ -47,20 +48,38 @@ async def test_a_reply_stands_though_its_placeholder_is_not_removed_for_long(
     assert shown == {"telegram:5/7": None}
 
 
+async def rendered(storage: Storage) -> Job:
+    """Return a job whose pictures are stored."""
+    job = await add_claimed(storage, replace(a_job(), place="telegram:5", reply={"chat": 5}))
+    return await storage.jobs.rendered(job.id, job.epoch, drawn())
+
+
+async def deliver(storage: Storage, job: Job) -> list[str]:
+    """Deliver a job's result; return the texts that were sent."""
+
+    async def view(place: str) -> View:
+        return View(storage.pictures)
+
+    nobody: Any = None
+    gate: Any = SimpleNamespace(view=view)
+    bot: Any = Bot()
+    pending: Any = SimpleNamespace(job=job, outcome=Status.RENDERED)
+    await Replies(bot, storage.jobs, gate, nobody).deliver(pending, MESSAGE)
+    return list(bot.sent)
+
+
 async def test_a_reply_whose_picture_file_is_gone_says_so_and_is_not_retried(
     tmp_path: Path,
 ) -> None:
     async with Storage.open(tmp_path) as storage:
-        job = await add_claimed(storage, replace(a_job(), place="telegram:5", reply={"chat": 5}))
-        job = await storage.jobs.rendered(job.id, job.epoch, drawn())
+        job = await rendered(storage)
         storage.pictures.remove(*(each.sha256 for each in job.pictures))
+        assert await deliver(storage, job) == [words_of(None).lost_picture]
 
-        async def view(place: str) -> View:
-            return View(storage.pictures)
 
-        nobody: Any = None
-        gate: Any = SimpleNamespace(view=view)
-        bot: Any = Bot()
-        pending: Any = SimpleNamespace(job=job, outcome=Status.RENDERED)
-        await Replies(bot, storage.jobs, gate, nobody).deliver(pending, MESSAGE)
-        assert bot.sent == [words_of(None).lost_picture]
+async def test_a_reply_whose_picture_store_is_away_sends_nothing_yet(tmp_path: Path) -> None:
+    async with Storage.open(tmp_path) as storage:
+        job = await rendered(storage)
+        storage.pictures.folder.rename(tmp_path / "away")
+        with pytest.raises(PicturesFault, match="cannot be read"):
+            await deliver(storage, job)

@@ -81,6 +81,15 @@ def test_commands_are_read_with_a_slash_and_with_a_colon(chat: Chat) -> None:
     assert "never" not in answer.out
 
 
+def test_help_and_the_end_are_found_without_a_sign(chat: Chat) -> None:
+    lines = ["help", f"help me {TINY} --seed 777", f"/imagine exit {TINY} --seed 888", "?"]
+    lines += ["/history zebra", "exit", f"never {TINY} --seed 999"]
+    answer = chat("\n".join(lines))
+    assert answer.out.count("any words become a picture") == 2
+    assert [each for each in seeds(answer.out) if len(each) == 3] == ["777", "888"]
+    assert "There is no option 'zebra'" in answer.out
+
+
 def test_what_buttons_of_the_chats_are_called_is_understood(chat: Chat) -> None:
     cats = f"a cat --size 64 --count 2 {TINY}"
     lines = [cats, "v2", "/show", "V1", "/show", ":seed 1", "U2", "/show", "u3"]

@@ -181,11 +181,11 @@ BAD = {
     "strength for nothing": (("imagine", "a dog", "--strength", "0.5"), "without a start image"),
     "a weight for nothing": (
         ("imagine", "a dog --iw 2"),
-        "iw must be left out without a start image, not '2'",
+        "--iw weighs a start image: give that, too",
     ),
     "a weight for nothing drawn again": (
         ("rerun", "1", "--iw", ".5"),
-        "iw must be left out without a start image, not '0.5'",
+        "--iw weighs a start image: give that, too",
     ),
     "a fit for nothing": (
         ("imagine", "a dog", "--fit", "pad"),

@@ -15,14 +15,14 @@ from bots.admission.rules import Refusal, check_rate
 from bots.admission.rules import check as check_rules
 from bots.presentation.lines import ignored_text
 from bots.requests.options import parse_values
-from bots.texts import LANGUAGES, say, tell, words_of
+from bots.texts import EN, LANGUAGES, Words, say, tell, words_of
 from engine.device.out_of_memory import NO_MEMORY
 from engine.english import ENGLISH
 from engine.errors import BrokenModel, GraphError, OptionError, UnknownModel, UserError
 from engine.events import Ended, Key, Report
 from engine.executors.wire import pack, unpack
 from engine.formats.comfy.writer import to_graph
-from engine.recipe.limits import check
+from engine.recipe.limits import at_most, characters, check
 from engine.recipe.recipe import DEFAULTS, check_field
 from engine.sentences import Sentence, fill
 from tests.bots.texts.test_texts import messages
@@ -237,6 +237,13 @@ def test_a_sentence_of_another_version_stays_as_it_was_written() -> None:
 def test_one_is_told_from_several(count: int, words: str) -> None:
     assert fill("{count:,} {count:job is|jobs are} waiting", count=count) == f"{words} waiting"
     assert words in Sentence("queue_full", length=count)
+
+
+@pytest.mark.parametrize("words", [EN, ZH])
+def test_a_text_that_is_too_long_is_told_with_single_blanks(words: Words) -> None:
+    error = OptionError("prompt", characters(3_000), at_most(2_000))
+    assert "3,000" in (said := say(error.said, words))
+    assert "  " not in said
 
 
 def test_a_sentence_survives_json_pickling_and_the_wire() -> None:

@@ -95,7 +95,7 @@ def test_every_command_option_and_menu_is_named_and_described(language: str) -> 
 
 
 # What messages name: commands, options, and emoji that do something.
-COMMAND = re.compile(r"/([a-z]+)(?: ([a-z]+))?")
+COMMAND = re.compile(r"/([a-z_]+)(?: ([a-z]+))?")
 CODE = re.compile(r"`([^`]+)`")
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 FLAG = re.compile(r"--([a-z-]+)")

@@ -66,7 +66,7 @@ async def keep_and_find(visit: Visit, name: str) -> None:
     await expect(page.locator(f"[data-grid] a[href='/pictures/{name}']")).to_have_count(1)
     await hands.write(page.locator("#q"), "dragon")
     await page.keyboard.press("Enter")
-    await expect(page.locator("main")).to_contain_text(visit.web_words.nothing_found)
+    await expect(page.locator("main")).to_contain_text(visit.words.nothing_found)
 
 
 async def paint(visit: Visit) -> None:

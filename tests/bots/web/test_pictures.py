@@ -21,6 +21,7 @@ from PIL import Image
 
 from bots.admission.visibility import View
 from bots.chat.actions import ACTIONS
+from bots.requests.descriptions import Descriptions
 from bots.requests.studio import Asker
 from bots.texts import EN, web_words_of
 from bots.web import gallery
@@ -102,7 +103,7 @@ async def test_a_search_finds_words_of_own_prompts(house: House, ada: Browser) -
     await drawn(house, "a bronze dog")
     await drawn(house, "a marble owl", person=BOB)
     assert names(await ada.get("/pictures?q=marble")) == ["1"]
-    assert WORDS.nothing_found in (await ada.get("/pictures?q=glass")).words
+    assert EN.nothing_found in (await ada.get("/pictures?q=glass")).words
     longest = urlencode({"q": "画" * gallery.SOUGHT, "like": "画" * gallery.SOUGHT})
     page = await ada.get(f"/pictures?{longest}")  # all that both fields take
     assert "<html" in page.text  # of Marble's: the server itself refuses longer addresses
@@ -282,6 +283,40 @@ async def test_the_safety_rule_holds_on_the_page(
         page = await ada.get(path)
         assert any(file in page.text for file in files) == (rule != "refuse")
         assert ("veil" in page.text) == (rule == "spoiler")
+
+
+@pytest.mark.parametrize("rule", ["spoiler", "off"])
+async def test_the_words_of_what_is_behind_a_spoiler_are_behind_one(
+    rule: str, house: House, served: Served, ada: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def suggest(*_: object) -> list[str]:
+        return ["a bare statue"]
+
+    monkeypatch.setattr(Descriptions, "check", lambda _: None)
+    monkeypatch.setattr(Descriptions, "suggest", suggest)
+    await drawn(house, verdict=Verdict.UNSAFE)
+    await served.app.gate.change(EVERYWHERE, {"safety": rule}, OWNER)
+    await ada.get("/pictures/1")
+    page = await ada.post("/pictures/1/describe")
+    hidden = re.findall(r'<details class="veil">.*?</details>', page.text, re.S)
+    assert "a bare statue" in page.text
+    assert any("a bare statue" in each for each in hidden) == (rule == "spoiler")
+
+
+async def test_a_lost_file_is_gone_and_a_store_that_is_away_is_asked_again(
+    house: House, served: Served, ada: Browser
+) -> None:
+    [picture] = (await drawn(house)).pictures
+    files, path = house.storage.pictures, served.origin + "/originals/1.png"
+    away = files.folder.rename(files.folder.with_name("away"))
+    async with ada.client.get(path) as answer:
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
+        assert EN.pictures_out in unescape(await answer.text())
+    away.rename(files.folder)
+    files.path(picture).unlink()
+    async with ada.client.get(path) as answer:
+        assert answer.status == 410
+        assert EN.lost_picture in unescape(await answer.text())
 
 
 async def test_buttons_draw_and_lead_to_the_new_job(

@@ -25,6 +25,7 @@ from bots.worker.delivery import (
     WayClosed,
 )
 from storage import PendingReply, Status, Storage
+from storage.errors import PicturesFault
 from tests.bots.fake_chat import EDIT, MESSAGE, Chat
 from tests.conftest import PATIENCE
 from tests.factories import add_claimed
@@ -150,6 +151,18 @@ async def test_a_network_that_is_gone_for_hours_loses_nothing(scene: Scene) -> N
     scene.chat.trouble = lambda pending, way: None
     await scene.round()
     assert (scene.chat.replies(job), await scene.status(job)) == (1, Status.DELIVERED)
+
+
+async def test_a_picture_store_that_is_away_for_hours_loses_nothing(scene: Scene) -> None:
+    job = await scene.rendered()
+    scene.chat.trouble = always(PicturesFault("s3://pictures", "cannot be reached"))
+    for _ in range(4 * TRIES):
+        assert await scene.round() == 1
+        scene.clock.move(minutes=2)
+    scene.chat.trouble = always(Undeliverable(), way=MESSAGE)  # which must not be tried
+    await scene.round()
+    assert (scene.chat.edits, scene.chat.replies(job)) == ({job: "rendered"}, 1)
+    assert scene.delivery.possible_duplicates == 0
 
 
 async def test_once_the_network_is_back_no_reply_waits_for_its_next_try(scene: Scene) -> None:

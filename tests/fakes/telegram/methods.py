@@ -263,6 +263,8 @@ def _send(server: TelegramServer, values: Json, **content: Any) -> Json:
         if refusal := server.closed_topics.get((chat, thread)):
             raise Refusal(400, f"Bad Request: {refusal}")
         content |= {"message_thread_id": thread, "is_topic_message": True}
+    if entities := values.get("entities"):
+        content["entities"] = entities
     markup = values.get("reply_markup", {})
     if "inline_keyboard" in markup:  # others are not part of the message
         content["reply_markup"] = markup

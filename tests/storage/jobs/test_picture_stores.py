@@ -19,7 +19,6 @@ from storage.errors import (
     DatabaseFault,
     LostPicture,
     PicturesFault,
-    Unreachable,
 )
 from storage.jobs.bucket_pictures import BucketPictures, open_pictures
 from storage.jobs.picture_files import Pictures
@@ -97,10 +96,18 @@ def test_what_is_not_there(pictures: Pictures) -> None:
     assert not caught.value.passing
 
 
-def test_waiting_may_help_where_the_whole_folder_is_missing(tmp_path: Path) -> None:
-    with pytest.raises(Unreachable) as caught:
-        Pictures(tmp_path / "away").read(named(ONE))
-    assert caught.value.passing
+@pytest.mark.parametrize("state", ["missing", "empty", "unreadable"])
+def test_a_folder_that_is_away_is_no_lost_picture(tmp_path: Path, state: str) -> None:
+    pictures = Pictures(tmp_path / "pictures")
+    if state == "empty":
+        pictures.folder.mkdir()
+    elif state == "unreadable":
+        pictures.path(named(ONE)).mkdir(parents=True)  # as a disk that answers with errors
+    for read in (pictures.read, pictures.open):
+        with pytest.raises(PicturesFault, match="cannot be read") as caught:
+            read(named(ONE))
+        assert caught.value.passing
+        assert not isinstance(caught.value, LostPicture)
 
 
 def test_only_what_is_old_is_removed(pictures: Pictures) -> None:
