@@ -45,10 +45,12 @@ STEPS = "steps must be a whole number between 1 and 150, not 9999."
 async def drawn(
     house: House, prompt: str = "a cat", person: str = ADA, place: str = "", **recipe: Any
 ) -> Job:
-    """Store a job with its pictures, delivered."""
+    """Store a job with its pictures, delivered; matches: by which the best comes first."""
     verdict, parent = recipe.pop("verdict", Verdict.SAFE), recipe.pop("parent", None)
+    matches = recipe.pop("matches", None)
     made = make_recipe(prompt=prompt, **{"checkpoint": "tiny", **recipe})
-    new = NewJob(recipe=made, person=person, place=place or f"web:{person}", parent=parent)
+    asked = {"person": person, "place": place or f"web:{person}", "best": matches is not None}
+    new = NewJob(recipe=made, parent=parent, **asked)
     job = await add_claimed(house.storage, new)
     found = [
         Drawn(
@@ -60,7 +62,7 @@ async def drawn(
         )
         for index in made.pictures
     ]
-    await house.storage.jobs.rendered(job.id, job.epoch, found)
+    await house.storage.jobs.rendered(job.id, job.epoch, found, None, matches)
     return await house.storage.jobs.delivered(job.id, {})
 
 
@@ -96,6 +98,22 @@ async def test_own_pictures_are_listed_from_the_newest_page_by_page(
     page = await ada.get(older[1])
     assert names(page) == ["1.1", "1.2"]
     assert "data-older" not in page.text
+
+
+async def test_the_best_match_comes_first_and_recipes_tell_the_match(
+    house: House, ada: Browser
+) -> None:
+    await drawn(house, count=4, matches=[0.25, 0.125, 0.5, 0.375])
+    order = ["1.3", "1.4", "1.1", "1.2"]
+    page = await ada.get("/pictures/1")
+    assert names(page) == names(await ada.get("/pictures")) == order
+    told = "1.3 (0.500), 1.4 (0.375), 1.1 (0.250), 1.2 (0.125)"
+    assert f"Best match first: {told}." in page.words
+    label = EN.fields["match"]
+    assert f"{label} {told}" in page.words
+    alone = await ada.get("/pictures/1.2")
+    assert f"{label} 0.125" in alone.words
+    assert "Best match" not in alone.words
 
 
 async def test_a_search_finds_words_of_own_prompts(house: House, ada: Browser) -> None:
