@@ -242,7 +242,7 @@ async def beside_jobs(pairs: int) -> None:
         with drawer(ROOT) as process:
             for _ in range(WARM):
                 draw(process)
-            for title, resting in (("one picture a job", True), ("without rest", False)):
+            for title, resting in ((", one picture a job", True), (" without rest", False)):
                 ratios = []
                 for number in range(pairs):
                     seconds = {}
@@ -250,7 +250,7 @@ async def beside_jobs(pairs: int) -> None:
                         files = pngs[: 1 if resting else EACH] if indexed else []
                         seconds[indexed] = await drawing(process, embedding, files, resting)
                     ratios.append(math.log(seconds[True] / seconds[False]))
-                say(f"a job's time while pictures are indexed, {title}", interval(ratios))
+                say(f"a job's time beside indexing{title}", interval(ratios))
 
 
 async def drawing(
