@@ -49,8 +49,13 @@ async def drawn(
     verdict, parent = recipe.pop("verdict", Verdict.SAFE), recipe.pop("parent", None)
     matches = recipe.pop("matches", None)
     made = make_recipe(prompt=prompt, **{"checkpoint": "tiny", **recipe})
-    asked = {"person": person, "place": place or f"web:{person}", "best": matches is not None}
-    new = NewJob(recipe=made, parent=parent, **asked)
+    new = NewJob(
+        recipe=made,
+        person=person,
+        place=place or f"web:{person}",
+        parent=parent,
+        best=matches is not None,
+    )
     job = await add_claimed(house.storage, new)
     found = [
         Drawn(
