@@ -167,7 +167,8 @@ async def test_from_a_chats_link_to_signing_out(way: Way, chrome: Chrome, tmp_pa
 
         await visit.open("/account")
         await hands.press(window.page.get_by_role("button", name=visit.web_words.sign_out).first)
-        await window.page.wait_for_load_state()
+        signed_out = expect(window.page.locator("main"))
+        await signed_out.to_contain_text(visit.web_words.sign_in_how)
         await visit.open("/pictures")
-        await expect(window.page.locator("main")).to_contain_text(visit.web_words.sign_in_how)
+        await signed_out.to_contain_text(visit.web_words.sign_in_how)
         assert [each for each in window.faults if "401" not in each] == []
