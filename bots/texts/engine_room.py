@@ -183,6 +183,7 @@ class EngineRoom:
 
     # Bans
     bans_about = "Bans that hold now, the newest first."
+    bans_cut = "Only the newest {count} are listed."
     no_bans = "Nobody is banned."
     ban = "Ban"
     ban_hours = "Hours (empty: without end)"

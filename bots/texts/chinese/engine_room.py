@@ -170,6 +170,7 @@ class ChineseEngineRoom(EngineRoom):
 
     # Bans
     bans_about = "现行的封禁，最新的在前。"
+    bans_cut = "只列出最新的 {count} 条。"
     no_bans = "没有人被封禁。"
     ban = "封禁"
     ban_hours = "小时数（留空：无限期）"

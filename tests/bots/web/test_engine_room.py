@@ -516,6 +516,17 @@ async def test_a_ban_that_cannot_be_read_is_none(
     assert await acts_of(served) == []
 
 
+async def test_a_list_of_bans_that_is_cut_says_so(
+    served: Served, moderator: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bots.web.engine_room.bans.LISTED", 1)
+    moderation, cut = served.app.storage.moderation, ROOM.bans_cut.format(count=1)
+    await moderation.ban(ADA, by=OWNER, reason="spam", place="*")
+    assert cut not in (await moderator.get("/engine/bans")).words
+    await moderation.ban("telegram:5", by=OWNER, reason="spam", place="*")
+    assert cut in (await moderator.get("/engine/bans")).words
+
+
 async def test_the_log_is_filtered_by_place_and_person_and_goes_on_to_older_entries(
     served: Served, moderator: Browser
 ) -> None:
