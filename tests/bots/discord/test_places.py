@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from storage import Storage
 from tests.bots.discord.conftest import Marble
+from tests.conftest import PATIENCE
 from tests.fakes.discord import FakeDiscord, Person
 from tests.fakes.discord.world import (
     ANNOUNCEMENT,
@@ -136,28 +139,32 @@ async def test_a_permission_that_is_lost_again_is_told_again(
 ) -> None:
     judge = discord.person("judge", MANAGE_MESSAGES)
 
-    async def told() -> int:
+    async def are_told(losses: int) -> bool:
         for _ in range(2):
             refused = await ann.imagine("a cat")
             assert "Attach Files" in await refused.said("permission")
-        log = await (await judge.types("moderate log")).said("moderators did")
-        return log.count("missing permission: Attach Files")
+        told = -1
+        async with asyncio.timeout(PATIENCE):  # the log is written after the answer
+            while told < losses:
+                log = await (await judge.types("moderate log")).said("moderators did")
+                told = log.count("missing permission: Attach Files")
+        return told == losses
 
     await discord.permit(discord.guild, INVITED & ~ATTACH)
-    assert await told() == 1
+    assert await are_told(1)
     await discord.permit(discord.guild, INVITED)
     await (await ann.imagine("a cat", size="64")).picture()
     await discord.permit(discord.guild, INVITED & ~ATTACH)
-    assert await told() == 2
+    assert await are_told(2)
     await marble.kill()
     await marble.start()
-    assert await told() == 2, "it was missing all the time"
+    assert await are_told(2), "it was missing all the time"
     await marble.kill()
     discord.guild.permissions = INVITED
     await marble.start()
     await (await ann.imagine("a cat", size="64")).picture()
     await discord.permit(discord.guild, INVITED & ~ATTACH)
-    assert await told() == 3
+    assert await are_told(3)
 
 
 async def test_in_direct_messages(discord: FakeDiscord, marble: Marble, ann: Person) -> None:
