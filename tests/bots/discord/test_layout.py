@@ -80,9 +80,9 @@ async def scene(
 ) -> AsyncIterator[Scene]:
     grids: list[int] = []
 
-    def compose(pngs: Sequence[bytes], *more: Any) -> Any:
+    def compose(pngs: Sequence[bytes], *more: Any, **also: Any) -> Any:
         grids.append(len(pngs))
-        return composed(pngs, *more)
+        return composed(pngs, *more, **also)
 
     composed = grid.compose
     monkeypatch.setattr(grid, "compose", compose)

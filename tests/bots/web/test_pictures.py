@@ -285,7 +285,7 @@ async def test_an_original_comes_from_a_bucket_as_well(
     async with ada.client.get(served.origin + "/originals/1.png") as answer:
         assert (answer.content_type, await answer.read()) == ("image/png", png)
     bucket.remove(picture.sha256)
-    assert (await ada.get("/originals/1.png")).status == 503
+    assert (await ada.get("/originals/1.png")).status == 410
     bucket.close()
 
 
