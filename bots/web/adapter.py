@@ -12,7 +12,7 @@ from bots.web.site import Site
 
 
 class Web(KeptAdapter):
-    """Serves the pages at the web port; whoever asks for a picture there finds it there."""
+    """Serves the pages at the web port; pictures that are asked for there are shown there."""
 
     def __init__(self, app: App) -> None:
         super().__init__(PLATFORM)

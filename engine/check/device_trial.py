@@ -55,7 +55,7 @@ class DeviceTrial:
 
     def __init__(self) -> None:
         self.warnings: list[str] = []
-        # One that cannot be ended must not hold open what whoever asks writes its errors to.
+        # A process that cannot be ended must not hold the asking program's error output open.
         self._helper = Helper(PROGRAM, patience=LIMIT, stderr=DEVNULL)
 
     async def __aenter__(self) -> Self:

@@ -1,7 +1,7 @@
 """Who is signed in to the web page: links from the chats, sessions, grants.
 
 A token is 32 random bytes and is known to its holder alone: its sha256 is kept. Nobody can guess
-one, so whoever shows one is the person it was made for. A grant has a name of the same length that
+one, so a request that carries one comes from its person. A grant has a name of the same length that
 is no secret: links and messages hold it, and it opens nothing but in its person's session.
 """
 
